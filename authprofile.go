@@ -1,0 +1,229 @@
+// Package authprofile keeps OAuth 2.0 credentials and gives out valid access
+// tokens, for programs that call other people's APIs.
+//
+// A [Profile] describes how an application is registered at a provider. A
+// [Manager] saves profiles in a [Store] and gives an [oauth2.TokenSource] that
+// always has a valid token, in one goroutine or a thousand, in one process or
+// a fleet of replicas that share a database:
+//
+//	m := &authprofile.Manager{}
+//	src := m.Source(ctx, &authprofile.Profile{
+//		Type:         authprofile.TypeApp,
+//		ClientID:     "reports",
+//		ClientSecret: authprofile.Secret(os.Getenv("REPORTS_SECRET")),
+//		Endpoints:    authprofile.Endpoints{TokenURL: "https://auth.example.com/token"},
+//	})
+//	tok, err := src.Token()
+//
+// # Applications and users
+//
+// A profile of [TypeApp] acts for the application itself, by the client
+// credentials grant: nobody has to log in. A profile of [TypeUser] acts for
+// people, by the authorization code grant with PKCE: each is sent to the
+// provider once, through [Manager.Begin] and [Manager.Finish] or a
+// [RedirectHandler], and from then on the tokens are renewed without them.
+//
+// A user profile names its provider by a [Template], by the URL of a discovery
+// document, or by the addresses themselves.
+//
+// # Renewal
+//
+// A token is renewed ahead of its end, in the background, once: by one
+// goroutine of one process, however many ask for it. What the provider has
+// answered is stored before anything else happens. A caller that holds a valid
+// token is never kept waiting, and never sees that a renewal has failed; see
+// [Grant] for how to find out.
+//
+// # Errors
+//
+// Errors are [*Error]. With [errors.Is] a caller tells apart the states it can
+// do something about, above all [ErrReauthorize]: send the user to the
+// provider again.
+package authprofile
+
+import (
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"slices"
+	"sync"
+	"time"
+)
+
+// A Type tells on whose behalf a profile acts.
+type Type string
+
+const (
+	// TypeApp is "OAuth2 App -> API": the application acts for itself, by the
+	// client credentials grant (RFC 6749, section 4.4).
+	TypeApp Type = "app"
+
+	// TypeUser is "OAuth2 User -> API": the application acts for a person, by
+	// the authorization code grant (RFC 6749, section 4.1) with PKCE (RFC 7636).
+	TypeUser Type = "user"
+)
+
+// A Profile is one client registration at one provider: how the application is
+// known there, and what it asks for.
+//
+// Its JSON is meant for configuration files and APIs. It holds everything but
+// the client secret, which comes out as "[redacted]", a text that is refused
+// on the way in.
+type Profile struct {
+	ID          string `json:"id,omitempty"`          // assigned by the first Save if empty (UUIDv7), or chosen by the application: "crm"
+	Name        string `json:"name,omitempty"`        // for people; need not be unique
+	Description string `json:"description,omitempty"` // for people
+
+	Type         Type       `json:"type"`
+	ClientID     string     `json:"client_id"`
+	ClientSecret Secret     `json:"client_secret,omitempty"` // empty: a public client
+	AuthMethod   AuthMethod `json:"auth_method,omitempty"`   // empty: settled from the template or discovery, before the first request
+
+	Template  Template  `json:"template,omitempty"` // TypeUser only
+	Endpoints Endpoints `json:"endpoints,omitzero"`
+
+	Scopes []string `json:"scopes,omitempty"`
+
+	// RedirectURL is where the provider sends users of this profile back. If
+	// empty, Manager.RedirectURL is. It is kept and sent byte for byte.
+	RedirectURL string `json:"redirect_url,omitempty"`
+
+	// Params are extra parameters, such as "audience": of the token request
+	// for TypeApp, of the authorization request for TypeUser.
+	Params url.Values `json:"params,omitempty"`
+
+	Version int64     `json:"version,omitempty"` // set by the Store; zero: never saved
+	Created time.Time `json:"created,omitzero"`
+	Updated time.Time `json:"updated,omitzero"`
+
+	saved [sha256.Size]byte // fingerprint of what the Store has; zero: not known
+}
+
+// Endpoints are the addresses of a provider: the URL of its discovery
+// document, or the addresses themselves. All must be https, or http on a
+// loopback host.
+type Endpoints struct {
+	// DiscoveryURL is the URL of a discovery document (OpenID Connect
+	// Discovery 1.0 or RFC 8414). It is used as given: nothing is appended.
+	DiscoveryURL string `json:"discovery_url,omitempty"`
+
+	AuthURL       string `json:"auth_url,omitempty"` // TypeUser only
+	TokenURL      string `json:"token_url,omitempty"`
+	RevocationURL string `json:"revocation_url,omitempty"`  // optional, with either
+	DeviceAuthURL string `json:"device_auth_url,omitempty"` // optional, with either
+}
+
+// An AuthMethod is how the client authenticates at the token endpoint.
+type AuthMethod string
+
+const (
+	// AuthBasic sends ID and secret in an Authorization header, each of them
+	// form-encoded first (RFC 6749, section 2.3.1).
+	AuthBasic AuthMethod = "client_secret_basic"
+
+	// AuthPost sends them in the body of the request.
+	AuthPost AuthMethod = "client_secret_post"
+
+	// AuthNone sends the ID alone, in the body: for public clients.
+	AuthNone AuthMethod = "none"
+
+	// AuthBasicRaw is AuthBasic without form-encoding, for servers that do
+	// not decode. No standard has it.
+	AuthBasicRaw AuthMethod = "client_secret_basic_raw"
+)
+
+// Clone returns a deep copy.
+func (p *Profile) Clone() *Profile {
+	c := *p
+	c.Scopes = slices.Clone(p.Scopes)
+	if p.Params != nil {
+		c.Params = make(url.Values, len(p.Params))
+		for k, v := range p.Params {
+			c.Params[k] = slices.Clone(v)
+		}
+	}
+	return &c
+}
+
+// Unsaved reports whether p has changes that its Store does not have: it was
+// never saved, or was edited since a Manager saved or read it. Of a profile
+// that came from elsewhere, such as its JSON, it can only tell the first.
+func (p *Profile) Unsaved() bool {
+	if p.Version == 0 {
+		return true
+	}
+	return p.saved != [sha256.Size]byte{} && p.saved != p.fingerprint()
+}
+
+// markSaved notes that the Store has p as it is now.
+func (p *Profile) markSaved() { p.saved = p.fingerprint() }
+
+// fingerprint hashes all that a Store keeps of p, the secret included.
+func (p *Profile) fingerprint() [sha256.Size]byte {
+	type plain Profile // without methods
+	c := plain(*p)
+	c.ClientSecret = ""
+	c.Created, c.Updated = p.Created.UTC(), p.Updated.UTC()
+	text, err := json.Marshal(c)
+	if err != nil { // a time out of JSON's range: nothing that a Store has kept
+		text = nil
+	}
+	h := sha256.New()
+	fmt.Fprintf(h, "%d:", len(p.ClientSecret))
+	io.WriteString(h, string(p.ClientSecret))
+	h.Write(text)
+	return [sha256.Size]byte(h.Sum(nil))
+}
+
+// Format writes p with its secret redacted, whatever the verb.
+func (p Profile) Format(f fmt.State, verb rune) {
+	fmt.Fprintf(f, "Profile{ID:%q Name:%q Type:%q ClientID:%q ClientSecret:%v AuthMethod:%q Template:%q Endpoints:%+v Scopes:%q RedirectURL:%q Version:%d}",
+		p.ID, p.Name, p.Type, p.ClientID, p.ClientSecret, p.AuthMethod, p.Template, p.Endpoints, p.Scopes, p.RedirectURL, p.Version)
+}
+
+// A Manager saves profiles, and gives out and renews tokens.
+//
+// The zero Manager works, and keeps all in memory. Its fields must not change
+// after the first call of a method, and it must not be copied. All methods may
+// be called by many goroutines at once.
+//
+// A program has one Manager for each Store. Programs that share a Store
+// coordinate through it.
+type Manager struct {
+	// Store keeps profiles and grants. If nil, a MemStore does, for the
+	// lifetime of the Manager.
+	Store Store
+
+	// HTTPClient carries the requests to providers, and is the base of what
+	// Client returns. If nil, one with the usual time limits is used. Of its
+	// fields, Transport and Timeout count: redirects are decided by the
+	// Manager, and cookies are never kept.
+	HTTPClient *http.Client
+
+	// RedirectURL is where providers send users back: what to register with
+	// them. "{profile}" in it becomes the profile's ID, so that each profile
+	// has its own address, as RFC 9700, section 4.4 recommends. A profile's
+	// own RedirectURL comes first.
+	RedirectURL string
+
+	// RenewBefore is how long before its end a token is renewed. If zero, it
+	// is one minute. It is never more than a third of the token's life.
+	RenewBefore time.Duration
+
+	// CacheSize is how many grants are kept in memory; the least recently
+	// used leave first, and are read from the Store again when they are
+	// needed. If zero, it is 10,000.
+	CacheSize int
+
+	// Logger gets a record for each renewal, authorization, failure and
+	// change of status. None of them has a secret or a user in it. If nil,
+	// nothing is logged.
+	Logger *slog.Logger
+
+	once sync.Once
+	e    *engine
+}

@@ -1,0 +1,59 @@
+package authprofile
+
+import (
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+)
+
+// An engine is what a Manager works with once its first method was called.
+type engine struct {
+	m     *Manager
+	store Store
+	log   *slog.Logger
+
+	// http carries requests to providers. It follows no redirect and keeps no
+	// cookie; those who may follow one say so for that request.
+	http *http.Client
+}
+
+// engine returns the Manager's engine, made at the first call.
+func (m *Manager) engine() *engine {
+	m.once.Do(func() {
+		e := &engine{m: m, store: m.Store, log: m.Logger}
+		if e.store == nil {
+			e.store = new(MemStore)
+		}
+		if e.log == nil {
+			e.log = slog.New(slog.DiscardHandler)
+		}
+		e.http = &http.Client{
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		}
+		if m.HTTPClient != nil {
+			e.http.Transport = m.HTTPClient.Transport
+			e.http.Timeout = m.HTTPClient.Timeout
+		}
+		if e.http.Transport == nil {
+			e.http.Transport = newTransport()
+		}
+		m.e = e
+	})
+	return m.e
+}
+
+// newTransport is http.DefaultTransport with a limit on every step, and with
+// room for more than two idle connections to the same provider.
+func newTransport() *http.Transport {
+	return &http.Transport{
+		Proxy:                 http.ProxyFromEnvironment,
+		DialContext:           (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+		ForceAttemptHTTP2:     true,
+		MaxIdleConns:          100,
+		MaxIdleConnsPerHost:   16,
+		IdleConnTimeout:       90 * time.Second,
+		TLSHandshakeTimeout:   10 * time.Second,
+		ExpectContinueTimeout: time.Second,
+	}
+}

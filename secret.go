@@ -1,0 +1,60 @@
+package authprofile
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+)
+
+// A Secret is text that must not be seen: a client secret, a token, a code
+// verifier. It shows itself as "[redacted]" under every verb of package fmt,
+// in package log/slog, and as JSON or text. Use string(s) to use it.
+//
+// An empty Secret holds nothing to hide and shows itself as empty.
+//
+// Package fmt does not call methods on unexported fields: a struct that keeps
+// a Secret in one prints it in the clear unless it has a Format method of its
+// own.
+type Secret string
+
+const redacted = "[redacted]"
+
+func (s Secret) shown() string {
+	if s == "" {
+		return ""
+	}
+	return redacted
+}
+
+// String returns "[redacted]".
+func (s Secret) String() string { return s.shown() }
+
+// GoString returns "[redacted]" in quotes.
+func (s Secret) GoString() string { return fmt.Sprintf("%q", s.shown()) }
+
+// Format writes "[redacted]", whatever the verb.
+func (s Secret) Format(f fmt.State, verb rune) {
+	switch {
+	case verb == 'q', verb == 'v' && f.Flag('#'):
+		io.WriteString(f, s.GoString())
+	default:
+		io.WriteString(f, s.shown())
+	}
+}
+
+// LogValue implements [slog.LogValuer].
+func (s Secret) LogValue() slog.Value { return slog.StringValue(s.shown()) }
+
+// MarshalText returns "[redacted]". With it, JSON and XML are covered too.
+func (s Secret) MarshalText() ([]byte, error) { return []byte(s.shown()), nil }
+
+// UnmarshalText sets s to the text. It refuses "[redacted]" with a
+// [*FieldError]: whoever sends back what they were shown would otherwise
+// overwrite the secret with its placeholder.
+func (s *Secret) UnmarshalText(text []byte) error {
+	if string(text) == redacted {
+		return &FieldError{Field: "Secret", Problem: `is the placeholder "[redacted]", not a secret; leave it out or give the real one`}
+	}
+	*s = Secret(text)
+	return nil
+}

@@ -1,0 +1,295 @@
+package authprofile
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"time"
+
+	"golang.org/x/oauth2"
+)
+
+// A Store keeps profiles, grants and flows.
+//
+// Most programs use one of those that come with this module: [MemStore],
+// package sqlstore for SQLite, PostgreSQL and MySQL, and package sealed, which
+// encrypts what another Store keeps. Those who write their own find in package
+// storetest the tests that hold it to every sentence below.
+//
+// Concurrency. All methods may be called by many goroutines at once, and by
+// many processes where the storage is shared. Each call takes effect whole or
+// not at all. A call that has returned is seen by every call that begins
+// afterwards, in any process.
+//
+// Context. A method returns soon after its context ends. Its error then does
+// not tell whether the call took effect, and the same holds for every error
+// that is neither [ErrNotFound] nor [ErrConflict]: the caller reads again.
+//
+// Ownership. What is passed in belongs to the caller, who may change it
+// afterwards; what is returned belongs to the caller too. A method changes its
+// arguments only as its comment says, and not at all if it fails.
+//
+// Values. Strings are kept and compared byte by byte: "a", "A" and "a " are
+// three identifiers, and a [Secret] comes back as it went in. Identifiers and
+// users are valid UTF-8 without control characters, of at most 255 and 512
+// bytes. Times are kept to the millisecond at least, and come back in UTC; the
+// zero time comes back as the zero time. Nil and empty slices and maps are not
+// told apart.
+//
+// To store the secrets a Store converts them with string(s): as JSON or text
+// they show themselves as "[redacted]".
+type Store interface {
+	ProfileStore
+	GrantStore
+	FlowStore
+}
+
+// A ProfileStore keeps profiles.
+type ProfileStore interface {
+	// Profile returns the profile with that ID, or an error that is
+	// ErrNotFound.
+	Profile(ctx context.Context, id string) (*Profile, error)
+
+	// ListProfiles returns at most limit profiles whose ID comes after the
+	// given one, ordered by ID, ascending byte by byte. An empty after means
+	// from the beginning. Fewer than limit means that there are no more.
+	ListProfiles(ctx context.Context, after string, limit int) ([]*Profile, error)
+
+	// PutProfile creates p if p.Version is zero, and otherwise replaces the
+	// stored profile of that ID and Version, keeping its time of creation.
+	// If there is another, or none to replace, the error is ErrConflict and
+	// nothing is changed.
+	//
+	// It sets p.Version to a number above zero that no record of this ID has
+	// had before, even one that was deleted since, and p.Created and
+	// p.Updated to what is stored.
+	PutProfile(ctx context.Context, p *Profile) error
+
+	// DeleteProfile removes the profile and all its grants. If there is none,
+	// that is no error.
+	DeleteProfile(ctx context.Context, id string) error
+}
+
+// A GrantStore keeps grants.
+type GrantStore interface {
+	// Grant returns the grant with that key, or an error that is ErrNotFound.
+	Grant(ctx context.Context, key GrantKey) (*Grant, error)
+
+	// ListGrants returns at most limit grants of the profile whose user comes
+	// after the given one, ordered by user, ascending byte by byte. An empty
+	// after means from the beginning, an empty user included. Fewer than
+	// limit means that there are no more.
+	ListGrants(ctx context.Context, profileID, after string, limit int) ([]*Grant, error)
+
+	// PutGrant creates or replaces a grant as PutProfile does a profile: by
+	// g.Version, with ErrConflict, setting g.Version, g.Created and
+	// g.Updated. Whether the profile exists is not its concern.
+	PutGrant(ctx context.Context, g *Grant) error
+
+	// DeleteGrant removes the grant. If there is none, that is no error.
+	DeleteGrant(ctx context.Context, key GrantKey) error
+}
+
+// A FlowStore keeps flows for the minutes between [Manager.Begin] and
+// [Manager.Finish].
+type FlowStore interface {
+	// PutFlow keeps all fields of f but State and URL, until f.Expires. A
+	// Store may forget it any time after that.
+	PutFlow(ctx context.Context, f *Flow) error
+
+	// TakeFlow removes the flow with that ID and returns it. Of many callers
+	// at most one gets it; for the others, and once the flow has expired, the
+	// error is ErrNotFound.
+	TakeFlow(ctx context.Context, id string) (*Flow, error)
+}
+
+// A GrantKey names a grant: one profile, and the user on whose behalf. User is
+// empty for profiles of TypeApp.
+type GrantKey struct {
+	ProfileID string `json:"profile_id"`
+	User      string `json:"user,omitempty"`
+}
+
+// A Grant is what a provider has issued for one profile (and one user): the
+// tokens, what they are good for, and how it stands with them.
+type Grant struct {
+	GrantKey
+
+	AccessToken  Secret    `json:"access_token,omitempty"`
+	RefreshToken Secret    `json:"refresh_token,omitempty"`
+	TokenType    string    `json:"token_type,omitempty"` // "Bearer"
+	Obtained     time.Time `json:"obtained,omitzero"`    // when the request began that brought the access token
+	Expiry       time.Time `json:"expiry,omitzero"`      // of the access token; zero: not known
+
+	// RefreshExpiry is when the refresh token ends, for providers that say
+	// so; otherwise zero. It is a hint for people.
+	RefreshExpiry time.Time `json:"refresh_expiry,omitzero"`
+
+	Scopes    []string `json:"scopes,omitempty"`    // granted; may be fewer than requested
+	Requested []string `json:"requested,omitempty"` // the scopes that were asked for
+
+	ClientID string `json:"client_id,omitempty"` // the client that the tokens were issued to
+	Issuer   string `json:"issuer,omitempty"`    // "iss" of a verified ID token
+	Subject  string `json:"subject,omitempty"`   // "sub" of a verified ID token
+	Nonce    string `json:"-"`                   // of the authorization request, if it had one
+
+	// Extra holds what else the provider's answers had to say, by member name:
+	// "instance_url", "team". Strings are as they came, all else is JSON.
+	// Members that would make it larger than 4 KiB are left out.
+	Extra map[string]Secret `json:"extra,omitempty"`
+
+	Status  Status   `json:"status"`
+	Failure *Failure `json:"failure,omitempty"` // why, since when, how often, when next; nil while active
+	Lease   *Lease   `json:"lease,omitempty"`   // who is renewing; nil when nobody is
+
+	Version int64     `json:"version"` // set by the Store; zero: never stored
+	Created time.Time `json:"created,omitzero"`
+	Updated time.Time `json:"updated,omitzero"`
+}
+
+// A Status tells how it stands with a grant.
+type Status string
+
+const (
+	StatusActive               Status = "active"
+	StatusFailing              Status = "failing"               // renewal fails for now, and is tried again
+	StatusNeedsReauthorization Status = "needs_reauthorization" // only the user can help
+	StatusNeedsConfiguration   Status = "needs_configuration"   // an operator can help
+)
+
+// A Failure says why a grant could not be renewed.
+type Failure struct {
+	Reason      Reason    `json:"reason"`
+	Code        string    `json:"code,omitempty"`        // the provider's OAuth error code
+	Description string    `json:"description,omitempty"` // the provider's words, cleaned and cut
+	HTTPStatus  int       `json:"http_status,omitempty"` // zero: no answer
+	Since       time.Time `json:"since"`                 // of the first failure in a row
+	Last        time.Time `json:"last"`                  // of the latest attempt
+	Attempts    int       `json:"attempts"`              // in a row
+	Next        time.Time `json:"next,omitzero"`         // no attempt before that; zero: none without a person's help
+
+	// Paced means that Next is the provider's own word (Retry-After), which
+	// callers in need do not shorten.
+	Paced bool `json:"paced,omitempty"`
+
+	// ProfileVersion is the profile's version when it failed: after a change
+	// of the profile it is tried again without waiting for Next.
+	ProfileVersion int64 `json:"profile_version,omitempty"`
+}
+
+// A Reason is the kind of a failure, in one word out of a fixed list.
+type Reason string
+
+const (
+	ReasonRevoked       Reason = "revoked"          // invalid_grant: the provider has ended the grant
+	ReasonInterrupted   Reason = "interrupted"      // invalid_grant, after a renewal whose answer was lost
+	ReasonExpired       Reason = "expired"          // the access token has expired, and there is no refresh token
+	ReasonOtherClient   Reason = "other_client"     // the profile's client ID is not the one that the grant was issued to
+	ReasonClient        Reason = "client"           // the provider refuses the client or its request
+	ReasonConfiguration Reason = "configuration"    // the profile does not fit the provider; it was not asked
+	ReasonUnreachable   Reason = "unreachable"      // no connection, or TLS failed
+	ReasonLost          Reason = "lost"             // asked, but no answer came
+	ReasonUnavailable   Reason = "unavailable"      // the provider says: not now
+	ReasonUnreadable    Reason = "unreadable"       // an answer that makes no sense
+	ReasonRefused       Reason = "refused"          // refused without a reason that we know
+	ReasonIDToken       Reason = "invalid_id_token" // the tokens came with an ID token that is not valid
+)
+
+// A Lease is the right of one process to renew a grant, for a short time.
+//
+// It runs out by the clock of whoever looks at it: an observer that has seen
+// the same Attempt at the same version of the grant for the whole Length may
+// take it over.
+type Lease struct {
+	Owner   string        `json:"owner"`   // the process, or rather its Manager
+	Attempt string        `json:"attempt"` // different for every renewal
+	Length  time.Duration `json:"length"`  // in nanoseconds
+}
+
+// Token returns the access token as x/oauth2 knows it. What the provider said
+// beyond the standard is reachable by its Extra method. It has no refresh
+// token: using that is the Manager's business alone.
+func (g *Grant) Token() *oauth2.Token {
+	t := &oauth2.Token{AccessToken: string(g.AccessToken), TokenType: g.TokenType, Expiry: g.Expiry}
+	if len(g.Extra) == 0 {
+		return t
+	}
+	extra := make(map[string]any, len(g.Extra))
+	for k, v := range g.Extra {
+		extra[k] = string(v)
+	}
+	return t.WithExtra(extra)
+}
+
+// Clone returns a deep copy.
+func (g *Grant) Clone() *Grant {
+	c := *g
+	c.Scopes = slices.Clone(g.Scopes)
+	c.Requested = slices.Clone(g.Requested)
+	c.Extra = maps.Clone(g.Extra)
+	if g.Failure != nil {
+		f := *g.Failure
+		c.Failure = &f
+	}
+	if g.Lease != nil {
+		l := *g.Lease
+		c.Lease = &l
+	}
+	return &c
+}
+
+// Format writes g with its secrets redacted, whatever the verb.
+func (g Grant) Format(f fmt.State, verb rune) {
+	fmt.Fprintf(f, "Grant{ProfileID:%q User:%q AccessToken:%v RefreshToken:%v TokenType:%q Expiry:%v Scopes:%q Subject:%q Status:%q Version:%d",
+		g.ProfileID, g.User, g.AccessToken, g.RefreshToken, g.TokenType, g.Expiry, g.Scopes, g.Subject, g.Status, g.Version)
+	if g.Failure != nil {
+		fmt.Fprintf(f, " Failure:%+v", *g.Failure)
+	}
+	if g.Lease != nil {
+		fmt.Fprintf(f, " Lease:%+v", *g.Lease)
+	}
+	io.WriteString(f, "}")
+}
+
+// A Flow is an authorization in progress: a browser has been sent to the
+// provider, and is expected back.
+type Flow struct {
+	GrantKey
+
+	State string `json:"-"` // set by Begin, never stored
+	URL   string `json:"-"` // set by Begin, never stored: send the browser there
+
+	ID       string    `json:"id"` // hash of State: all that a Store sees of it
+	Verifier Secret    `json:"-"`  // PKCE code verifier (RFC 7636)
+	Nonce    string    `json:"-"`  // for the ID token; empty if none is asked for
+	Expires  time.Time `json:"expires"`
+
+	// What else Finish needs to finish exactly what Begin began.
+
+	RedirectURL    string   `json:"redirect_url"`
+	Requested      []string `json:"requested,omitempty"` // scopes
+	Issuer         string   `json:"issuer,omitempty"`    // who must answer; empty: not known
+	IssuerRequired bool     `json:"issuer_required"`     // the answer must name its issuer (RFC 9207)
+	ProfileVersion int64    `json:"profile_version"`
+
+	// For RedirectHandler.
+
+	Browser  string `json:"-"`                   // hash of the cookie of the browser that began; empty: any
+	ReturnTo string `json:"return_to,omitempty"` // path of the page to go back to
+}
+
+// Clone returns a deep copy.
+func (fl *Flow) Clone() *Flow {
+	c := *fl
+	c.Requested = slices.Clone(fl.Requested)
+	return &c
+}
+
+// Format writes the flow without State, URL, Verifier and Nonce, whatever the
+// verb.
+func (fl Flow) Format(f fmt.State, verb rune) {
+	fmt.Fprintf(f, "Flow{ProfileID:%q User:%q ID:%q Expires:%v RedirectURL:%q}",
+		fl.ProfileID, fl.User, fl.ID, fl.Expires, fl.RedirectURL)
+}

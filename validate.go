@@ -1,0 +1,272 @@
+package authprofile
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Limits of what a profile may hold, in bytes. They are far above what is seen
+// in practice, and low enough for a column in any database.
+const (
+	maxID          = 255
+	maxUser        = 512
+	maxName        = 512
+	maxDescription = 4096
+	maxClient      = 4096
+	maxAddress     = 2048
+	maxList        = 16384
+)
+
+// Validate returns every problem of p at once, joined, each as a [*FieldError];
+// or nil. A user profile without a redirect address is valid by itself, since
+// its Manager may have one: [Manager.Save] reports it if neither has.
+func (p *Profile) Validate() error {
+	var v problems
+
+	if p.ID != "" {
+		v.add("ID", checkIdentifier(p.ID, maxID))
+		if p.ID == "." || p.ID == ".." {
+			v.add("ID", "cannot stand in the path of an address")
+		}
+	}
+	v.add("Name", checkText(p.Name, maxName))
+	v.add("Description", checkText(p.Description, maxDescription))
+
+	switch p.Type {
+	case TypeApp, TypeUser:
+	case "":
+		v.add("Type", `is missing: give TypeApp ("app") or TypeUser ("user")`)
+	default:
+		v.add("Type", `is unknown: give TypeApp ("app") or TypeUser ("user")`)
+	}
+
+	if p.ClientID == "" {
+		v.add("ClientID", "is missing")
+	}
+	v.add("ClientID", checkVisible(p.ClientID))
+	v.add("ClientSecret", checkVisible(string(p.ClientSecret)))
+	if p.ClientSecret == redacted {
+		v.add("ClientSecret", `is the placeholder "[redacted]", not a secret`)
+	}
+
+	switch p.AuthMethod {
+	case "":
+	case AuthNone:
+		if p.ClientSecret != "" {
+			v.add("AuthMethod", `"none" is for clients without a secret`)
+		}
+	case AuthBasic, AuthPost, AuthBasicRaw:
+		if p.ClientSecret == "" {
+			v.add("AuthMethod", "needs a client secret")
+		}
+	default:
+		v.add("AuthMethod", "is unknown")
+	}
+
+	p.validateProvider(&v)
+
+	size := 0
+	for i, s := range p.Scopes {
+		size += len(s) + 1
+		v.add(fmt.Sprintf("Scopes[%d]", i), checkScope(s))
+	}
+	if size > maxList {
+		v.add("Scopes", "are too long together")
+	}
+
+	switch {
+	case p.RedirectURL == "":
+	case p.Type == TypeApp:
+		v.add("RedirectURL", "is for user profiles: nobody is sent anywhere")
+	default:
+		v.add("RedirectURL", checkAddress(p.RedirectURL))
+	}
+
+	size = 0
+	for name, values := range p.Params {
+		for _, s := range values {
+			size += len(name) + len(s) + 2
+			if !utf8.ValidString(s) || strings.ContainsRune(s, 0) {
+				v.add("Params", fmt.Sprintf("%q is not valid UTF-8 text", name))
+			}
+		}
+		if name == "" || !utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl) {
+			v.add("Params", "have a name that is empty or not text")
+		}
+		if slices.Contains(reservedParams, name) {
+			v.add("Params", fmt.Sprintf("%q is set by the library", name))
+		}
+	}
+	if size > maxList {
+		v.add("Params", "are too long together")
+	}
+	return v.join()
+}
+
+// reservedParams are the parameters of authorization and token requests that
+// have a field of their own, or that protect the exchange. response_mode is
+// among them because a code in a fragment or in a posted form would not reach
+// the page that is bound to the browser.
+var reservedParams = []string{
+	"client_assertion", "client_assertion_type", "client_id", "client_secret",
+	"code", "code_challenge", "code_challenge_method", "code_verifier",
+	"grant_type", "nonce", "redirect_uri", "refresh_token", "request",
+	"request_uri", "response_mode", "response_type", "scope", "state",
+}
+
+// validateProvider checks that p names its provider in exactly one way.
+func (p *Profile) validateProvider(v *problems) {
+	e := &p.Endpoints
+	for _, a := range []struct{ field, value string }{
+		{"DiscoveryURL", e.DiscoveryURL},
+		{"AuthURL", e.AuthURL},
+		{"TokenURL", e.TokenURL},
+		{"RevocationURL", e.RevocationURL},
+		{"DeviceAuthURL", e.DeviceAuthURL},
+	} {
+		if a.value == "" {
+			continue
+		}
+		v.add("Endpoints."+a.field, checkAddress(a.value))
+		if p.Template != "" {
+			v.add("Endpoints."+a.field, "is not wanted with a template, which knows its addresses")
+		}
+	}
+
+	if p.Template != "" {
+		if p.Type == TypeApp {
+			v.add("Template", "is for user profiles: give an app profile a discovery or token address")
+		}
+		if _, err := p.Template.provider(); err != nil {
+			v.add("Template", err.Error())
+		}
+		return
+	}
+
+	if e.DiscoveryURL != "" {
+		if e.AuthURL != "" {
+			v.add("Endpoints.AuthURL", "is not wanted with a discovery document, which has it")
+		}
+		if e.TokenURL != "" {
+			v.add("Endpoints.TokenURL", "is not wanted with a discovery document, which has it")
+		}
+		return
+	}
+
+	switch {
+	case e.AuthURL == "" && e.TokenURL == "" && p.Type == TypeApp:
+		v.add("Endpoints", "are missing: give a discovery address or a token address")
+	case e.AuthURL == "" && e.TokenURL == "":
+		v.add("Endpoints", "are missing: give a template, a discovery address, or authorization and token addresses")
+	case e.TokenURL == "":
+		v.add("Endpoints.TokenURL", "is missing")
+	case e.AuthURL == "" && p.Type == TypeUser:
+		v.add("Endpoints.AuthURL", "is missing")
+	}
+	if e.AuthURL != "" && p.Type == TypeApp {
+		v.add("Endpoints.AuthURL", "is for user profiles: an application is not sent anywhere to log in")
+	}
+}
+
+// problems collects FieldErrors.
+type problems []error
+
+func (v *problems) add(field, problem string) {
+	if problem != "" {
+		*v = append(*v, &FieldError{Field: field, Problem: problem})
+	}
+}
+
+func (v *problems) join() error { return errors.Join(*v...) }
+
+// checkAddress says what is wrong with an absolute address, or nothing.
+func checkAddress(s string) string {
+	if len(s) > maxAddress {
+		return "is too long"
+	}
+	for _, c := range []byte(s) {
+		if c <= ' ' || c > '~' {
+			return "has a space, a control character or a character outside ASCII"
+		}
+	}
+	u, err := url.Parse(s)
+	switch {
+	case err != nil:
+		return "is not an address"
+	case u.Scheme == "" || u.Opaque != "" || u.Hostname() == "":
+		return "must be an absolute address: https://host/..."
+	case u.Scheme != "https" && u.Scheme != "http",
+		u.Scheme == "http" && !isLoopback(u.Hostname()):
+		return "must be https, or http on a loopback host"
+	case u.User != nil:
+		return "must not have a user or password in it"
+	case strings.Contains(s, "#"):
+		return "must not have a fragment"
+	}
+	return ""
+}
+
+// isLoopback reports whether a URL's host is this machine by its spelling
+// alone. Other spellings of the same address do not count.
+func isLoopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.IsLoopback()
+}
+
+// checkVisible holds client IDs and secrets to VSCHAR (RFC 6749, appendices
+// A.1 and A.2).
+func checkVisible(s string) string {
+	if len(s) > maxClient {
+		return "is too long"
+	}
+	for _, c := range []byte(s) {
+		if c < 0x20 || c > 0x7e {
+			return "has a character that is not printable ASCII (RFC 6749, appendix A)"
+		}
+	}
+	return ""
+}
+
+// checkScope holds a scope to RFC 6749, appendix A.4.
+func checkScope(s string) string {
+	if s == "" {
+		return "is empty"
+	}
+	for _, c := range []byte(s) {
+		if c <= 0x20 || c > 0x7e || c == '"' || c == '\\' {
+			return "has a character that no scope may have (RFC 6749, appendix A.4): one scope to an element, no spaces"
+		}
+	}
+	return ""
+}
+
+func checkIdentifier(s string, limit int) string {
+	switch {
+	case len(s) > limit:
+		return fmt.Sprintf("is longer than %d bytes", limit)
+	case !utf8.ValidString(s):
+		return "is not valid UTF-8"
+	case strings.ContainsFunc(s, unicode.IsControl):
+		return "has a control character"
+	}
+	return ""
+}
+
+func checkText(s string, limit int) string {
+	switch {
+	case len(s) > limit:
+		return fmt.Sprintf("is longer than %d bytes", limit)
+	case !utf8.ValidString(s) || strings.ContainsRune(s, 0):
+		return "is not valid UTF-8 text"
+	}
+	return ""
+}
