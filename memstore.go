@@ -1,0 +1,255 @@
+package authprofile
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// A MemStore keeps everything in memory. It is for tests, for programs that
+// need no grant to outlive them, and the Store of a Manager that has none.
+//
+// The zero MemStore is empty and ready to use. It must not be copied after
+// first use.
+type MemStore struct {
+	mu       sync.Mutex
+	version  int64 // the last one given out, so that none is given twice
+	profiles memTable[*Profile]
+	grants   map[string]*memTable[*Grant] // by profile
+	flows    map[string]*Flow
+	oldest   []memFlow // flows by time of arrival
+}
+
+var _ Store = (*MemStore)(nil)
+
+// maxFlows bounds what people can make a MemStore keep who begin to authorize
+// and never come back. The oldest leave first.
+const maxFlows = 100_000
+
+type memFlow struct {
+	id      string
+	expires time.Time
+}
+
+// A memTable is a map that can be listed by key without being sorted anew for
+// every page.
+type memTable[T any] struct {
+	rows map[string]T
+	keys []string // sorted
+}
+
+func (t *memTable[T]) put(key string, row T) {
+	if t.rows == nil {
+		t.rows = make(map[string]T)
+	}
+	if i, ok := slices.BinarySearch(t.keys, key); !ok {
+		t.keys = slices.Insert(t.keys, i, key)
+	}
+	t.rows[key] = row
+}
+
+func (t *memTable[T]) delete(key string) {
+	if i, ok := slices.BinarySearch(t.keys, key); ok {
+		t.keys = slices.Delete(t.keys, i, i+1)
+		delete(t.rows, key)
+	}
+}
+
+// page returns the keys after the given one.
+func (t *memTable[T]) page(after string, limit int) []string {
+	i := 0
+	if after != "" {
+		var found bool
+		if i, found = slices.BinarySearch(t.keys, after); found {
+			i++
+		}
+	}
+	keys := t.keys[i:]
+	return keys[:min(max(limit, 0), len(keys))]
+}
+
+func (s *MemStore) Profile(ctx context.Context, id string) (*Profile, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p, ok := s.profiles.rows[id]
+	if !ok {
+		return nil, ErrNotFound
+	}
+	return p.Clone(), nil
+}
+
+func (s *MemStore) ListProfiles(ctx context.Context, after string, limit int) ([]*Profile, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var list []*Profile
+	for _, id := range s.profiles.page(after, limit) {
+		list = append(list, s.profiles.rows[id].Clone())
+	}
+	return list, nil
+}
+
+func (s *MemStore) PutProfile(ctx context.Context, p *Profile) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := now()
+	created := now
+	old, ok := s.profiles.rows[p.ID]
+	if ok {
+		created = old.Created
+	}
+	if ok && p.Version != old.Version || !ok && p.Version != 0 {
+		return ErrConflict
+	}
+	s.version++
+	p.Version, p.Created, p.Updated = s.version, created, now
+	p.markSaved()
+	s.profiles.put(p.ID, p.Clone())
+	return nil
+}
+
+func (s *MemStore) DeleteProfile(ctx context.Context, id string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.profiles.delete(id)
+	delete(s.grants, id)
+	return nil
+}
+
+func (s *MemStore) Grant(ctx context.Context, key GrantKey) (*Grant, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if t := s.grants[key.ProfileID]; t != nil {
+		if g, ok := t.rows[key.User]; ok {
+			return g.Clone(), nil
+		}
+	}
+	return nil, ErrNotFound
+}
+
+func (s *MemStore) ListGrants(ctx context.Context, profileID, after string, limit int) ([]*Grant, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := s.grants[profileID]
+	if t == nil {
+		return nil, nil
+	}
+	var list []*Grant
+	for _, user := range t.page(after, limit) {
+		list = append(list, t.rows[user].Clone())
+	}
+	return list, nil
+}
+
+func (s *MemStore) PutGrant(ctx context.Context, g *Grant) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := s.grants[g.ProfileID]
+	if t == nil {
+		t = new(memTable[*Grant])
+	}
+	now := now()
+	created := now
+	old, ok := t.rows[g.User]
+	if ok {
+		created = old.Created
+	}
+	if ok && g.Version != old.Version || !ok && g.Version != 0 {
+		return ErrConflict
+	}
+	if s.grants == nil {
+		s.grants = make(map[string]*memTable[*Grant])
+	}
+	s.version++
+	g.Version, g.Created, g.Updated = s.version, created, now
+	t.put(g.User, g.Clone())
+	s.grants[g.ProfileID] = t
+	return nil
+}
+
+func (s *MemStore) DeleteGrant(ctx context.Context, key GrantKey) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if t := s.grants[key.ProfileID]; t != nil {
+		t.delete(key.User)
+		if len(t.keys) == 0 {
+			delete(s.grants, key.ProfileID)
+		}
+	}
+	return nil
+}
+
+func (s *MemStore) PutFlow(ctx context.Context, f *Flow) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for len(s.oldest) > 0 && (len(s.oldest) >= maxFlows || !s.oldest[0].expires.After(time.Now())) {
+		delete(s.flows, s.oldest[0].id)
+		s.oldest = s.oldest[1:]
+	}
+	if s.flows == nil {
+		s.flows = make(map[string]*Flow)
+	}
+	kept := f.Clone()
+	kept.State, kept.URL = "", ""
+	kept.Expires = kept.Expires.UTC()
+	s.flows[f.ID] = kept
+	s.oldest = append(s.oldest, memFlow{strings.Clone(f.ID), f.Expires})
+	return nil
+}
+
+func (s *MemStore) TakeFlow(ctx context.Context, id string) (*Flow, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f, ok := s.flows[id]
+	if !ok {
+		return nil, ErrNotFound
+	}
+	delete(s.flows, id)
+	if !f.Expires.After(time.Now()) {
+		return nil, ErrNotFound
+	}
+	return f, nil
+}
+
+// Format writes how much s keeps, and none of it.
+func (s *MemStore) Format(f fmt.State, verb rune) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	fmt.Fprintf(f, "MemStore{%d profiles, %d profiles with grants, %d flows}", len(s.profiles.rows), len(s.grants), len(s.flows))
+}
+
+// now is the time as records keep it: what was just written compares equal
+// with what is read back from any Store.
+func now() time.Time { return time.Now().UTC().Truncate(time.Millisecond) }
