@@ -1,0 +1,7 @@
+// Package peertest holds the tests that need more than the Go toolchain:
+// stores on real databases, flows against real authorization servers, and
+// fleets of processes. It is a module of its own so that no driver and no
+// server reaches those who import the library.
+package peertest
+
+import _ "github.com/authprofile/authprofile"
