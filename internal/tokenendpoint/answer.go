@@ -1,0 +1,528 @@
+package tokenendpoint
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"math"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Limits of what is taken from an answer. Real ones are far below.
+const (
+	maxMembers  = 1000
+	maxDepth    = 32
+	maxToken    = 64 << 10
+	maxScopes   = 16 << 10
+	maxExtra    = 4 << 10
+	maxLifetime = 10 * 365 * 24 * time.Hour
+)
+
+// An Answer is what a token endpoint granted.
+type Answer struct {
+	AccessToken  string
+	RefreshToken string // empty: the answer has none, and the old one stays
+	TokenType    string // "Bearer"
+	IDToken      string // not verified
+
+	Scopes     []string // granted
+	ScopeKnown bool     // false: the answer does not say, which means as requested
+
+	// Start is when the request began: what Lifetime is counted from, so that
+	// a slow answer does not make a token seem to last longer than it does.
+	Start time.Time
+
+	// Lifetime is that of the access token, at most ten years. Zero: it has
+	// ended already.
+	Lifetime      time.Duration
+	LifetimeKnown bool // false: expires_in is missing or unreadable
+
+	// RefreshLifetime is that of the refresh token. Zero: not known.
+	RefreshLifetime time.Duration
+
+	// Extra are the members that no standard has: strings as they came, all
+	// else as JSON. It holds 4 KiB; in the order of their names, members that
+	// do not fit are left out.
+	Extra map[string]string
+}
+
+// Format writes nothing of a, whatever the verb: all of it may be secret.
+func (a Answer) Format(f fmt.State, verb rune) { io.WriteString(f, "Answer{[redacted]}") }
+
+// Why an answer of success cannot be used.
+var (
+	errNotObject   = errors.New("the answer is not a JSON object")
+	errMalformed   = errors.New("the answer is not well-formed JSON")
+	errTrailing    = errors.New("something follows the JSON object of the answer")
+	errDuplicate   = errors.New("the answer has a member twice")
+	errMembers     = errors.New("the answer has too many members")
+	errDepth       = errors.New("the answer is nested too deeply")
+	errBadForm     = errors.New("the answer is not a well-formed form")
+	errNoAccess    = errors.New("the answer has no access_token")
+	errBadAccess   = errors.New("the answer's access_token has a character that no token may have, or is too long")
+	errTokenType   = errors.New("the answer's token_type is not bearer")
+	errNotReported = errors.New("the answer says that it failed, but not why")
+)
+
+// content is what an answer says. Its parts do not depend on each other: what
+// can be read is there, even if problem says that the answer as a whole is of
+// no use.
+type content struct {
+	Answer
+	problem error // why there is no usable access token
+	object  bool  // it began as a JSON object
+
+	failed                 bool // there is an error member, or "ok" is false
+	code, description, uri string
+}
+
+// parse reads an answer: one JSON object, whatever the content type says
+// (RFC 6749, section 5.1), or a form if it says so, as GitHub and Facebook
+// have sent.
+//
+// A refresh token may have cost the one before it. It is therefore looked for
+// by itself, also in what is not JSON in the end: only one that is ambiguous,
+// not text, or longer than 64 KiB is given up. Being sent in a form, it may
+// have characters outside ASCII, though no standard allows them.
+func parse(body []byte, contentType string) *content {
+	c := new(content)
+	body = bytes.TrimLeft(body, " \t\r\n")
+	body = bytes.TrimPrefix(body, []byte("\ufeff"))
+	body = bytes.TrimLeft(body, " \t\r\n")
+
+	var members map[string]json.RawMessage
+	switch mediaType, _, _ := strings.Cut(contentType, ";"); {
+	case len(body) > 0 && body[0] == '{':
+		c.object = true
+		members, c.problem = parseObject(body)
+		c.RefreshToken = findRefreshToken(body)
+	case isMediaType(mediaType, "application/x-www-form-urlencoded"),
+		isMediaType(mediaType, "text/plain") && likeForm(body):
+		members, c.RefreshToken, c.problem = parseForm(string(body))
+	default:
+		c.problem = errNotObject
+	}
+
+	c.readError(members)
+	c.readAnswer(members)
+	return c
+}
+
+func isMediaType(s, want string) bool { return strings.EqualFold(strings.TrimSpace(s), want) }
+
+// likeForm reports whether a text is a form with what an answer must have.
+func likeForm(body []byte) bool {
+	for pair := range bytes.SplitSeq(body, []byte("&")) {
+		if bytes.HasPrefix(pair, []byte("access_token=")) || bytes.HasPrefix(pair, []byte("error=")) {
+			return true
+		}
+	}
+	return false
+}
+
+// parseObject returns the members of one JSON object. What was read before
+// something is found wrong is returned with the error; of a name that occurs
+// twice with different values, neither.
+func parseObject(body []byte) (map[string]json.RawMessage, error) {
+	members := make(map[string]json.RawMessage)
+	var ambiguous []string
+	defer func() {
+		for _, name := range ambiguous {
+			delete(members, name)
+		}
+	}()
+
+	dec := json.NewDecoder(bytes.NewReader(body))
+	if _, err := dec.Token(); err != nil {
+		return members, errMalformed
+	}
+	var problem error
+	for n := 0; dec.More(); n++ {
+		if n == maxMembers {
+			return members, errMembers
+		}
+		token, err := dec.Token()
+		name, ok := token.(string)
+		if err != nil || !ok {
+			return members, errMalformed
+		}
+		var value json.RawMessage
+		if dec.Decode(&value) != nil {
+			return members, errMalformed
+		}
+		old, twice := members[name]
+		switch {
+		case twice:
+			problem = errDuplicate
+			if !bytes.Equal(old, value) {
+				ambiguous = append(ambiguous, name)
+			}
+		case tooDeep(value):
+			problem = errDepth
+		default:
+			members[name] = value
+		}
+	}
+	if _, err := dec.Token(); err != nil {
+		return members, errMalformed
+	}
+	if _, err := dec.Token(); err != io.EOF {
+		return members, errTrailing
+	}
+	return members, problem
+}
+
+// tooDeep reports whether a JSON value, one level below the top, is nested
+// more deeply than an answer may be.
+func tooDeep(value []byte) bool {
+	depth := 1
+	for i := 0; i < len(value); i++ {
+		switch value[i] {
+		case '"':
+			i = stringEnd(value, i)
+		case '{', '[':
+			if depth++; depth > maxDepth {
+				return true
+			}
+		case '}', ']':
+			depth--
+		}
+	}
+	return false
+}
+
+// stringEnd returns where the JSON string that begins at i ends: the index of
+// its closing quote, or len(text).
+func stringEnd(text []byte, i int) int {
+	for i++; i < len(text); i++ {
+		switch text[i] {
+		case '\\':
+			i++
+		case '"':
+			return i
+		}
+	}
+	return len(text)
+}
+
+// findRefreshToken returns the refresh_token of an object that need not be
+// JSON to its end, or anywhere else. It goes by quotes and brackets alone.
+func findRefreshToken(text []byte) string {
+	var found string
+	depth := 0
+	key := false // the last token is the name, at the top
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; c {
+		case ' ', '\t', '\r', '\n':
+			continue
+		case '{', '[':
+			depth++
+		case '}', ']':
+			if depth--; depth == 0 {
+				return found // what follows is not the answer
+			}
+		case ':':
+			if !key {
+				continue
+			}
+			for i+1 < len(text) && strings.IndexByte(" \t\r\n", text[i+1]) >= 0 {
+				i++
+			}
+			if i+1 == len(text) || text[i+1] != '"' {
+				break
+			}
+			start := i + 1
+			i = stringEnd(text, start)
+			s, ok := unquote(text, start, i)
+			if !ok || !validRefreshToken(s) {
+				break
+			}
+			if found != "" && found != s {
+				return ""
+			}
+			found = s
+		case '"':
+			start := i
+			i = stringEnd(text, start)
+			if depth != 1 || i-start > len(`\u0000`)*len("refresh_token")+1 {
+				break
+			}
+			if s, ok := unquote(text, start, i); ok && s == "refresh_token" {
+				key = true
+				continue
+			}
+		}
+		key = false
+	}
+	return found
+}
+
+// unquote decodes the JSON string from the quote at start to the one at end.
+func unquote(text []byte, start, end int) (s string, ok bool) {
+	if end >= len(text) {
+		return "", false
+	}
+	err := json.Unmarshal(text[start:end+1], &s)
+	return s, err == nil
+}
+
+// parseForm is parseObject and findRefreshToken for a form.
+func parseForm(body string) (members map[string]json.RawMessage, refreshToken string, problem error) {
+	members = make(map[string]json.RawMessage)
+	var ambiguous []string
+	var refreshTokens []string
+	n := 0
+	for pair := range strings.SplitSeq(strings.TrimRight(body, " \t\r\n"), "&") {
+		if pair == "" {
+			continue
+		}
+		name, value, _ := strings.Cut(pair, "=")
+		name, err1 := url.QueryUnescape(name)
+		value, err2 := url.QueryUnescape(value)
+		if err1 != nil || err2 != nil {
+			problem = errBadForm
+			continue
+		}
+		if name == "refresh_token" && validRefreshToken(value) && !slices.Contains(refreshTokens, value) && len(refreshTokens) < 2 {
+			refreshTokens = append(refreshTokens, value)
+		}
+		if n++; n > maxMembers {
+			problem = errMembers
+			continue
+		}
+		text, _ := json.Marshal(value) // a string always has a JSON
+		if old, twice := members[name]; twice {
+			problem = errDuplicate
+			if !bytes.Equal(old, text) {
+				ambiguous = append(ambiguous, name)
+			}
+			continue
+		}
+		members[name] = text
+	}
+	for _, name := range ambiguous {
+		delete(members, name)
+	}
+	if len(refreshTokens) == 1 {
+		refreshToken = refreshTokens[0]
+	}
+	return members, refreshToken, problem
+}
+
+// text returns a member that is a string.
+func text(members map[string]json.RawMessage, name string) (s string, ok bool) {
+	raw := members[name]
+	if len(raw) == 0 || raw[0] != '"' {
+		return "", false
+	}
+	err := json.Unmarshal(raw, &s)
+	return s, err == nil
+}
+
+// absent reports whether a member is missing, null or an empty string.
+func absent(members map[string]json.RawMessage, name string) bool {
+	switch string(members[name]) {
+	case "", "null", `""`:
+		return true
+	}
+	return false
+}
+
+// readError fills in what the answer says about a failure. Some providers say
+// it with status 200: GitHub, and Slack with "ok".
+func (c *content) readError(members map[string]json.RawMessage) {
+	failed := !absent(members, "error") && string(members["error"]) != "false"
+	c.failed = failed || string(members["ok"]) == "false"
+	if !failed {
+		return
+	}
+	c.code, _ = text(members, "error")
+	c.description, _ = text(members, "error_description")
+	c.uri, _ = text(members, "error_uri")
+}
+
+// standard are the members that have a field of their own.
+var standard = []string{
+	"access_token", "refresh_token", "token_type", "id_token", "scope",
+	"expires_in", "refresh_expires_in", "refresh_token_expires_in", "x_refresh_token_expires_in",
+	"error", "error_description", "error_uri",
+}
+
+// bearerTypes are the token types that are sent as Bearer, in lower case. All
+// but the first are habits: of Apigee, and of Slack, which says whose token it is.
+var bearerTypes = []string{"bearer", "bearertoken", "bot", "user"}
+
+// readAnswer fills in what the answer grants.
+func (c *content) readAnswer(members map[string]json.RawMessage) {
+	problem := func(err error) {
+		if c.problem == nil {
+			c.problem = err
+		}
+	}
+
+	switch s, ok := text(members, "access_token"); {
+	case !ok || s == "":
+		problem(errNoAccess)
+	case !validAccessToken(s):
+		problem(errBadAccess)
+	default:
+		c.AccessToken = s
+	}
+
+	c.TokenType = "Bearer"
+	if !absent(members, "token_type") {
+		if s, _ := text(members, "token_type"); !slices.Contains(bearerTypes, strings.ToLower(s)) {
+			problem(errTokenType)
+		}
+	}
+
+	c.IDToken, _ = text(members, "id_token")
+	c.Scopes, c.ScopeKnown = readScopes(members["scope"])
+	c.Lifetime, c.LifetimeKnown = readSeconds(members["expires_in"])
+	for _, name := range []string{"refresh_expires_in", "refresh_token_expires_in", "x_refresh_token_expires_in"} {
+		if d, _ := readSeconds(members[name]); d > 0 {
+			c.RefreshLifetime = d
+			break
+		}
+	}
+	c.Extra = readExtra(members)
+}
+
+// validAccessToken holds an access token to what an Authorization header can
+// carry: VSCHAR (RFC 6749, appendix A.12) without the space, which would end
+// it there (RFC 6750, section 2.1).
+func validAccessToken(s string) bool {
+	for _, c := range []byte(s) {
+		if c <= ' ' || c > '~' {
+			return false
+		}
+	}
+	return s != "" && len(s) <= maxToken
+}
+
+func validRefreshToken(s string) bool {
+	if s == "" || len(s) > maxToken || !utf8.ValidString(s) {
+		return false
+	}
+	// U+FFFD stands where bytes that were not text have been lost.
+	return !strings.ContainsFunc(s, func(r rune) bool { return unicode.IsControl(r) || r == utf8.RuneError })
+}
+
+// readSeconds reads a lifetime. Whatever cannot be read is not known, which is
+// not the same as no lifetime, nor as an endless one.
+func readSeconds(raw json.RawMessage) (d time.Duration, known bool) {
+	s := string(raw)
+	if len(s) > 0 && s[0] == '"' {
+		if json.Unmarshal(raw, &s) != nil {
+			return 0, false
+		}
+		s = strings.TrimSpace(s)
+	}
+	// ParseFloat also knows "Inf", "0x1p4" and "1_000".
+	if strings.Trim(s, "0123456789+-.eE") != "" {
+		return 0, false
+	}
+	f, err := strconv.ParseFloat(s, 64)
+	if err != nil && !errors.Is(err, strconv.ErrRange) { // out of range, f is infinite
+		return 0, false
+	}
+	switch f = math.Floor(f); {
+	case f <= 0:
+		return 0, true
+	case f >= maxLifetime.Seconds():
+		return maxLifetime, true
+	}
+	return time.Duration(f) * time.Second, true
+}
+
+// readScopes reads a list with spaces (RFC 6749, section 3.3), with commas, as
+// Slack and Linear send it, or a JSON array. An empty list is known: nothing
+// was granted.
+func readScopes(raw json.RawMessage) (scopes []string, known bool) {
+	var list []string
+	switch {
+	case len(raw) > 0 && raw[0] == '"':
+		var s string
+		if json.Unmarshal(raw, &s) != nil {
+			return nil, false
+		}
+		if strings.Contains(s, ",") && !strings.ContainsAny(s, " \t\r\n") {
+			list = strings.Split(s, ",")
+		} else {
+			list = strings.Fields(s)
+		}
+	case len(raw) > 0 && raw[0] == '[':
+		var values []json.RawMessage
+		if json.Unmarshal(raw, &values) != nil {
+			return nil, false
+		}
+		for _, v := range values {
+			var s string
+			if json.Unmarshal(v, &s) == nil {
+				list = append(list, strings.Fields(s)...)
+			}
+		}
+	default:
+		return nil, false
+	}
+
+	seen := make(map[string]bool)
+	size := 0
+	for _, s := range list {
+		if !validScope(s) || seen[s] {
+			continue
+		}
+		if size += len(s) + 1; size > maxScopes {
+			break
+		}
+		seen[s] = true
+		scopes = append(scopes, s)
+	}
+	return scopes, true
+}
+
+// validScope holds a scope to RFC 6749, appendix A.4.
+func validScope(s string) bool {
+	for _, c := range []byte(s) {
+		if c <= ' ' || c > '~' || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return s != ""
+}
+
+func readExtra(members map[string]json.RawMessage) map[string]string {
+	var extra map[string]string
+	size := 0
+	for _, name := range slices.Sorted(maps.Keys(members)) {
+		if slices.Contains(standard, name) {
+			continue
+		}
+		value, ok := text(members, name)
+		if !ok {
+			var b bytes.Buffer
+			if json.Compact(&b, members[name]) != nil {
+				continue
+			}
+			value = b.String()
+		}
+		if size+len(name)+len(value) > maxExtra {
+			continue
+		}
+		size += len(name) + len(value)
+		if extra == nil {
+			extra = make(map[string]string)
+		}
+		extra[name] = value
+	}
+	return extra
+}

@@ -1,0 +1,515 @@
+package tokenendpoint
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/oauth2"
+)
+
+// A Class is the kind of a failure: what can be done about it.
+type Class int
+
+const (
+	// Unsent: nothing of the form has left. The request can be repeated.
+	Unsent Class = iota + 1
+
+	// Lost: the form was sent, or part of it, and no usable answer came.
+	// Whether the provider has acted on it is not known.
+	Lost
+
+	// InvalidGrant: the refresh token or code is dead, says the provider.
+	InvalidGrant
+
+	// Configuration: the client is refused, the address is wrong, or the
+	// server's certificate is not trusted. No grant is at fault.
+	Configuration
+
+	// Unavailable: the provider asks to come back later.
+	Unavailable
+
+	// Unreadable: the answer says success but has no usable token.
+	Unreadable
+
+	// Refused: refused for a reason that is not known.
+	Refused
+
+	// Interaction: a person must consent, or log in, once more.
+	Interaction
+)
+
+var classNames = map[Class]string{
+	Unsent:        "not sent",
+	Lost:          "sent, but no answer",
+	InvalidGrant:  "the grant is not valid",
+	Configuration: "the client, the address or the server is not set up for this",
+	Unavailable:   "not available now",
+	Unreadable:    "an answer without a usable token",
+	Refused:       "refused",
+	Interaction:   "a person is needed",
+}
+
+func (c Class) String() string {
+	if s, ok := classNames[c]; ok {
+		return s
+	}
+	return "Class(" + strconv.Itoa(int(c)) + ")"
+}
+
+// An Error says why a request failed. Nothing in it has been left as it came:
+// it holds no secret, no address and no part of a body but the cleaned fields
+// below.
+type Error struct {
+	Class       Class
+	Code        string        // the provider's error code: printable ASCII, at most 64 bytes
+	Description string        // printable characters, at most 256 bytes; not part of the text
+	URI         string        // https, or empty; not part of the text
+	HTTPStatus  int           // zero: no answer
+	RetryAfter  time.Duration // zero: not said; at most an hour
+
+	// Err is the cause: an error of a context, of crypto/x509, crypto/tls or
+	// net, ErrBodyTooLarge, what BeforeSend returned, or one that says in
+	// words of this package what happened. With [errors.Is] any error of the
+	// transport can be found in it, though it is not shown.
+	Err error
+
+	endpoint string
+}
+
+func (e *Error) Error() string {
+	var b strings.Builder
+	b.WriteString(e.endpoint)
+	if e.endpoint == "" {
+		b.WriteString("token endpoint")
+	}
+	fmt.Fprintf(&b, ": %v", e.Class)
+	if e.HTTPStatus != 0 {
+		fmt.Fprintf(&b, ": HTTP %d", e.HTTPStatus)
+	}
+	if e.Code != "" {
+		fmt.Fprintf(&b, " %q", e.Code)
+	}
+	if e.Err != nil {
+		fmt.Fprintf(&b, ": %v", e.Err)
+	}
+	return b.String()
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Format writes the error's text under every verb, so that none of them
+// reaches the causes behind it.
+func (e *Error) Format(f fmt.State, verb rune) { formatText(f, verb, e.Error()) }
+
+func formatText(f fmt.State, verb rune, s string) {
+	if verb == 'q' {
+		fmt.Fprintf(f, "%q", s)
+		return
+	}
+	io.WriteString(f, s)
+}
+
+// RetrieveError returns e in the type of package oauth2, without a body and
+// without headers, or nil if there was no answer.
+func (e *Error) RetrieveError() *oauth2.RetrieveError {
+	if e.HTTPStatus == 0 {
+		return nil
+	}
+	status := strconv.Itoa(e.HTTPStatus)
+	if text := http.StatusText(e.HTTPStatus); text != "" {
+		status += " " + text
+	}
+	return &oauth2.RetrieveError{
+		Response:         &http.Response{StatusCode: e.HTTPStatus, Status: status},
+		ErrorCode:        e.Code,
+		ErrorDescription: e.Description,
+		ErrorURI:         e.URI,
+	}
+}
+
+// codes are the error codes whose meaning is settled: those of RFC 6749
+// (sections 4.1.2.1 and 5.2), RFC 7009, RFC 8628, RFC 8707 and OpenID Connect,
+// and a few by which well-known providers mean the same. A code that is not
+// here is no reason to give a grant up.
+var codes = map[string]Class{
+	"invalid_grant":         InvalidGrant,
+	"bad_refresh_token":     InvalidGrant, // GitHub
+	"bad_verification_code": InvalidGrant, // GitHub
+	"invalid_refresh_token": InvalidGrant, // Slack
+	"token_expired":         InvalidGrant, // Slack
+	"token_revoked":         InvalidGrant, // Slack
+	"invalid_code":          InvalidGrant, // Slack
+	"code_already_used":     InvalidGrant, // Slack
+
+	"invalid_client":               Configuration,
+	"unauthorized_client":          Configuration,
+	"invalid_scope":                Configuration,
+	"unsupported_grant_type":       Configuration,
+	"invalid_target":               Configuration,
+	"incorrect_client_credentials": Configuration, // GitHub
+	"redirect_uri_mismatch":        Configuration, // GitHub, Google
+	"deleted_client":               Configuration, // Google
+	"disabled_client":              Configuration, // Google
+	"invalid_resource":             Configuration, // Microsoft
+	"bad_client_secret":            Configuration, // Slack
+	"invalid_client_id":            Configuration, // Slack
+	"Unauthorized":                 Configuration, // Spring, for status 401
+	"unauthorized":                 Configuration, // Spring
+
+	"temporarily_unavailable": Unavailable,
+	"server_error":            Unavailable,
+	"slow_down":               Unavailable,
+	"ratelimited":             Unavailable, // Slack
+	"internal_error":          Unavailable, // Slack
+	"fatal_error":             Unavailable, // Slack
+	"service_unavailable":     Unavailable, // Slack
+
+	"interaction_required":       Interaction,
+	"consent_required":           Interaction,
+	"login_required":             Interaction,
+	"account_selection_required": Interaction,
+	"mfa_required":               Interaction, // Auth0
+
+	// dex says it of a dead grant, Hydra of one that is in use right now.
+	"invalid_request":        Refused,
+	"unsupported_token_type": Refused,
+}
+
+// classify goes by the code first, and by the status if that says nothing.
+func classify(code string, status int) Class {
+	class, known := codes[code]
+	if known && class != Refused {
+		return class
+	}
+	switch {
+	case status == http.StatusTooManyRequests, status == http.StatusRequestTimeout, status >= 500:
+		return Unavailable
+	case status >= 300 && status < 400:
+		return Configuration
+	case known:
+		return Refused
+	case status == http.StatusUnauthorized && code == "",
+		status == http.StatusNotFound,
+		status == http.StatusMethodNotAllowed,
+		status == http.StatusProxyAuthRequired:
+		return Configuration
+	}
+	return Refused
+}
+
+// evaluate makes of an exchange an answer, an error, or an error and a refresh
+// token that came with it.
+func evaluate(x *exchange) (*Answer, *Error) {
+	c := parse(x.body, x.contentType())
+	if x.readErr != nil && !c.object {
+		// Nothing shows whether the last value of a form is whole.
+		c = parse(x.body[:max(0, bytes.LastIndexByte(x.body, '&'))], x.contentType())
+	}
+	if !x.success() {
+		// Whatever such an answer calls refresh_token is not one: likely it
+		// repeats ours, or says what is wrong with it.
+		return nil, refusal(x, c)
+	}
+	// An object that is whole is an answer, even if the connection broke after
+	// it. An endless one is not.
+	whole := x.readErr == nil || c.object && x.readErr != ErrBodyTooLarge
+	if !c.failed && c.problem == nil && whole {
+		return &c.Answer, nil
+	}
+
+	var a *Answer
+	if c.RefreshToken != "" {
+		a = &Answer{RefreshToken: c.RefreshToken}
+	}
+	if c.failed {
+		return a, refusal(x, c)
+	}
+	e := x.newError(Unreadable, c.problem)
+	switch {
+	case x.readErr == ErrBodyTooLarge:
+		e.Err = x.readErr
+	case x.readErr != nil:
+		e.Class, e.Err = Lost, x.readErr
+	}
+	return a, e
+}
+
+// refusal makes an error of an answer that is no success.
+func refusal(x *exchange, c *content) *Error {
+	code := cleanCode(c.code)
+	class := classify(code, x.status)
+	e := x.newError(class, x.readErr)
+	e.Code = code
+	if _, known := codes[code]; !known {
+		e.Code = truncate(redact(code, x.secrets), maxCode)
+	}
+	e.Description = truncate(redact(cleanText(c.description), x.secrets), maxDescription)
+	if uri := cleanURI(c.uri); uri == redact(uri, x.secrets) {
+		e.URI = uri
+	}
+	switch {
+	case x.status >= 300 && x.status < 400 && class == Configuration:
+		e.Err = errRedirect
+	case class == Refused && code == "" && x.readErr != nil && x.readErr != ErrBodyTooLarge:
+		e.Class = Lost // what it would have said
+	case x.success() && code == "":
+		e.Err = errNotReported
+	}
+	return e
+}
+
+func (x *exchange) newError(class Class, cause error) *Error {
+	return &Error{
+		Class:      class,
+		HTTPStatus: x.status,
+		RetryAfter: retryAfter(x.header.Get("Retry-After"), time.Now()),
+		Err:        cause,
+		endpoint:   x.endpoint,
+	}
+}
+
+const maxRetryAfter = time.Hour
+
+// retryAfter reads a number of seconds or a date (RFC 9110, section 10.2.3).
+func retryAfter(s string, now time.Time) time.Duration {
+	s = strings.TrimSpace(s)
+	if s == "" {
+		return 0
+	}
+	var d time.Duration
+	if strings.Trim(s, "0123456789") == "" {
+		n, err := strconv.ParseInt(s, 10, 64)
+		if err != nil || n > int64(maxRetryAfter/time.Second) {
+			return maxRetryAfter
+		}
+		d = time.Duration(n) * time.Second
+	} else if date, err := http.ParseTime(s); err == nil {
+		d = date.Sub(now)
+	}
+	return min(max(d, 0), maxRetryAfter)
+}
+
+const (
+	maxCode        = 64
+	maxDescription = 256
+	maxURI         = 2048
+)
+
+// cleanCode leaves printable ASCII. Like cleanText it does not shorten: first
+// what is secret has to be found.
+func cleanCode(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return -1
+		}
+		return r
+	}, s)
+	return strings.TrimSpace(s)
+}
+
+// cleanText leaves characters that show themselves, and single spaces: no
+// control, no invisible and no bidirectional ones.
+func cleanText(s string) string {
+	s = strings.Map(func(r rune) rune {
+		switch {
+		case unicode.IsSpace(r):
+			return ' '
+		case r == utf8.RuneError, !unicode.IsPrint(r):
+			return -1
+		}
+		return r
+	}, s)
+	return strings.Join(strings.Fields(s), " ")
+}
+
+func cleanURI(s string) string {
+	if len(s) > maxURI || s != cleanCode(s) || strings.ContainsAny(s, " \"<>\\`") {
+		return ""
+	}
+	u, err := url.Parse(s)
+	if err != nil || u.Scheme != "https" || u.Hostname() == "" || u.User != nil {
+		return ""
+	}
+	return s
+}
+
+// truncate cuts s between characters.
+func truncate(s string, limit int) string {
+	if len(s) <= limit {
+		return s
+	}
+	for limit > 0 && !utf8.RuneStart(s[limit]) {
+		limit--
+	}
+	return s[:limit]
+}
+
+// redact takes out of s what was sent: providers have repeated it in their
+// descriptions.
+func redact(s string, secrets []string) string {
+	for _, secret := range secrets {
+		if len(secret) >= 4 { // shorter ones are in any text
+			s = strings.ReplaceAll(s, secret, "[redacted]")
+		}
+	}
+	return s
+}
+
+// A failure says in our own words what an error of the transport is about.
+// The error itself may have addresses, proxy passwords or what the server sent
+// in its text: it is compared with, and never shown or given out.
+type failure struct {
+	text string
+	safe error // what may be given out of it, or nil
+	orig error
+}
+
+func (f *failure) Error() string                 { return f.text }
+func (f *failure) Unwrap() error                 { return f.safe }
+func (f *failure) Is(target error) bool          { return f.orig != nil && errors.Is(f.orig, target) }
+func (f *failure) Format(s fmt.State, verb rune) { formatText(s, verb, f.text) }
+
+// cause returns what may be shown of an error of the transport, or of the
+// context if that is over.
+func cause(ctx context.Context, err error, sent bool) error {
+	if tlsErr := refusedTLS(err); tlsErr != nil {
+		return &failure{text: tlsText(tlsErr), safe: tlsErr, orig: err}
+	}
+	if ended := ctx.Err(); ended != nil {
+		return &failure{text: ended.Error(), safe: ended, orig: errors.Join(context.Cause(ctx), err)}
+	}
+	if safe := safeCause(err); safe != nil {
+		return &failure{text: safe.Error(), safe: safe, orig: err}
+	}
+	text := "the connection could not be made"
+	if sent {
+		text = "the connection broke, or what came was not HTTP"
+	}
+	if errors.As(err, new(tls.RecordHeaderError)) {
+		text = "the server does not speak TLS"
+	} else if refusal := proxyRefusal(err); refusal != "" {
+		text = "the proxy refuses: " + refusal
+	}
+	return &failure{text: text, orig: err}
+}
+
+// safeCause returns the part of an error whose text is known to come from the
+// standard library or the operating system, or nil.
+func safeCause(err error) error {
+	if op := (*net.OpError)(nil); errors.As(err, &op) {
+		inner := safeCause(op.Err)
+		if alert, ok := tlsAlert(op); ok {
+			inner = alert
+		}
+		if inner == nil {
+			inner = errors.New("failed")
+		}
+		return &net.OpError{Op: op.Op, Net: op.Net, Source: op.Source, Addr: op.Addr, Err: inner}
+	}
+	if dns := (*net.DNSError)(nil); errors.As(err, &dns) {
+		return dns
+	}
+	if call := (*os.SyscallError)(nil); errors.As(err, &call) {
+		return call
+	}
+	for _, known := range []error{io.ErrUnexpectedEOF, io.EOF, net.ErrClosed} {
+		if errors.Is(err, known) {
+			return known
+		}
+	}
+	if t := net.Error(nil); errors.As(err, &t) && t.Timeout() {
+		return os.ErrDeadlineExceeded
+	}
+	return nil
+}
+
+// refusedTLS returns the part of an error that says that one side does not
+// accept the other's certificate, or nil.
+func refusedTLS(err error) error {
+	if e := (*tls.CertificateVerificationError)(nil); errors.As(err, &e) {
+		return e
+	}
+	if e := (x509.UnknownAuthorityError{}); errors.As(err, &e) {
+		return e
+	}
+	if e := (x509.HostnameError{}); errors.As(err, &e) {
+		return e
+	}
+	if e := (x509.CertificateInvalidError{}); errors.As(err, &e) {
+		return e
+	}
+	if e := (x509.SystemRootsError{}); errors.As(err, &e) {
+		return e
+	}
+	if alert, ok := tlsAlert(err); ok {
+		switch alert { // RFC 8446, section 6: those about our certificate
+		case 42, 43, 44, 45, 46, 48, 116:
+			return alert
+		}
+	}
+	return nil
+}
+
+// tlsAlert returns the alert by which the other side ended a handshake.
+// Package tls has a type for it, but gives another that is not exported.
+func tlsAlert(err error) (tls.AlertError, bool) {
+	op := (*net.OpError)(nil)
+	if !errors.As(err, &op) || op.Op != "remote error" || op.Err == nil {
+		return 0, false
+	}
+	for alert := range 256 {
+		if a := tls.AlertError(alert); a.Error() == op.Err.Error() {
+			return a, true
+		}
+	}
+	return 0, false
+}
+
+// tlsText leaves out the names that a certificate has: the server wrote them.
+func tlsText(err error) string {
+	if errors.As(err, new(x509.UnknownAuthorityError)) {
+		return "the server's certificate is signed by an unknown authority"
+	}
+	if errors.As(err, new(x509.HostnameError)) {
+		return "the server's certificate is for another host"
+	}
+	if e := (x509.CertificateInvalidError{}); errors.As(err, &e) {
+		if e.Reason == x509.Expired {
+			return "the server's certificate has expired or is not yet valid"
+		}
+		return "the server's certificate is not valid"
+	}
+	if alert := tls.AlertError(0); errors.As(err, &alert) {
+		return "the server refuses the client's certificate, or wants one"
+	}
+	return "the server's certificate cannot be verified"
+}
+
+// proxyRefusal returns what a proxy said to CONNECT. net/http makes an error
+// of its status text, which is the proxy's own: only the usual ones pass.
+func proxyRefusal(err error) string {
+	for err != nil {
+		for status := 400; status < 600; status++ {
+			if text := http.StatusText(status); text != "" && err.Error() == text {
+				return text
+			}
+		}
+		err = errors.Unwrap(err)
+	}
+	return ""
+}
