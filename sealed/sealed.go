@@ -1,0 +1,381 @@
+// Package sealed is a Store that encrypts what another Store keeps.
+//
+//	keys, err := sealed.NewKeyring(sealed.Key{ID: "2026-01", Secret: secret})
+//	...
+//	m := &authprofile.Manager{Store: sealed.New(inner, keys)}
+//
+// # What is sealed
+//
+// Client secrets, access and refresh tokens, the values of [authprofile.Grant.Extra],
+// code verifiers, nonces and the browser of a flow reach the inner Store
+// encrypted. All else passes through as it is, so that an operator can still
+// ask the database which grants need a person.
+//
+// A sealed value is printable ASCII that begins with "sealed:1:". It belongs to
+// one field of one record: moved to another row, another column or another
+// table, it cannot be opened. The values of a record are sealed together, so
+// that none can be left out, or exchanged for an older one. The seal of a
+// profile also covers how the client is known and where its secrets are sent
+// (Type, ClientID, AuthMethod, Template, Endpoints and RedirectURL), and that of
+// a flow covers everything but Expires. Who edits these in the database makes
+// the record unreadable; they are changed by saving the profile.
+//
+// A value that is not sealed is refused, never used. If it were accepted,
+// whoever can write to the database could plant one. [SealExisting] is for a
+// Store that was in use before it was sealed.
+//
+// # What is not protected
+//
+// Whoever can read the database learns who has grants at which provider, their
+// scopes and state, and about how long each secret is. Whoever can write to it
+// can delete records, change columns that are not covered, such as the state of
+// a grant, and put a whole record back as it was earlier: nothing within a
+// record can tell that it is not the newest. A program's memory holds secrets
+// and keys in the clear.
+//
+// # Keys
+//
+// Every time a record with secrets is written, they are encrypted by
+// AES-256-GCM under a data key of its own, which the [Keeper] encrypts in turn
+// and which is stored with each of the values. The Keeper sees no secret, only
+// 32 random bytes, which is within the limits of every key management service.
+// It is called once for each record that is read or written, whatever the
+// number of its secrets, and not at all for a grant without any. A Manager
+// reads and writes only when a token is renewed, so with a remote Keeper a
+// renewal takes a few more round trips, and a cached token none.
+//
+// A record that cannot be opened is an error for that record alone: see [New].
+package sealed
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strconv"
+	"sync"
+
+	"github.com/authprofile/authprofile"
+)
+
+// A Keeper encrypts and decrypts data keys of 32 bytes. [*Keyring] is one, and
+// so is *secrets.Keeper of gocloud.dev/secrets, which speaks to the key
+// management services of AWS, Azure, Google Cloud and to HashiCorp Vault.
+//
+// Both methods may be called by many goroutines at once. Decrypt must also take
+// what was encrypted under earlier keys, for as long as records have them.
+type Keeper interface {
+	Encrypt(ctx context.Context, plaintext []byte) ([]byte, error)
+	Decrypt(ctx context.Context, ciphertext []byte) ([]byte, error)
+}
+
+// New returns a Store that keeps everything in inner, the secrets encrypted.
+// All programs that share inner must use it that way, with the same keys.
+//
+// Reading a record that cannot be opened is an error, which is neither
+// ErrNotFound nor ErrConflict. It can still be deleted. A list leaves such
+// records out: it returns the others, as many as were asked for, together with
+// an error that joins one [*authprofile.Error] for each record left out.
+// Fewer than limit means that there are no more, as always, and paging goes on
+// after the last one returned. A list gives up, with a short page, after a
+// hundred such records: then it is a key that is missing.
+//
+// A flow that was taken and cannot be opened is gone. The user begins again.
+func New(inner authprofile.Store, k Keeper) authprofile.Store {
+	return &store{inner: inner, keeper: k}
+}
+
+type store struct {
+	inner  authprofile.Store
+	keeper Keeper
+}
+
+var _ authprofile.Store = (*store)(nil)
+
+func (s *store) Profile(ctx context.Context, id string) (*authprofile.Profile, error) {
+	return one(ctx, s.profiles(), profileKey(id))
+}
+
+func (s *store) ListProfiles(ctx context.Context, after string, limit int) ([]*authprofile.Profile, error) {
+	return page(ctx, s.profiles(), after, limit)
+}
+
+func (s *store) PutProfile(ctx context.Context, p *authprofile.Profile) error {
+	c := p.Clone()
+	if err := put(ctx, s.profiles(), c); err != nil {
+		return err
+	}
+	p.Version, p.Created, p.Updated = c.Version, c.Created, c.Updated
+	return nil
+}
+
+func (s *store) DeleteProfile(ctx context.Context, id string) error {
+	return s.inner.DeleteProfile(ctx, id)
+}
+
+func (s *store) Grant(ctx context.Context, key authprofile.GrantKey) (*authprofile.Grant, error) {
+	return one(ctx, s.grants(key.ProfileID), key)
+}
+
+func (s *store) ListGrants(ctx context.Context, profileID, after string, limit int) ([]*authprofile.Grant, error) {
+	return page(ctx, s.grants(profileID), after, limit)
+}
+
+func (s *store) PutGrant(ctx context.Context, g *authprofile.Grant) error {
+	c := g.Clone()
+	if err := put(ctx, s.grants(g.ProfileID), c); err != nil {
+		return err
+	}
+	g.Version, g.Created, g.Updated = c.Version, c.Created, c.Updated
+	return nil
+}
+
+func (s *store) DeleteGrant(ctx context.Context, key authprofile.GrantKey) error {
+	return s.inner.DeleteGrant(ctx, key)
+}
+
+func (s *store) PutFlow(ctx context.Context, f *authprofile.Flow) error {
+	c := f.Clone()
+	c.State, c.URL = "", "" // not the inner Store's to forget
+	if err := flowRecord(c).seal(ctx, s.keeper); err != nil {
+		return err
+	}
+	return s.inner.PutFlow(ctx, c)
+}
+
+func (s *store) TakeFlow(ctx context.Context, id string) (*authprofile.Flow, error) {
+	f, err := s.inner.TakeFlow(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if f.ID != id {
+		return nil, errOther
+	}
+	if err := flowRecord(f).open(ctx, s.keeper); err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// Format writes nothing of what s holds: a Keeper may be anything.
+func (s *store) Format(f fmt.State, verb rune) { io.WriteString(f, "sealed.Store") }
+
+// errOther stops a seal from being checked against a record that nobody asked
+// for: it would hold, and one user be given another's tokens.
+var errOther = errors.New("sealed: the inner store returned another record than was asked for")
+
+// A table is what profiles and grants have in common.
+type table[T any] struct {
+	keeper Keeper
+	list   func(ctx context.Context, after string, limit int) ([]T, error)
+	get    func(ctx context.Context, key authprofile.GrantKey) (T, error)
+	put    func(ctx context.Context, row T) error
+	key    func(row T) authprofile.GrantKey
+	after  func(row T) string // where a list goes on
+	record func(row T) record
+	clear  func(row T) // of what the inner Store may have noted in an opened row
+}
+
+// profileKey is the key of a profile among those of grants.
+func profileKey(id string) authprofile.GrantKey { return authprofile.GrantKey{ProfileID: id} }
+
+func (s *store) profiles() table[*authprofile.Profile] {
+	return table[*authprofile.Profile]{
+		keeper: s.keeper,
+		list:   s.inner.ListProfiles,
+		get: func(ctx context.Context, key authprofile.GrantKey) (*authprofile.Profile, error) {
+			return s.inner.Profile(ctx, key.ProfileID)
+		},
+		put:    s.inner.PutProfile,
+		key:    func(p *authprofile.Profile) authprofile.GrantKey { return profileKey(p.ID) },
+		after:  func(p *authprofile.Profile) string { return p.ID },
+		record: profileRecord,
+		clear:  forget,
+	}
+}
+
+func (s *store) grants(profileID string) table[*authprofile.Grant] {
+	return table[*authprofile.Grant]{
+		keeper: s.keeper,
+		list: func(ctx context.Context, after string, limit int) ([]*authprofile.Grant, error) {
+			return s.inner.ListGrants(ctx, profileID, after, limit)
+		},
+		get:    s.inner.Grant,
+		put:    s.inner.PutGrant,
+		key:    func(g *authprofile.Grant) authprofile.GrantKey { return g.GrantKey },
+		after:  func(g *authprofile.Grant) string { return g.User },
+		record: grantRecord,
+		clear:  func(*authprofile.Grant) {},
+	}
+}
+
+// one reads and opens one row.
+func one[T any](ctx context.Context, t table[T], key authprofile.GrantKey) (row T, err error) {
+	row, err = t.get(ctx, key)
+	if err == nil && t.key(row) != key {
+		err = errOther
+	}
+	if err == nil {
+		err = t.open(ctx, row)
+	}
+	if err != nil {
+		var none T
+		return none, err
+	}
+	return row, nil
+}
+
+func (t table[T]) open(ctx context.Context, row T) error {
+	if err := t.record(row).open(ctx, t.keeper); err != nil {
+		return err
+	}
+	t.clear(row)
+	return nil
+}
+
+// put seals row, which must be the callee's own, and writes it.
+func put[T any](ctx context.Context, t table[T], row T) error {
+	if err := t.record(row).seal(ctx, t.keeper); err != nil {
+		return err
+	}
+	return t.put(ctx, row)
+}
+
+const (
+	// maxUnreadable is how many records a list passes over before it takes
+	// them for all there are.
+	maxUnreadable = 100
+
+	// parallel is how many records are opened at a time, for Keepers that are
+	// a network away.
+	parallel = 16
+)
+
+// page returns limit rows that can be opened, if there are so many.
+//
+// Were it to return fewer, the caller would take it for the end; were it to
+// return the unreadable ones without their secrets, somebody would save them.
+func page[T any](ctx context.Context, t table[T], after string, limit int) ([]T, error) {
+	var (
+		good []T
+		bad  []error
+	)
+	for len(good) < limit {
+		n := limit - len(good)
+		if after == "" {
+			n = max(n, 2) // a user may be empty, and then nothing comes after it but what begins with it
+		}
+		rows, err := t.list(ctx, after, n)
+		if err != nil {
+			return nil, err
+		}
+		errs := each(len(rows), func(i int) error { return t.open(ctx, rows[i]) })
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		for i, row := range rows {
+			if errs[i] == nil {
+				good = append(good, row)
+				if len(good) == limit {
+					break
+				}
+				continue
+			}
+			bad = append(bad, keyed("open", t.key(row), errs[i]))
+			if len(bad) == maxUnreadable {
+				bad = append(bad, errors.New("sealed: too many records cannot be opened; the rest was not read"))
+				return good, errors.Join(bad...)
+			}
+		}
+		if len(rows) < n {
+			break
+		}
+		after = t.after(rows[len(rows)-1])
+	}
+	return good, errors.Join(bad...)
+}
+
+// keyed says which record an error belongs to.
+func keyed(op string, key authprofile.GrantKey, err error) error {
+	return &authprofile.Error{Op: op, ProfileID: key.ProfileID, User: key.User, Err: err}
+}
+
+// each calls f with the numbers below n, a few at a time.
+func each(n int, f func(i int) error) []error {
+	errs := make([]error, n)
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, parallel)
+	for i := range n {
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			errs[i] = f(i)
+		})
+	}
+	wg.Wait()
+	return errs
+}
+
+func profileRecord(p *authprofile.Profile) record {
+	e := p.Endpoints
+	return record{
+		kind: "profile",
+		covers: []string{
+			p.ID, string(p.Type), p.ClientID, string(p.AuthMethod), string(p.Template), p.RedirectURL,
+			e.DiscoveryURL, e.AuthURL, e.TokenURL, e.RevocationURL, e.DeviceAuthURL,
+		},
+		// A public client has an empty secret, which is sealed too: else the
+		// addresses to which its users' tokens are sent would not be covered.
+		fields: []field{{name: "ClientSecret", always: true, value: string(p.ClientSecret),
+			set: func(v string) { p.ClientSecret = authprofile.Secret(v) }}},
+	}
+}
+
+func grantRecord(g *authprofile.Grant) record {
+	r := record{
+		kind:   "grant",
+		covers: []string{g.ProfileID, g.User},
+		fields: []field{
+			{name: "AccessToken", value: string(g.AccessToken), set: func(v string) { g.AccessToken = authprofile.Secret(v) }},
+			{name: "RefreshToken", value: string(g.RefreshToken), set: func(v string) { g.RefreshToken = authprofile.Secret(v) }},
+			{name: "Nonce", value: g.Nonce, set: func(v string) { g.Nonce = v }},
+		},
+	}
+	for _, name := range slices.Sorted(maps.Keys(g.Extra)) {
+		r.fields = append(r.fields, field{name: "Extra", member: name, value: string(g.Extra[name]),
+			set: func(v string) { g.Extra[name] = authprofile.Secret(v) }})
+	}
+	return r
+}
+
+func flowRecord(f *authprofile.Flow) record {
+	r := record{
+		kind: "flow",
+		covers: []string{
+			f.ID, f.ProfileID, f.User, f.RedirectURL, f.Issuer, strconv.FormatBool(f.IssuerRequired),
+			strconv.FormatInt(f.ProfileVersion, 10), f.ReturnTo,
+		},
+		fields: []field{
+			{name: "Verifier", always: true, value: string(f.Verifier), set: func(v string) { f.Verifier = authprofile.Secret(v) }},
+			{name: "Nonce", value: f.Nonce, set: func(v string) { f.Nonce = v }},
+			{name: "Browser", value: f.Browser, set: func(v string) { f.Browser = v }},
+		},
+	}
+	r.covers = append(r.covers, f.Requested...)
+	return r
+}
+
+// forget makes p a profile of which nobody knows what its Store has. A Store
+// that notes it notes what it was given, the sealed secret, and the opened
+// profile would seem to have been edited.
+func forget(p *authprofile.Profile) {
+	*p = authprofile.Profile{
+		ID: p.ID, Name: p.Name, Description: p.Description,
+		Type: p.Type, ClientID: p.ClientID, ClientSecret: p.ClientSecret, AuthMethod: p.AuthMethod,
+		Template: p.Template, Endpoints: p.Endpoints,
+		Scopes: p.Scopes, RedirectURL: p.RedirectURL, Params: p.Params,
+		Version: p.Version, Created: p.Created, Updated: p.Updated,
+	}
+}
