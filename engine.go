@@ -4,7 +4,10 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"time"
+
+	"github.com/google/uuid"
 )
 
 // An engine is what a Manager works with once its first method was called.
@@ -16,12 +19,36 @@ type engine struct {
 	// http carries requests to providers. It follows no redirect and keeps no
 	// cookie; those who may follow one say so for that request.
 	http *http.Client
+
+	docs    *documents // of providers
+	cache   *cache
+	sweeper sweeper
+	gates   gates
+	owner   string           // of our leases
+	now     func() time.Time // the wall clock
+
+	mu      sync.Mutex
+	flights map[GrantKey]*result       // renewals under way
+	pending map[GrantKey]chan struct{} // renewed, and not stored yet
+	closed  bool
+	closing chan struct{}  // closed by Shutdown
+	work    sync.WaitGroup // all that Shutdown waits for
 }
 
 // engine returns the Manager's engine, made at the first call.
 func (m *Manager) engine() *engine {
 	m.once.Do(func() {
-		e := &engine{m: m, store: m.Store, log: m.Logger}
+		e := &engine{
+			m:       m,
+			store:   m.Store,
+			log:     m.Logger,
+			cache:   newCache(m.CacheSize),
+			owner:   uuid.NewString(),
+			now:     time.Now,
+			flights: make(map[GrantKey]*result),
+			pending: make(map[GrantKey]chan struct{}),
+			closing: make(chan struct{}),
+		}
 		if e.store == nil {
 			e.store = new(MemStore)
 		}
@@ -38,6 +65,7 @@ func (m *Manager) engine() *engine {
 		if e.http.Transport == nil {
 			e.http.Transport = newTransport()
 		}
+		e.docs = newDocuments(e.http, e.log)
 		m.e = e
 	})
 	return m.e

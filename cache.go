@@ -1,0 +1,340 @@
+package authprofile
+
+import (
+	"hash/maphash"
+	"math"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/oauth2"
+)
+
+// A held token is one in memory, with what is known of its end. It does not
+// change.
+type held struct {
+	tok oauth2.Token
+	due int64 // when to renew it, in Unix nanoseconds
+	end int64 // when to stop serving it, in Unix nanoseconds
+}
+
+const never = math.MaxInt64
+
+// minUse is how long even a token that expires on arrival is served, so that
+// an odd lifetime does not become a storm of requests.
+const minUse = shortestBackoff
+
+// hold takes a grant's access token into memory.
+func (e *engine) hold(g *Grant) *held {
+	h := &held{tok: *g.Token(), due: never, end: never}
+	renewable := g.User == "" || g.RefreshToken != ""
+	if g.Expiry.IsZero() {
+		// The lifetime is not known: it is served until an API refuses it, and
+		// renewed now and then where that costs nobody anything.
+		if renewable && !g.Obtained.IsZero() {
+			h.due = g.Obtained.Add(time.Hour + rand.N(6*time.Minute)).UnixNano()
+		}
+		return h
+	}
+	h.end = g.usableUntil().UnixNano()
+	if renewable {
+		// Each process draws its own moment, so that they do not all read the
+		// store at once, nor renew at once what was issued at once.
+		window := e.renewBefore(g)
+		h.due = h.end - int64(window) + int64(rand.N(window/2+1))
+	}
+	return h
+}
+
+// renewBefore is how long before its end a grant's token is renewed.
+func (e *engine) renewBefore(g *Grant) time.Duration {
+	window := e.m.RenewBefore
+	if window <= 0 {
+		window = time.Minute
+	}
+	life := g.usableUntil().Sub(g.Obtained)
+	if g.Obtained.IsZero() {
+		life = g.Expiry.Sub(e.now())
+	}
+	return max(0, min(window, life/3))
+}
+
+// usableUntil is when the access token of g, whose lifetime is known, is no
+// longer served.
+func (g *Grant) usableUntil() time.Time {
+	if first := g.Obtained.Add(minUse); !g.Obtained.IsZero() && g.Expiry.Before(first) {
+		return first
+	}
+	return g.Expiry
+}
+
+// usable reports whether the access token of g can be served.
+func (g *Grant) usable(now time.Time) bool {
+	return g.AccessToken != "" && (g.Expiry.IsZero() || now.Before(g.usableUntil()))
+}
+
+// A slot is the place of one grant in memory.
+type slot struct {
+	// hot is the token to return without another look. It is put there only
+	// while it will be good for a tick at least, and taken away at each tick,
+	// so that the clock is not read at every call; see sweeper.
+	hot atomic.Pointer[oauth2.Token]
+
+	cur     atomic.Pointer[held]
+	nextTry atomic.Int64 // after a failed renewal ahead of time; Unix nanoseconds
+	flying  atomic.Bool  // a renewal is under way
+
+	mu     sync.Mutex
+	armed  bool // the sweeper knows this slot
+	gone   bool // no longer in the cache
+	failed *Failure // the latest, for grants that no Store keeps
+
+	key        GrantKey
+	prev, next *slot // in the shard's list, under its lock
+}
+
+// set puts another token into the slot; nil for none.
+func (s *slot) set(h *held) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cur.Store(h)
+	s.hot.Store(nil)
+	s.nextTry.Store(0)
+	s.failed = nil
+}
+
+func (s *slot) setFailed(f *Failure) {
+	s.mu.Lock()
+	s.failed = f
+	s.mu.Unlock()
+}
+
+func (s *slot) lastFailed() *Failure {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.failed
+}
+
+// get returns the held token unless it has ended or is the rejected one.
+func (s *slot) get(now int64, rejected string) *held {
+	h := s.cur.Load()
+	if h == nil || now >= h.end || rejected != "" && h.tok.AccessToken == rejected {
+		return nil
+	}
+	return h
+}
+
+// due reports whether a renewal of h should begin.
+func (s *slot) due(h *held, now int64) bool {
+	return now >= h.due && now >= s.nextTry.Load() && !s.flying.Load()
+}
+
+// tick is how long a token may be returned without a look at the clock.
+const tick = 500 * time.Millisecond
+
+// A sweeper takes back, at each tick, all that is hot. Then the next caller
+// looks at the wall clock and makes it hot again. A timer runs on the
+// monotonic clock, which stands still while a machine sleeps: a tick after
+// waking at the latest, tokens that ended meanwhile are out. Nothing ticks
+// while nothing is used.
+type sweeper struct {
+	mu    sync.Mutex
+	armed []*slot
+	timer *time.Timer
+	off   bool
+}
+
+// arm makes h hot in s for the rest of this tick, if it is good for a whole
+// one and nothing is to be done about it.
+func (e *engine) arm(s *slot, h *held, now int64) {
+	until := h.end
+	if !s.flying.Load() {
+		until = min(until, max(h.due, s.nextTry.Load()))
+	}
+	if until-now <= int64(tick) {
+		return
+	}
+	s.mu.Lock()
+	if s.gone || s.cur.Load() != h { // nobody would take it back; not the current one
+		s.mu.Unlock()
+		return
+	}
+	s.hot.Store(&h.tok)
+	known := s.armed
+	s.armed = true
+	s.mu.Unlock()
+	if !known {
+		e.sweeper.add(s)
+	}
+}
+
+func (w *sweeper) add(s *slot) {
+	w.mu.Lock()
+	if w.off {
+		w.mu.Unlock()
+		s.disarm()
+		return
+	}
+	defer w.mu.Unlock()
+	w.armed = append(w.armed, s)
+	if len(w.armed) > 1 {
+		return
+	}
+	if w.timer == nil {
+		w.timer = time.AfterFunc(tick, w.sweep)
+	} else {
+		w.timer.Reset(tick)
+	}
+}
+
+func (w *sweeper) sweep() {
+	w.mu.Lock()
+	armed := w.armed
+	w.armed = nil
+	w.mu.Unlock()
+	for _, s := range armed {
+		s.disarm()
+	}
+}
+
+func (w *sweeper) stop() {
+	w.mu.Lock()
+	w.off = true
+	if w.timer != nil {
+		w.timer.Stop()
+	}
+	w.mu.Unlock()
+	w.sweep()
+}
+
+func (s *slot) disarm() {
+	s.mu.Lock()
+	s.armed = false
+	s.hot.Store(nil)
+	s.mu.Unlock()
+}
+
+// A cache holds slots by grant, a bounded number of them. The least recently
+// used leave first.
+type cache struct {
+	seed   maphash.Seed
+	shards []shard
+}
+
+type shard struct {
+	mu    sync.Mutex
+	slots map[GrantKey]*slot
+	used  slot // head of the ring: next is the most recently used
+	limit int
+	_     [64]byte // keep neighbours' locks off one cache line
+}
+
+const (
+	defaultCacheSize = 10_000
+	manyShards       = 64
+)
+
+func newCache(size int) *cache {
+	if size <= 0 {
+		size = defaultCacheSize
+	}
+	n := 1
+	if size >= 64*manyShards {
+		n = manyShards // small caches are exact, large ones are quick
+	}
+	c := &cache{seed: maphash.MakeSeed(), shards: make([]shard, n)}
+	for i := range c.shards {
+		sh := &c.shards[i]
+		sh.slots = make(map[GrantKey]*slot)
+		sh.used.next, sh.used.prev = &sh.used, &sh.used
+		sh.limit = size / n
+	}
+	return c
+}
+
+func (c *cache) shard(key GrantKey) *shard {
+	if len(c.shards) == 1 {
+		return &c.shards[0]
+	}
+	return &c.shards[maphash.Comparable(c.seed, key)%uint64(len(c.shards))]
+}
+
+// slot returns the slot of a grant, an empty one if there was none.
+func (c *cache) slot(key GrantKey) *slot {
+	sh := c.shard(key)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	s := sh.slots[key]
+	if s != nil {
+		if sh.used.next != s {
+			s.unlink()
+			s.linkAfter(&sh.used)
+		}
+		return s
+	}
+	if len(sh.slots) >= sh.limit {
+		last := sh.used.prev
+		delete(sh.slots, last.key)
+		last.unlink()
+		last.leave()
+	}
+	s = &slot{key: key}
+	sh.slots[key] = s
+	s.linkAfter(&sh.used)
+	return s
+}
+
+// peek returns the slot of a grant if there is one, without using it.
+func (c *cache) peek(key GrantKey) *slot {
+	sh := c.shard(key)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	return sh.slots[key]
+}
+
+// drop forgets what is known of a grant.
+func (c *cache) drop(key GrantKey) {
+	if s := c.peek(key); s != nil {
+		s.set(nil)
+	}
+}
+
+// dropProfile forgets the grants of a profile.
+func (c *cache) dropProfile(id string) {
+	for i := range c.shards {
+		sh := &c.shards[i]
+		sh.mu.Lock()
+		for key, s := range sh.slots {
+			if key.ProfileID == id {
+				s.set(nil)
+			}
+		}
+		sh.mu.Unlock()
+	}
+}
+
+// leave marks a slot that is no longer in the cache, so that the Sources that
+// still point to it look for the one that is.
+func (s *slot) leave() {
+	s.mu.Lock()
+	s.gone = true
+	s.hot.Store(nil)
+	s.mu.Unlock()
+}
+
+func (s *slot) hasLeft() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.gone
+}
+
+func (s *slot) unlink() {
+	s.prev.next, s.next.prev = s.next, s.prev
+}
+
+func (s *slot) linkAfter(at *slot) {
+	s.prev, s.next = at, at.next
+	at.next.prev = s
+	at.next = s
+}

@@ -1,0 +1,805 @@
+package authprofile
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"iter"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+	"unicode"
+
+	"golang.org/x/oauth2"
+
+	"github.com/authprofile/authprofile/internal/tokenendpoint"
+)
+
+// Token returns a valid token.
+//
+// If one is in memory it is returned at once, even if ctx has ended. Otherwise
+// Token waits for it, no longer than ctx lasts; the renewal goes on all the
+// same. The returned token is shared: do not change it.
+//
+// If only the user can help, the error is [ErrReauthorize]; if an operator
+// has to, [ErrConfiguration]. A user profile must have been saved, or the error
+// is [ErrNotFound]. An app profile need not: its token is then kept in memory
+// for as long as the profile says the same.
+func (m *Manager) Token(ctx context.Context, p *Profile, opts ...Option) (*oauth2.Token, error) {
+	e := m.engine()
+	o := parseOptions(opts)
+	key, err := grantKey(p, &o)
+	if err != nil {
+		return nil, wrap("token", p.ID, o.user, err)
+	}
+	if p.Version == 0 {
+		key.ProfileID = unsavedID(p)
+	}
+	s := e.cache.slot(key)
+	if o.rejected == "" {
+		if t := s.hot.Load(); t != nil {
+			return t, nil
+		}
+	}
+	tok, err := e.token(ctx, s, newRef(key, p), o.rejected)
+	if err != nil {
+		return nil, wrap("token", p.ID, o.user, err)
+	}
+	return tok, nil
+}
+
+// grantKey returns the key of the grant that a caller means.
+func grantKey(p *Profile, o *options) (GrantKey, error) {
+	switch {
+	case p.Type == TypeApp && o.hasUser:
+		return GrantKey{}, fmt.Errorf("%w: an app profile acts for no user", ErrUserMismatch)
+	case p.Type == TypeUser && o.user == "":
+		return GrantKey{}, fmt.Errorf("%w: a user profile needs AsUser", ErrUserMismatch)
+	case p.Type == TypeUser && p.Version == 0:
+		return GrantKey{}, fmt.Errorf("%w: a user profile must be saved first", ErrNotFound)
+	case p.Type != TypeApp && p.Type != TypeUser:
+		return GrantKey{}, p.Validate()
+	}
+	return GrantKey{ProfileID: p.ID, User: o.user}, nil
+}
+
+// unsavedID stands for the ID of a profile that has none in the Store. No
+// identifier may begin with a control character, so it is nobody's.
+func unsavedID(p *Profile) string {
+	sum := p.fingerprint()
+	return "\x00" + string(sum[:])
+}
+
+func newRef(key GrantKey, p *Profile) *ref {
+	r := &ref{key: key, private: p.Version == 0}
+	if p.Type == TypeApp {
+		r.profile.Store(p.Clone())
+	}
+	return r
+}
+
+// Source returns a token source that always has a valid token, for as long as
+// the provider allows. It needs no network and returns at once; what is wrong
+// shows at the first call of its Token method. It keeps the values of ctx, but
+// not its end.
+//
+// The profile says which one is meant. One that was saved is read from the
+// Store again at each renewal, so that a new client secret takes effect
+// without a restart. An app profile that was never saved works too: its token
+// is kept by this source alone.
+//
+// The source may be used by many goroutines at once. There is no need for
+// [oauth2.ReuseTokenSource].
+func (m *Manager) Source(ctx context.Context, p *Profile, opts ...Option) oauth2.TokenSource {
+	return m.newSource(ctx, p, opts)
+}
+
+// Source is [Manager.Source] of a new Manager, which keeps all in memory.
+func Source(ctx context.Context, p *Profile, opts ...Option) oauth2.TokenSource {
+	return new(Manager).Source(ctx, p, opts...)
+}
+
+// A grantSource is a token source for one grant.
+type grantSource struct {
+	slot atomic.Pointer[slot] // never nil
+
+	e    *engine
+	ctx  context.Context // its values
+	ref  *ref
+	opts options
+	id   string // the profile's, for errors
+	err  error
+}
+
+func (m *Manager) newSource(ctx context.Context, p *Profile, opts []Option) *grantSource {
+	e := m.engine()
+	s := &grantSource{e: e, ctx: context.WithoutCancel(ctx), opts: parseOptions(opts), id: p.ID}
+	s.slot.Store(new(slot))
+	key, err := grantKey(p, &s.opts)
+	if err != nil {
+		s.err = err
+		return s
+	}
+	if p.Version == 0 {
+		key.ProfileID = "\x00" + rand.Text() // this source's own
+	}
+	s.ref = newRef(key, p)
+	return s
+}
+
+// Token returns the token that is in memory if it is known to be good, which
+// costs two reads of memory.
+func (s *grantSource) Token() (*oauth2.Token, error) {
+	if t := s.slot.Load().hot.Load(); t != nil {
+		return t, nil
+	}
+	return s.tokenFor(s.ctx, s.opts.rejected)
+}
+
+// tokenFor returns a valid token that is not the rejected one, and waits for
+// it no longer than ctx lasts.
+func (s *grantSource) tokenFor(ctx context.Context, rejected string) (*oauth2.Token, error) {
+	if s.err != nil {
+		return nil, wrap("token", s.id, s.opts.user, s.err)
+	}
+	sl := s.slot.Load()
+	if !s.ref.private {
+		sl = s.e.cache.slot(s.ref.key)
+	}
+	tok, err := s.e.token(ctx, sl, s.ref, rejected)
+	if err != nil {
+		return nil, wrap("token", s.id, s.opts.user, err)
+	}
+	if s.opts.rejected == "" || tok.AccessToken != s.opts.rejected {
+		s.slot.Store(sl)
+	}
+	return tok, nil
+}
+
+// Format writes what the source is for, and nothing else.
+func (s *grantSource) Format(f fmt.State, verb rune) { fmt.Fprintf(f, "TokenSource(%q)", s.id) }
+
+// Begin begins an authorization: it returns a [Flow] whose URL is where to
+// send the user's browser, within the ten minutes until the flow expires. Then
+// the provider sends the browser to the redirect address, with a query to be
+// passed to [Manager.Finish].
+//
+// The user is the application's own identifier for the person, as it is later
+// given to [AsUser]: of somebody who is logged in at the application, never
+// something that the browser says. Options may add parameters to the
+// authorization request, such as "login_hint", but not those that protect the
+// exchange.
+//
+// Most web programs use [RedirectHandler] instead, which also binds the flow
+// to the browser that began it.
+func (m *Manager) Begin(ctx context.Context, p *Profile, user string, opts ...oauth2.AuthCodeOption) (*Flow, error) {
+	f, err := m.begin(ctx, p, &Flow{GrantKey: GrantKey{ProfileID: p.ID, User: user}}, opts)
+	if err != nil {
+		return nil, wrap("begin", p.ID, user, err)
+	}
+	return f, nil
+}
+
+// flowLife is how long a person may take to log in and consent.
+const flowLife = 10 * time.Minute
+
+// begin completes f, which has its key and what RedirectHandler wants to find
+// again, and stores it.
+func (m *Manager) begin(ctx context.Context, p *Profile, f *Flow, opts []oauth2.AuthCodeOption) (*Flow, error) {
+	e := m.engine()
+	switch {
+	case p.Type == TypeApp:
+		return nil, &FieldError{Field: "Type", Problem: "is an app profile: there is nobody to authorize it"}
+	case f.User == "":
+		return nil, fmt.Errorf("%w: the user is missing", ErrUserMismatch)
+	case p.Version == 0:
+		return nil, fmt.Errorf("%w: the profile must be saved first", ErrNotFound)
+	}
+	if problem := checkIdentifier(f.User, maxUser); problem != "" {
+		return nil, &FieldError{Field: "User", Problem: problem}
+	}
+	p, err := e.readProfile(ctx, p.ID)
+	if err != nil {
+		return nil, err
+	}
+	t, err := e.target(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	redirect := m.RedirectAddress(p)
+	if redirect == "" {
+		return nil, &FieldError{Field: "RedirectURL", Problem: "is missing"}
+	}
+
+	f.State = randomText()
+	f.ID = hashText(f.State)
+	f.Verifier = Secret(oauth2.GenerateVerifier())
+	f.Expires = now().Add(flowLife)
+	f.RedirectURL = redirect
+	f.Issuer, f.IssuerRequired = t.issuer, t.issuerParam
+	f.ProfileVersion = p.Version
+	scopes := requestedScopes(p, t)
+	if slices.Contains(scopes, "openid") {
+		f.Nonce = randomText()
+	}
+	if f.URL, f.Requested, err = authorizationURL(p, t, f, scopes, opts); err != nil {
+		return nil, err
+	}
+	if err := e.store.PutFlow(ctx, f); err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// authorizationURL builds the address that the browser is sent to (RFC 6749,
+// section 4.1.1). What the options say comes after the profile's parameters,
+// and those after the template's; what protects the exchange comes last.
+func authorizationURL(p *Profile, t *target, f *Flow, scopes []string, opts []oauth2.AuthCodeOption) (string, []string, error) {
+	u, err := url.Parse(t.authURL)
+	if err != nil {
+		return "", nil, err
+	}
+	q := u.Query()
+	if t.template != nil {
+		for name, values := range t.template.params {
+			q[name] = values
+		}
+	}
+	for name, values := range p.Params {
+		q[name] = values
+	}
+	extra, err := optionParams(opts)
+	if err != nil {
+		return "", nil, err
+	}
+	if s := extra.Get("scope"); s != "" {
+		scopes = strings.Fields(s)
+		for i, scope := range scopes {
+			if problem := checkScope(scope); problem != "" {
+				return "", nil, &FieldError{Field: fmt.Sprintf("scope[%d]", i), Problem: problem}
+			}
+		}
+	}
+	for name, values := range extra {
+		q[name] = values
+	}
+
+	q.Set("response_type", "code")
+	q.Set("client_id", p.ClientID)
+	q.Set("redirect_uri", f.RedirectURL)
+	q.Set("state", f.State)
+	q.Set("code_challenge", oauth2.S256ChallengeFromVerifier(string(f.Verifier)))
+	q.Set("code_challenge_method", "S256")
+	q.Del("scope")
+	if len(scopes) > 0 {
+		q.Set("scope", strings.Join(scopes, " "))
+	}
+	q.Del("nonce")
+	if f.Nonce != "" {
+		q.Set("nonce", f.Nonce)
+	}
+	u.RawQuery = q.Encode()
+	return u.String(), scopes, nil
+}
+
+// optionParams returns what options add to an authorization request.
+func optionParams(opts []oauth2.AuthCodeOption) (url.Values, error) {
+	if len(opts) == 0 {
+		return nil, nil
+	}
+	u, err := url.Parse(new(oauth2.Config).AuthCodeURL("", opts...))
+	if err != nil {
+		return nil, err
+	}
+	q := u.Query()
+	for _, name := range reservedParams {
+		switch value := q.Get(name); {
+		case name == "scope":
+			continue // for incremental consent
+		case name == "response_type" && value == "code", value == "":
+		default:
+			return nil, &FieldError{Field: name, Problem: "is set by the library"}
+		}
+		q.Del(name)
+	}
+	return q, nil
+}
+
+// requestedScopes are the scopes that a user is asked to consent to.
+func requestedScopes(p *Profile, t *target) []string {
+	scopes := slices.Clone(p.Scopes)
+	if t.template != nil {
+		scopes = append(scopes, missing(t.template.scopes, scopes)...)
+	}
+	return scopes
+}
+
+// missing returns the elements of want that have does not have.
+func missing(want, have []string) []string {
+	return slices.DeleteFunc(slices.Clone(want), func(s string) bool { return slices.Contains(have, s) })
+}
+
+func intersect(a, b []string) []string { return missing(a, missing(a, b)) }
+
+// Finish finishes an authorization with the query of the redirect: it takes
+// the flow, redeems the code, verifies the ID token if there is one, and
+// stores the grant.
+//
+// The user must be the one that the flow was begun for, or the error is
+// [ErrUserMismatch]: pass who is logged in at the application now. If the
+// provider reports an error, such as "access_denied", it is the ErrorCode of an
+// [*oauth2.RetrieveError].
+//
+// A grant that exists is replaced, unless the person at the provider was
+// another one before: then the error is ErrUserMismatch too, and nothing
+// changes. The application decides, and calls [Manager.Revoke] first or uses
+// another user identifier.
+func (m *Manager) Finish(ctx context.Context, user string, query url.Values) (*Grant, error) {
+	g, _, err := m.finish(ctx, user, query, func(f *Flow) error {
+		if f.Browser != "" {
+			return fmt.Errorf("%w: the flow is bound to a browser, and must be finished by RedirectHandler", ErrUserMismatch)
+		}
+		return nil
+	})
+	return g, err
+}
+
+// finish is Finish with a check of the flow that was taken. It returns the
+// flow too, once it was taken.
+func (m *Manager) finish(ctx context.Context, user string, query url.Values, check func(*Flow) error) (g *Grant, f *Flow, err error) {
+	e := m.engine()
+	defer func() {
+		if err != nil {
+			var id string
+			if f != nil {
+				id = f.ProfileID
+			}
+			err = wrap("finish", id, user, err)
+			e.log.LogAttrs(ctx, slog.LevelWarn, "authprofile: authorization failed", slog.String("profile", id), slog.String("error", err.Error()))
+		}
+	}()
+
+	c, err := parseCallback(query)
+	if err != nil {
+		return nil, nil, err
+	}
+	f, err = e.store.TakeFlow(ctx, hashText(c.state))
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return nil, nil, fmt.Errorf("%w: no such authorization in progress, or already finished, or expired", ErrNotFound)
+	case err != nil:
+		return nil, nil, err
+	case !f.Expires.After(e.now()):
+		return nil, f, fmt.Errorf("%w: the authorization took too long", ErrNotFound)
+	case user == "" || f.User != user:
+		return nil, f, fmt.Errorf("%w: the authorization was begun by another", ErrUserMismatch)
+	}
+	if err := check(f); err != nil {
+		return nil, f, err
+	}
+	if err := c.checkIssuer(f); err != nil {
+		return nil, f, err
+	}
+	if c.code == "" {
+		return nil, f, c.providerError()
+	}
+
+	// From here on the code may be spent: whether or not the caller waits,
+	// what it buys is stored.
+	type result struct {
+		g   *Grant
+		err error
+	}
+	done := make(chan result, 1)
+	if !e.begun() {
+		return nil, f, errShutdown
+	}
+	detached := context.WithoutCancel(ctx)
+	go func() {
+		defer e.work.Done()
+		g, err := e.redeem(detached, f, c.code)
+		done <- result{g, err}
+	}()
+	select {
+	case r := <-done:
+		return r.g, f, r.err
+	case <-ctx.Done():
+		return nil, f, ctx.Err()
+	}
+}
+
+// begun counts a piece of work that Shutdown waits for, unless it is too late.
+// It is followed by e.work.Done.
+func (e *engine) begun() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return false
+	}
+	e.work.Add(1)
+	return true
+}
+
+// redeem exchanges the code for tokens, once (RFC 6749, section 4.1.3).
+func (e *engine) redeem(ctx context.Context, f *Flow, code string) (*Grant, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*requestTimeout)
+	defer cancel()
+	p, err := e.readProfile(ctx, f.ProfileID)
+	if err != nil {
+		return nil, err
+	}
+	if p.Version != f.ProfileVersion {
+		return nil, fmt.Errorf("%w: the profile has changed meanwhile; begin again", ErrConflict)
+	}
+	t, err := e.target(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	if t.issuer != f.Issuer {
+		return nil, fmt.Errorf("%w: the provider has changed its issuer meanwhile; begin again", ErrConflict)
+	}
+	identified := f.Nonce != "" && t.keys != nil
+	if identified {
+		if err := e.warmKeys(ctx, t); err != nil {
+			return nil, err
+		}
+	}
+
+	request, cancelRequest := context.WithTimeout(ctx, requestTimeout)
+	defer cancelRequest()
+	a, err := tokenendpoint.Do(request, e.http, tokenRequest(p, t, url.Values{
+		"grant_type":    {"authorization_code"},
+		"code":          {code},
+		"redirect_uri":  {f.RedirectURL},
+		"code_verifier": {string(f.Verifier)},
+	}))
+	if err != nil {
+		return nil, exchangeError(err)
+	}
+
+	g := &Grant{GrantKey: f.GrantKey, Requested: f.Requested, Scopes: f.Requested, Nonce: f.Nonce}
+	g.take(a, p)
+	if identified {
+		if a.IDToken == "" {
+			return nil, errors.New("the provider gave no ID token, though openid was asked for")
+		}
+		claims, err := e.verifyIDToken(ctx, t, idCheck{raw: a.IDToken, clientID: p.ClientID, accessToken: a.AccessToken, nonce: f.Nonce})
+		if err != nil {
+			return nil, err
+		}
+		g.Issuer, g.Subject = claims.Issuer, claims.Subject
+	}
+	before, err := e.replaceGrant(ctx, g)
+	if err != nil {
+		return nil, err
+	}
+	e.cache.slot(g.GrantKey).set(e.hold(g))
+	e.log.LogAttrs(ctx, slog.LevelInfo, "authprofile: authorized", slog.String("profile", g.ProfileID))
+	e.logStatus(g.ProfileID, before, g.Status)
+	return g, nil
+}
+
+// replaceGrant stores the grant of a new authorization in place of what is
+// there, with patience: the code is spent, and the person has done their part.
+// It returns the status that was there.
+func (e *engine) replaceGrant(ctx context.Context, g *Grant) (before Status, err error) {
+	for attempt := 1; ; attempt++ {
+		old, err := e.readGrant(ctx, g.GrantKey)
+		switch {
+		case errors.Is(err, ErrNotFound):
+			before, g.Version = "", 0
+		case err == nil && old.AccessToken == g.AccessToken && old.Obtained.Equal(g.Obtained):
+			g.Version, g.Created, g.Updated = old.Version, old.Created, old.Updated
+			return before, nil // an earlier try has succeeded, and its answer was lost
+		case err == nil && old.Subject != "" && g.Subject != "" && old.Issuer == g.Issuer && old.Subject != g.Subject:
+			return "", fmt.Errorf("%w: another account at the provider than before", ErrUserMismatch)
+		case err == nil:
+			before, g.Version = old.Status, old.Version
+			if g.RefreshToken == "" && old.Status != StatusNeedsReauthorization && old.Subject != "" &&
+				old.Subject == g.Subject && old.Issuer == g.Issuer && old.ClientID == g.ClientID {
+				// Some providers give a refresh token only the first time. The
+				// one that is there is the same person's, and is still good.
+				g.RefreshToken, g.RefreshExpiry = old.RefreshToken, old.RefreshExpiry
+			}
+		}
+		if err == nil || errors.Is(err, ErrNotFound) {
+			err = e.putGrant(ctx, g)
+			if err == nil {
+				return before, e.stillWanted(ctx, g)
+			}
+		}
+		if errors.Is(err, ErrConflict) {
+			continue
+		}
+		select {
+		case <-time.After(min(backoff(attempt)/10, maxWriteDelay)):
+		case <-ctx.Done():
+			return "", fmt.Errorf("the grant could not be stored: %w", err)
+		}
+	}
+}
+
+// stillWanted removes a grant again whose profile was deleted while it was
+// being made.
+func (e *engine) stillWanted(ctx context.Context, g *Grant) error {
+	if _, err := e.readProfile(ctx, g.ProfileID); !errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	return errors.Join(ErrNotFound, e.store.DeleteGrant(ctx, g.GrantKey))
+}
+
+// exchangeError says what the token endpoint said to an authorization code.
+// None of it is a state of the grant.
+func exchangeError(err error) error {
+	te := asTokenError(err)
+	f := &failedError{Failure: Failure{Code: te.Code, Description: te.Description, HTTPStatus: te.HTTPStatus}, cause: te}
+	switch te.Class {
+	case tokenendpoint.Configuration:
+		f.Status, f.Reason = StatusNeedsConfiguration, ReasonClient
+	case tokenendpoint.Unsent:
+		f.Reason = ReasonUnreachable
+	case tokenendpoint.Lost:
+		f.Reason = ReasonLost
+	case tokenendpoint.Unavailable:
+		f.Reason = ReasonUnavailable
+	case tokenendpoint.Unreadable:
+		f.Reason = ReasonUnreadable
+	default:
+		f.Reason = ReasonRefused
+	}
+	return f
+}
+
+// A callback is the query that a provider sends a browser back with (RFC 6749,
+// section 4.1.2).
+type callback struct {
+	state, code, issuer, errorCode, description string
+	hasIssuer                                   bool
+}
+
+// Limits of a callback, in bytes.
+const (
+	maxCallback    = 16384
+	maxDescribed   = 256
+	maxErrorCode   = 64
+	maxParameters  = 100
+	minStateLength = 43
+)
+
+func parseCallback(query url.Values) (*callback, error) {
+	size := 0
+	for name, values := range query {
+		for _, v := range values {
+			size += len(name) + len(v)
+		}
+	}
+	if size > maxCallback || len(query) > maxParameters {
+		return nil, errors.New("the callback is too large")
+	}
+	var c callback
+	for name, field := range map[string]*string{
+		"state": &c.state, "code": &c.code, "iss": &c.issuer, "error": &c.errorCode, "error_description": &c.description,
+	} {
+		values := query[name]
+		if len(values) > 1 {
+			return nil, fmt.Errorf("the callback has more than one %q", name)
+		}
+		if len(values) == 1 {
+			*field = values[0]
+		}
+	}
+	c.hasIssuer = query.Has("iss")
+	switch {
+	case len(c.state) < minStateLength:
+		return nil, errors.New("the callback has no state that we gave out")
+	case query.Has("access_token") || query.Has("id_token"):
+		return nil, errors.New("the callback has a token in it, which was not asked for")
+	case query.Has("code") && query.Has("error"), c.code == "" && c.errorCode == "":
+		return nil, errors.New("the callback must have either a code or an error")
+	}
+	return &c, nil
+}
+
+// checkIssuer makes sure that the answer is the asked provider's (RFC 9207).
+func (c *callback) checkIssuer(f *Flow) error {
+	switch {
+	case c.hasIssuer && f.Issuer != "" && !issuerMatches(f.Issuer, c.issuer):
+		return errors.New("the callback comes from another issuer than the one that was asked")
+	case !c.hasIssuer && f.IssuerRequired:
+		return errors.New("the callback does not name its issuer, though the provider promises that")
+	}
+	return nil
+}
+
+// providerError is the error that the callback brings.
+func (c *callback) providerError() error {
+	f := Failure{Code: printable(c.errorCode, maxErrorCode), Description: printable(c.description, maxDescribed)}
+	return &callbackError{&failedError{Failure: f}}
+}
+
+// A callbackError is what a provider had to say instead of a code.
+type callbackError struct{ e *failedError }
+
+func (e *callbackError) Error() string { return "the provider answers " + e.e.Code }
+
+func (e *callbackError) Unwrap() error {
+	re := e.e.retrieveError()
+	re.Response = nil // there was none; the code is never empty
+	return re
+}
+
+// printable cuts text from outside to what is safe to show: printable
+// characters, at most so many bytes.
+func printable(s string, limit int) string {
+	var b strings.Builder
+	for _, r := range s {
+		if !unicode.IsPrint(r) || r == unicode.ReplacementChar {
+			r = '?'
+		}
+		if b.Len()+len(string(r)) > limit {
+			break
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}
+
+func randomText() string {
+	b := make([]byte, 32)
+	rand.Read(b)
+	return base64.RawURLEncoding.EncodeToString(b)
+}
+
+func hashText(s string) string {
+	sum := sha256.Sum256([]byte(s))
+	return base64.RawURLEncoding.EncodeToString(sum[:])
+}
+
+// Grant returns what is stored for a profile and a user: how it stands with
+// it, and the tokens.
+func (m *Manager) Grant(ctx context.Context, key GrantKey) (*Grant, error) {
+	g, err := m.engine().store.Grant(ctx, key)
+	if err != nil {
+		return nil, wrap("grant", key.ProfileID, key.User, err)
+	}
+	return g, nil
+}
+
+// Grants lists the grants of a profile by user. After an error, which concerns
+// one grant or the Store, it goes on if that is possible.
+func (m *Manager) Grants(ctx context.Context, profileID string) iter.Seq2[*Grant, error] {
+	store := m.engine().store
+	return pages(func(after string) ([]*Grant, error) {
+		return store.ListGrants(ctx, profileID, after, pageSize)
+	}, func(g *Grant) string { return g.User }, func(err error) error { return wrap("grants", profileID, "", err) })
+}
+
+// Revoke ends a grant: at the provider where that can be done (RFC 7009), and
+// then here. It is gone here whatever the provider says; an error tells that
+// it may live on there. To end one that is not there is no error.
+//
+// Other processes may serve the access token for as long as they have it in
+// memory.
+func (m *Manager) Revoke(ctx context.Context, key GrantKey) error {
+	e := m.engine()
+	// A renewal may be under way elsewhere: what it brings is revoked too, by
+	// us if it comes before the end, and otherwise by those who renewed.
+	var last Secret
+	var outcome error
+	for range 3 {
+		g, err := e.store.Grant(ctx, key)
+		if errors.Is(err, ErrNotFound) {
+			break
+		}
+		if err != nil {
+			return wrap("revoke", key.ProfileID, key.User, err)
+		}
+		if tokens := g.RefreshToken + "\x00" + g.AccessToken; tokens != last {
+			last = tokens
+			outcome = e.revokeAtProvider(ctx, g)
+			continue
+		}
+		break
+	}
+	if err := e.store.DeleteGrant(ctx, key); err != nil {
+		return wrap("revoke", key.ProfileID, key.User, err)
+	}
+	e.cache.drop(key)
+	if errors.Is(outcome, errNoRevocation) {
+		outcome = nil
+	}
+	e.log.LogAttrs(ctx, slog.LevelInfo, "authprofile: revoked", slog.String("profile", key.ProfileID), slog.Bool("at_provider", outcome == nil))
+	return wrap("revoke", key.ProfileID, key.User, outcome)
+}
+
+func (e *engine) revokeAtProvider(ctx context.Context, g *Grant) error {
+	p, err := e.store.Profile(ctx, g.ProfileID)
+	if err != nil {
+		return err
+	}
+	if g.ClientID != p.ClientID {
+		return errors.New("the grant was issued to another client")
+	}
+	t, err := e.target(ctx, p)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	return revoke(ctx, e.http, p, t, g)
+}
+
+// Shutdown waits until everything that was renewed is stored, and ends what
+// the Manager does in the background. Tokens that are in memory are still
+// given out afterwards, but none is renewed. If ctx ends first, its error is
+// returned and the rest goes on; Shutdown can be called again.
+func (m *Manager) Shutdown(ctx context.Context) error {
+	e := m.engine()
+	e.mu.Lock()
+	if !e.closed {
+		e.closed = true
+		close(e.closing)
+	}
+	e.mu.Unlock()
+	e.sweeper.stop()
+
+	done := make(chan struct{})
+	go func() {
+		e.work.Wait()
+		e.docs.close()
+		if t, ok := e.http.Transport.(*http.Transport); ok && m.HTTPClient == nil {
+			t.CloseIdleConnections()
+		}
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return wrap("shutdown", "", "", ctx.Err())
+	}
+}
+
+// wrap says where an error happened, if there is one.
+func wrap(op, profileID, user string, err error) error {
+	var known *Error
+	if err == nil || errors.As(err, &known) && known.Op == op {
+		return err
+	}
+	return &Error{Op: op, ProfileID: profileID, User: user, Err: err}
+}
+
+// pageSize is how many records are read from a Store at a time.
+const pageSize = 100
+
+// pages iterates over records, page by page, so that other calls can be made
+// inside the loop.
+func pages[T any](page func(after string) ([]T, error), key func(T) string, wrap func(error) error) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		after := ""
+		for {
+			list, err := page(after)
+			for _, r := range list {
+				if !yield(r, nil) {
+					return
+				}
+			}
+			if err != nil {
+				var none T
+				yield(none, wrap(err))
+				return
+			}
+			if len(list) < pageSize {
+				return
+			}
+			after = key(list[len(list)-1])
+		}
+	}
+}

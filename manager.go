@@ -1,0 +1,105 @@
+package authprofile
+
+import (
+	"context"
+	"iter"
+	"net/url"
+	"strings"
+
+	"github.com/google/uuid"
+)
+
+// Save validates p and stores it. The first Save of a profile assigns an ID
+// if it has none; a new profile under an ID that exists is [ErrConflict], and
+// so is one that somebody else has saved since it was read. If Save fails, p
+// is as before and nothing is stored.
+//
+// A new client secret, new scopes and new addresses take effect at the next
+// renewal, in all processes that share the Store.
+func (m *Manager) Save(ctx context.Context, p *Profile) error {
+	e := m.engine()
+	err := p.Validate()
+	if p.Type == TypeUser && p.RedirectURL == "" {
+		var v problems
+		v.add("RedirectURL", checkRedirect(m.RedirectURL))
+		if err != nil {
+			v = append(problems{err}, v...)
+		}
+		err = v.join()
+	}
+	if err != nil {
+		return wrap("save", p.ID, "", err)
+	}
+	c := p.Clone()
+	if c.ID == "" {
+		c.ID = uuid.Must(uuid.NewV7()).String()
+	}
+	if err := e.store.PutProfile(ctx, c); err != nil {
+		return wrap("save", p.ID, "", err)
+	}
+	p.ID, p.Version, p.Created, p.Updated = c.ID, c.Version, c.Created, c.Updated
+	p.markSaved()
+	return nil
+}
+
+// checkRedirect says what is wrong with a Manager's redirect address.
+func checkRedirect(address string) string {
+	if address == "" {
+		return "is missing, and the Manager has none either"
+	}
+	if problem := checkAddress(strings.ReplaceAll(address, profileInAddress, "id")); problem != "" {
+		return "is missing, and the Manager's " + problem
+	}
+	return ""
+}
+
+// Profile returns a stored profile.
+func (m *Manager) Profile(ctx context.Context, id string) (*Profile, error) {
+	p, err := m.engine().store.Profile(ctx, id)
+	if err != nil {
+		return nil, wrap("profile", id, "", err)
+	}
+	p.markSaved()
+	return p, nil
+}
+
+// Profiles lists all stored profiles by ID. Other calls may be made inside the
+// loop.
+func (m *Manager) Profiles(ctx context.Context) iter.Seq2[*Profile, error] {
+	store := m.engine().store
+	return pages(func(after string) ([]*Profile, error) {
+		list, err := store.ListProfiles(ctx, after, pageSize)
+		for _, p := range list {
+			p.markSaved()
+		}
+		return list, err
+	}, func(p *Profile) string { return p.ID }, func(err error) error { return wrap("profiles", "", "", err) })
+}
+
+// Delete removes a profile and all its grants. It does not tell the provider:
+// call [Manager.Revoke] for each grant first if it should know. To delete what
+// is not there is no error.
+func (m *Manager) Delete(ctx context.Context, id string) error {
+	e := m.engine()
+	if err := e.store.DeleteProfile(ctx, id); err != nil {
+		return wrap("delete", id, "", err)
+	}
+	e.cache.dropProfile(id)
+	return nil
+}
+
+// profileInAddress in Manager.RedirectURL becomes the profile's ID.
+const profileInAddress = "{profile}"
+
+// RedirectAddress returns the exact string to register with the provider as
+// redirect address of p. It is empty if that cannot be known yet: neither p nor
+// the Manager has one, or it depends on an ID that p has not got.
+func (m *Manager) RedirectAddress(p *Profile) string {
+	switch {
+	case p.RedirectURL != "":
+		return p.RedirectURL
+	case p.ID == "" && strings.Contains(m.RedirectURL, profileInAddress):
+		return ""
+	}
+	return strings.ReplaceAll(m.RedirectURL, profileInAddress, url.PathEscape(p.ID))
+}

@@ -1,0 +1,48 @@
+package authprofile
+
+import "golang.org/x/oauth2"
+
+// An Option says more about the token that is wanted.
+type Option interface{ option() }
+
+type asUser string
+
+type rejected string
+
+func (asUser) option()   {}
+func (rejected) option() {}
+
+// AsUser asks for a token that acts for the user. It is required for profiles
+// of TypeUser, and refused for those of TypeApp. The user is never taken from
+// anywhere else.
+func AsUser(user string) Option { return asUser(user) }
+
+// Rejected says that an API has refused tok, though it may look valid, and
+// asks for a different one. If the refused token is a new one, it takes up to
+// a second before the next is asked for.
+//
+// Most callers need not interact with it: [Manager.Client] uses it by itself.
+func Rejected(tok *oauth2.Token) Option {
+	if tok == nil {
+		return rejected("")
+	}
+	return rejected(tok.AccessToken)
+}
+
+type options struct {
+	user     string
+	hasUser  bool
+	rejected string
+}
+
+func parseOptions(opts []Option) (o options) {
+	for _, opt := range opts {
+		switch opt := opt.(type) {
+		case asUser:
+			o.user, o.hasUser = string(opt), true
+		case rejected:
+			o.rejected = string(opt)
+		}
+	}
+	return o
+}

@@ -1,0 +1,348 @@
+package authprofile
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"html/template"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"golang.org/x/oauth2"
+)
+
+// A RedirectHandler is what a web program needs to let people authorize a
+// profile: Begin sends a browser to the provider, and ServeHTTP, at the
+// redirect address, takes it when it comes back.
+//
+//	h := &authprofile.RedirectHandler{Manager: m, User: loggedInUser}
+//	http.Handle("GET /oauth/callback", h)
+//	http.HandleFunc("POST /connect", func(w http.ResponseWriter, r *http.Request) {
+//		h.Begin(w, r, profile)
+//	})
+//
+// A flow is bound to the user, and by a cookie to the browser that began it:
+// nobody can finish what another has begun, nor be made to.
+//
+// The redirect address comes from the configuration alone. A callback at
+// another path than that of the address is refused, so behind a proxy the
+// handler must see the path that the browser sees.
+type RedirectHandler struct {
+	// Manager is required.
+	Manager *Manager
+
+	// User tells who is logged in at the application, from its own session.
+	// It is required. If it fails, nothing happens but ErrorHandler.
+	User func(*http.Request) (string, error)
+
+	// Done answers the request after success. If nil, the browser is sent to
+	// the page that it came from, or is shown a plain page that says so.
+	//
+	// The request is without code and state; "return_to" in its query is the
+	// page that the person came from, if there is one. An application that
+	// takes the authorization for a login has to begin a new session here.
+	Done func(http.ResponseWriter, *http.Request, *Grant)
+
+	// ErrorHandler answers the request after a failure. If nil, a plain page
+	// says what happened and what to do. The request is without code and
+	// state.
+	ErrorHandler func(http.ResponseWriter, *http.Request, error)
+}
+
+// Begin begins an authorization of p and sends the browser to the provider.
+//
+// The form value "return_to" of the request, if it is the path of a page of
+// the same site, is where the browser goes when all is done. Requests that
+// another site has caused are refused.
+func (h *RedirectHandler) Begin(w http.ResponseWriter, r *http.Request, p *Profile) {
+	hideFromOthers(w)
+	if r.Method != http.MethodGet && r.Method != http.MethodPost {
+		w.Header().Set("Allow", "GET, POST")
+		http.Error(w, "Method Not Allowed", http.StatusMethodNotAllowed)
+		return
+	}
+	if err := ownDoing(r); err != nil {
+		h.fail(w, r, err)
+		return
+	}
+	user, err := h.User(r)
+	if err != nil {
+		h.fail(w, r, wrap("begin", p.ID, "", fmt.Errorf("%w: %w", errNobody, err)))
+		return
+	}
+	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+	browser := randomText()
+	f := &Flow{
+		GrantKey: GrantKey{ProfileID: p.ID, User: user},
+		Browser:  hashText(browser),
+		ReturnTo: localPath(r.FormValue("return_to")),
+	}
+	f, err = h.Manager.begin(r.Context(), p, f, nil)
+	if err != nil {
+		h.fail(w, r, wrap("begin", p.ID, user, err))
+		return
+	}
+	cookie := flowCookie(f)
+	cookie.Value = browser
+	cookie.MaxAge = int(flowLife / time.Second)
+	http.SetCookie(w, cookie)
+	redirectTo(w, f.URL)
+}
+
+// maxForm bounds the body of a request that begins a flow, in bytes.
+const maxForm = 64 << 10
+
+var (
+	errNobody    = errors.New("nobody is logged in")
+	errOtherSite = errors.New("the request was caused by another site")
+	errPrefetch  = errors.New("the page was requested ahead of its use")
+	errWrongPath = errors.New("the callback is not at the address that the flow was begun with")
+)
+
+// ownDoing makes sure that a flow is begun because the person wants it: not by
+// another site's form or image, nor by a browser that reads ahead.
+func ownDoing(r *http.Request) error {
+	if isPrefetch(r) {
+		return errPrefetch
+	}
+	if err := new(http.CrossOriginProtection).Check(r); err != nil {
+		return errOtherSite
+	}
+	// The above lets all GET requests pass.
+	if r.Header.Get("Sec-Fetch-Site") == "cross-site" {
+		return errOtherSite
+	}
+	if dest := r.Header.Get("Sec-Fetch-Dest"); dest != "" && dest != "document" {
+		return errOtherSite
+	}
+	return nil
+}
+
+func isPrefetch(r *http.Request) bool {
+	return strings.Contains(r.Header.Get("Sec-Purpose"), "prefetch") || strings.Contains(r.Header.Get("Purpose"), "prefetch")
+}
+
+// flowCookie returns the cookie that binds a flow to a browser. Whether it is
+// Secure is decided by the redirect address, as the request may be a proxy's.
+func flowCookie(f *Flow) *http.Cookie {
+	secure := strings.HasPrefix(f.RedirectURL, "https:")
+	name := "authprofile-" + f.ID[:min(16, len(f.ID))]
+	if secure {
+		name = "__Host-" + name
+	}
+	return &http.Cookie{Name: name, Path: "/", Secure: secure, HttpOnly: true, SameSite: http.SameSiteLaxMode}
+}
+
+// ServeHTTP takes a browser that comes back from the provider, and finishes
+// the flow.
+func (h *RedirectHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	hideFromOthers(w)
+	if r.Method != http.MethodGet {
+		w.Header().Set("Allow", "GET")
+		http.Error(w, "Method Not Allowed", http.StatusMethodNotAllowed)
+		return
+	}
+	if isPrefetch(r) {
+		h.fail(w, r, errPrefetch)
+		return
+	}
+	raw := r.URL.RawQuery
+	var query url.Values
+	err := errors.New("the callback is too large")
+	if len(raw) <= maxCallback && strings.Count(raw, "&") < maxParameters {
+		if query, err = url.ParseQuery(raw); err != nil {
+			err = errors.New("the callback's query is malformed")
+		}
+	}
+	if err != nil {
+		h.fail(w, r, wrap("finish", "", "", err))
+		return
+	}
+	user, err := h.User(r)
+	if err != nil {
+		h.fail(w, r, wrap("finish", "", "", fmt.Errorf("%w: %w", errNobody, err)))
+		return
+	}
+	g, f, err := h.Manager.finish(r.Context(), user, query, func(f *Flow) error { return checkArrival(r, f) })
+	if f != nil && f.Browser != "" {
+		cookie := flowCookie(f)
+		cookie.MaxAge = -1
+		http.SetCookie(w, cookie)
+	}
+	if err != nil {
+		h.fail(w, r, err)
+		return
+	}
+	switch {
+	case h.Done != nil:
+		h.Done(w, withoutCode(r, f.ReturnTo), g)
+	case f.ReturnTo != "":
+		redirectTo(w, f.ReturnTo)
+	default:
+		showPage(w, http.StatusOK, page{
+			Title: "Connected",
+			Text:  "The authorization is complete. You can close this page, or go back to where you came from.",
+		})
+	}
+}
+
+// checkArrival makes sure that the browser is at the address that the flow was
+// begun with, and is the one that it was begun with.
+func checkArrival(r *http.Request, f *Flow) error {
+	u, err := url.Parse(f.RedirectURL)
+	if err != nil || arrivalPath(r) != u.EscapedPath() {
+		return errWrongPath
+	}
+	if f.Browser == "" {
+		return nil // begun by Manager.Begin, which knows of no browser
+	}
+	cookie, err := r.Cookie(flowCookie(f).Name)
+	if err != nil || subtle.ConstantTimeCompare([]byte(hashText(cookie.Value)), []byte(f.Browser)) != 1 {
+		return fmt.Errorf("%w: the authorization was begun in another browser", ErrUserMismatch)
+	}
+	return nil
+}
+
+// arrivalPath is the path that was requested, before http.StripPrefix and the
+// like.
+func arrivalPath(r *http.Request) string {
+	path, _, _ := strings.Cut(r.RequestURI, "?")
+	if strings.HasPrefix(path, "/") {
+		return path
+	}
+	return r.URL.EscapedPath()
+}
+
+// withoutCode returns the request without what must not be logged or passed
+// on. Where to return to is what was stored when the flow began.
+func withoutCode(r *http.Request, returnTo string) *http.Request {
+	r = r.Clone(r.Context())
+	q := r.URL.Query()
+	for _, name := range []string{"code", "state", "return_to"} {
+		q.Del(name)
+	}
+	if returnTo != "" {
+		q.Set("return_to", returnTo)
+	}
+	r.URL.RawQuery = q.Encode()
+	r.RequestURI = r.URL.RequestURI()
+	r.Form = nil
+	return r
+}
+
+// localPath returns s if it is the path of a page of this site, with or
+// without a query, and otherwise nothing.
+func localPath(s string) string {
+	if len(s) > maxAddress || !plainPath(s) {
+		return ""
+	}
+	u, err := url.Parse(s)
+	if err != nil || u.Scheme != "" || u.Host != "" || u.User != nil || u.Fragment != "" || !plainPath(u.Path) {
+		return ""
+	}
+	return s
+}
+
+// plainPath reports whether no browser or proxy could take s for anything but
+// a path: it has one slash at a time, no way up, and nothing invisible.
+func plainPath(s string) bool {
+	path, _, _ := strings.Cut(s, "?")
+	if !strings.HasPrefix(path, "/") || strings.Contains(path, "//") {
+		return false
+	}
+	for _, c := range []byte(s) {
+		if c <= ' ' || c > '~' || c == '\\' || c == '#' {
+			return false
+		}
+	}
+	for segment := range strings.SplitSeq(path, "/") {
+		if segment == "." || segment == ".." {
+			return false
+		}
+	}
+	return true
+}
+
+// redirectTo sends the browser on with a GET request, whatever it came with.
+func redirectTo(w http.ResponseWriter, address string) {
+	w.Header().Set("Location", address)
+	w.WriteHeader(http.StatusSeeOther)
+}
+
+// hideFromOthers keeps the address of the page, which may have a code in it,
+// out of caches and Referer headers.
+func hideFromOthers(w http.ResponseWriter) {
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Referrer-Policy", "no-referrer")
+}
+
+func (h *RedirectHandler) fail(w http.ResponseWriter, r *http.Request, err error) {
+	if h.ErrorHandler != nil {
+		h.ErrorHandler(w, withoutCode(r, ""), err)
+		return
+	}
+	status, p := explain(err)
+	showPage(w, status, p)
+}
+
+// explain says to a person what has happened, and what to do next. It shows
+// nothing that came with the request.
+func explain(err error) (status int, p page) {
+	var re *oauth2.RetrieveError
+	denied := errors.As(err, &re) && re.ErrorCode == "access_denied"
+	switch {
+	case denied:
+		return http.StatusForbidden, page{"Not connected", "Access was not granted at the provider. Nothing has changed. If that was not intended, go back and begin again."}
+	case errors.Is(err, errNobody):
+		return http.StatusUnauthorized, page{"Please log in", "You are not logged in here. Log in, and begin again."}
+	case errors.Is(err, errOtherSite):
+		return http.StatusForbidden, page{"Not connected", "The request came from another site. Go to the page of this application where you want to connect, and begin there."}
+	case errors.Is(err, errPrefetch):
+		return http.StatusForbidden, page{"Not loaded ahead", "This page cannot be loaded ahead of its use."}
+	case errors.Is(err, ErrUserMismatch):
+		return http.StatusForbidden, page{"Not connected", "The authorization belongs to somebody else, to another browser, or to another account at the provider than before. Check who you are logged in as, here and there, and begin again."}
+	case errors.Is(err, ErrNotFound), errors.Is(err, ErrConflict):
+		return http.StatusBadRequest, page{"Begin again", "This authorization is no longer in progress: it was finished already, or took too long. Go back to the application and begin again."}
+	case errors.Is(err, ErrConfiguration):
+		return http.StatusBadGateway, page{"Not connected", "The application is not set up correctly at the provider. Tell the people who run it."}
+	case re != nil && re.Response != nil:
+		return http.StatusBadGateway, page{"Not connected", "The provider did not complete the authorization. Wait a moment, and begin again."}
+	}
+	return http.StatusBadRequest, page{"Not connected", "The authorization could not be completed. Go back to the application and begin again."}
+}
+
+// A page is plain, and has nothing on it that comes from elsewhere.
+type page struct{ Title, Text string }
+
+const pageStyle = `body{font:1.1rem/1.5 system-ui,sans-serif;max-width:34rem;margin:15vh auto 0;padding:0 1.5rem;color:#1b1b1b;background:#fff}h1{font-size:1.6rem}@media(prefers-color-scheme:dark){body{color:#eee;background:#1b1b1b}}`
+
+var pageTemplate = template.Must(template.New("page").Parse(`<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{{.Title}}</title>
+<style>` + pageStyle + `</style>
+</head>
+<body>
+<main>
+<h1>{{.Title}}</h1>
+<p>{{.Text}}</p>
+</main>
+</body>
+</html>
+`))
+
+func showPage(w http.ResponseWriter, status int, p page) {
+	style := sha256.Sum256([]byte(pageStyle))
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'sha256-"+base64.StdEncoding.EncodeToString(style[:])+"'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+	w.WriteHeader(status)
+	pageTemplate.Execute(w, p) // an error here means that the browser has left
+}
