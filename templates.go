@@ -51,6 +51,10 @@ type provider struct {
 	issuer    string
 	tenantIDs map[string]string
 
+	// issuerAliases are what ID tokens may have as "iss" in place of the
+	// document's issuer.
+	issuerAliases []string
+
 	// What the authorization request needs for a refresh token to be issued.
 	params url.Values
 	scopes []string
@@ -65,12 +69,13 @@ const eachTenant = "{tenantid}"
 
 var providers = []provider{
 	{
-		name:       "google",
-		discovery:  "https://{host}/.well-known/openid-configuration",
-		hosts:      []string{"accounts.google.com"},
-		endpoints:  []string{".google.com", ".googleapis.com"},
-		params:     url.Values{"access_type": {"offline"}, "prompt": {"consent"}},
-		authMethod: AuthPost,
+		name:          "google",
+		discovery:     "https://{host}/.well-known/openid-configuration",
+		hosts:         []string{"accounts.google.com"},
+		endpoints:     []string{".google.com", ".googleapis.com"},
+		issuerAliases: []string{"accounts.google.com"},
+		params:        url.Values{"access_type": {"offline"}, "prompt": {"consent"}},
+		authMethod:    AuthPost,
 	},
 	{
 		name:      "microsoft",
@@ -115,7 +120,7 @@ func (t Template) provider() (*templateProvider, error) {
 		}
 		tp.host, tp.tenant = host, tenant
 	}
-	if !validTenant(tp.tenant) {
+	if !validTenant(tp.tenant) || !strings.Contains(tp.tenant, ".") && !isGUID(tp.tenant) && tp.tenantIDs[strings.ToLower(tp.tenant)] == "" {
 		return nil, errors.New("needs a tenant: a domain, an ID, or a name that the provider defines")
 	}
 	return tp, nil
@@ -129,10 +134,13 @@ func (tp *templateProvider) discoveryURL() string {
 // issuerFits reports whether a document's issuer is one that this provider
 // may give at this address.
 func (tp *templateProvider) issuerFits(issuer string) bool {
+	if tp.issuer == "" {
+		return issuerFits(tp.discoveryURL(), issuer)
+	}
 	before, after, ok := strings.Cut(strings.ReplaceAll(tp.issuer, "{host}", tp.host), "{id}")
 	id, fits := strings.CutPrefix(issuer, before)
 	id, fits2 := strings.CutSuffix(id, after)
-	switch known := tp.tenantIDs[tp.tenant]; {
+	switch known := tp.tenantIDs[strings.ToLower(tp.tenant)]; {
 	case !ok || !fits || !fits2:
 		return false
 	case known != "":
@@ -168,11 +176,14 @@ func issuerMatches(expected, got string) bool {
 }
 
 func validTenant(s string) bool {
-	if s == "" || len(s) > 253 || strings.Trim(s, ".-") != s || strings.Contains(s, "..") {
-		return false
-	}
+	return s != "" && len(s) <= 253 && strings.Trim(s, ".-") == s && !strings.Contains(s, "..") && onlyAlphanumeric(s, ".-")
+}
+
+// onlyAlphanumeric reports whether s is made of ASCII letters, digits and the
+// other characters given.
+func onlyAlphanumeric(s, others string) bool {
 	return !strings.ContainsFunc(s, func(r rune) bool {
-		return r > '~' || r != '.' && r != '-' && !isAlphanumeric(byte(r))
+		return r > '~' || !isAlphanumeric(byte(r)) && !strings.ContainsRune(others, r)
 	})
 }
 

@@ -3,9 +3,11 @@ package authprofile
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -89,8 +91,8 @@ func (p *Profile) Validate() error {
 	}
 
 	size = 0
-	for name, values := range p.Params {
-		for _, s := range values {
+	for _, name := range slices.Sorted(maps.Keys(p.Params)) {
+		for _, s := range p.Params[name] {
 			size += len(name) + len(s) + 2
 			if !utf8.ValidString(s) || strings.ContainsRune(s, 0) {
 				v.add("Params", fmt.Sprintf("%q is not valid UTF-8 text", name))
@@ -208,8 +210,29 @@ func checkAddress(s string) string {
 		return "must not have a user or password in it"
 	case strings.Contains(s, "#"):
 		return "must not have a fragment"
+	case !validHost(u.Hostname()):
+		return "has a host that is neither a name nor an IP address"
+	case !validPort(u):
+		return "has a port that is not a number from 1 to 65535"
 	}
 	return ""
+}
+
+// validHost accepts names and IP addresses. Package url accepts much more:
+// "$(cmd)" is a host to it.
+func validHost(host string) bool {
+	if _, err := netip.ParseAddr(host); err == nil {
+		return !strings.Contains(host, "%") // a zone is of one machine only
+	}
+	return onlyAlphanumeric(host, ".-_")
+}
+
+func validPort(u *url.URL) bool {
+	if !strings.HasSuffix(u.Host, ":"+u.Port()) { // none
+		return true
+	}
+	n, err := strconv.ParseUint(u.Port(), 10, 16)
+	return err == nil && n > 0
 }
 
 // isLoopback reports whether a URL's host is this machine by its spelling

@@ -1,0 +1,264 @@
+package authprofile
+
+import (
+	"context"
+	"log/slog"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// Metadata is what a provider says about itself in its discovery document
+// (OpenID Connect Discovery 1.0, section 3; RFC 8414, section 2). Its
+// addresses have been checked; its lists are as the provider gives them, and
+// empty if it does not.
+type Metadata struct {
+	URL    string // where it was read
+	Issuer string
+
+	AuthURL       string
+	TokenURL      string
+	RevocationURL string
+	DeviceAuthURL string
+	JWKSURL       string
+
+	AuthMethods          []string // token_endpoint_auth_methods_supported
+	Scopes               []string // scopes_supported
+	GrantTypes           []string // grant_types_supported
+	ResponseTypes        []string // response_types_supported
+	CodeChallengeMethods []string // code_challenge_methods_supported
+	SigningAlgs          []string // id_token_signing_alg_values_supported
+
+	// IssuerParameter says that the provider names itself when it sends a
+	// user back (RFC 9207).
+	IssuerParameter bool
+}
+
+// Discover returns what the discovery document at a URL says. Most programs
+// do not need it: a profile with a DiscoveryURL is enough. It is for forms
+// that show people what a provider offers before a profile is saved.
+//
+// The URL is used as given. The document must be JSON, of at most 256 KiB,
+// named so by its Content-Type or served as plain text or octets. It may be
+// redirected within its origin only. It must name a token endpoint, all its
+// addresses must be https, or http on a loopback host if it was itself read
+// from one, and its issuer must fit the URL: if that is the one that a
+// standard derives from an issuer, it must be that issuer, a final slash not
+// counting; otherwise it must be of the same origin.
+//
+// Documents are kept in memory, for as long as the provider allows within five
+// minutes and a day, and for up to a week while the provider cannot be
+// reached. After a failure the provider is left alone for some seconds, and
+// the same error is returned.
+//
+// The error is [ErrConfiguration] if the URL or the document is wrong, but not
+// if the provider cannot be reached.
+func (m *Manager) Discover(ctx context.Context, url string) (*Metadata, error) {
+	if problem := checkAddress(url); problem != "" {
+		return nil, &Error{Op: "discover", Err: invalid(fieldDiscovery, problem)}
+	}
+	md, err := m.engine().docs.metadata(ctx, url, nil)
+	if err != nil {
+		return nil, &Error{Op: "discover", Err: err}
+	}
+	c := *md
+	for _, list := range []*[]string{&c.AuthMethods, &c.Scopes, &c.GrantTypes, &c.ResponseTypes, &c.CodeChallengeMethods, &c.SigningAlgs} {
+		*list = slices.Clone(*list)
+	}
+	return &c, nil
+}
+
+const (
+	fieldDiscovery = "Endpoints.DiscoveryURL"
+	fieldTemplate  = "Template"
+)
+
+// metadata returns the document at an address, which is tp's if that is not
+// nil. What it returns is shared.
+func (d *documents) metadata(ctx context.Context, address string, tp *templateProvider) (*Metadata, error) {
+	src := &source{
+		kind:   "discovery document",
+		key:    "discovery " + address,
+		url:    address,
+		field:  fieldDiscovery,
+		accept: "application/json",
+		parse: func(body []byte) (any, string) {
+			md, problem := parseMetadata(address, tp, body)
+			return md, problem
+		},
+		replaced: func(before, after any) { d.compare(before.(*Metadata), after.(*Metadata)) },
+	}
+	if tp != nil { // read by other rules
+		src.key, src.field = "template "+address, fieldTemplate
+	}
+	v, err := d.get(ctx, src)
+	if err != nil {
+		return nil, err
+	}
+	return v.(*Metadata), nil
+}
+
+// compare warns of a change that a provider rarely makes, and whoever has got
+// hold of its document would.
+func (d *documents) compare(before, after *Metadata) {
+	was, is := addressOrigin(before.TokenURL), addressOrigin(after.TokenURL)
+	if was != is {
+		d.log.LogAttrs(d.ctx, slog.LevelWarn, "the token endpoint has moved to another origin",
+			slog.String("url", after.URL), slog.String("from", was), slog.String("to", is))
+	}
+}
+
+// parseMetadata reads the document of an address, and returns it or a problem.
+func parseMetadata(address string, tp *templateProvider, body []byte) (*Metadata, string) {
+	o, problem := parseObject(body)
+	if problem != "" {
+		return nil, problem
+	}
+	md := &Metadata{URL: address}
+
+	if md.Issuer, problem = o.text("issuer"); problem != "" {
+		return nil, problem
+	}
+	if problem := checkIssuer(address, md.Issuer, tp); problem != "" {
+		return nil, "issuer " + problem
+	}
+	for _, m := range []struct {
+		name  string
+		field *string
+	}{
+		{"authorization_endpoint", &md.AuthURL},
+		{"token_endpoint", &md.TokenURL},
+		{"revocation_endpoint", &md.RevocationURL},
+		{"device_authorization_endpoint", &md.DeviceAuthURL},
+		{"jwks_uri", &md.JWKSURL},
+	} {
+		if *m.field, problem = o.text(m.name); problem != "" {
+			return nil, problem
+		}
+		if !o.has(m.name) {
+			continue
+		}
+		if problem := checkEndpoint(address, *m.field, tp); problem != "" {
+			return nil, m.name + " " + problem
+		}
+	}
+	if md.TokenURL == "" {
+		return nil, "token_endpoint is missing"
+	}
+	for _, m := range []struct {
+		name  string
+		field *[]string
+	}{
+		{"token_endpoint_auth_methods_supported", &md.AuthMethods},
+		{"scopes_supported", &md.Scopes},
+		{"grant_types_supported", &md.GrantTypes},
+		{"response_types_supported", &md.ResponseTypes},
+		{"code_challenge_methods_supported", &md.CodeChallengeMethods},
+		{"id_token_signing_alg_values_supported", &md.SigningAlgs},
+	} {
+		if *m.field, problem = o.list(m.name); problem != "" {
+			return nil, problem
+		}
+	}
+	if md.IssuerParameter, problem = o.truth("authorization_response_iss_parameter_supported"); problem != "" {
+		return nil, problem
+	}
+	return md, ""
+}
+
+// checkIssuer says what is wrong with the issuer of the document at an
+// address, or nothing.
+func checkIssuer(address, issuer string, tp *templateProvider) string {
+	if issuer == "" {
+		return "is missing"
+	}
+	if problem := checkAddress(issuer); problem != "" {
+		return problem
+	}
+	fits := issuerFits(address, issuer)
+	if tp != nil {
+		fits = tp.issuerFits(issuer)
+	}
+	switch {
+	case strings.Contains(issuer, "?"):
+		return "must not have a query"
+	case tp == nil && strings.ContainsAny(issuer, "{}"): // a pattern is a template's
+		return "is not an address"
+	case !fits:
+		return "does not fit the address of the document"
+	}
+	return ""
+}
+
+// The paths under which standards keep documents. The first is appended to the
+// issuer (OpenID Connect Discovery 1.0, section 4), or inserted between its
+// host and its path (RFC 8414, section 5); the second is inserted (RFC 8414,
+// section 3.1).
+const (
+	wellKnownOpenID = "/.well-known/openid-configuration"
+	wellKnownOAuth  = "/.well-known/oauth-authorization-server"
+)
+
+// issuerFits reports whether the document at an address may name that issuer.
+// Both have passed checkAddress.
+func issuerFits(address, issuer string) bool {
+	u, err := url.Parse(address)
+	if err != nil {
+		return false
+	}
+	host, path := address, ""
+	if i := strings.IndexByte(address[len(u.Scheme+"://"):], '/'); i >= 0 {
+		i += len(u.Scheme + "://")
+		host, path = address[:i], address[i:]
+	}
+
+	derived := false
+	is := func(s string) bool {
+		derived = true
+		return strings.TrimSuffix(issuer, "/") == strings.TrimSuffix(s, "/")
+	}
+	if before, ok := strings.CutSuffix(path, wellKnownOpenID); ok && is(host+before) {
+		return true
+	}
+	for _, wellKnown := range []string{wellKnownOAuth, wellKnownOpenID} {
+		after, ok := strings.CutPrefix(path, wellKnown)
+		if ok && (after == "" || after[0] == '/') && !strings.Contains(after, "?") && is(host+after) {
+			return true
+		}
+	}
+	if derived {
+		return false
+	}
+	return addressOrigin(address) == addressOrigin(issuer)
+}
+
+// checkEndpoint says what is wrong with an address in the document that was
+// read at another, or nothing.
+func checkEndpoint(address, endpoint string, tp *templateProvider) string {
+	if problem := checkAddress(endpoint); problem != "" {
+		return problem
+	}
+	a, err := url.Parse(address)
+	if err != nil {
+		return "is not an address"
+	}
+	e, err := url.Parse(endpoint)
+	switch {
+	case err != nil:
+		return "is not an address"
+	case isLoopback(e.Hostname()) && !isLoopback(a.Hostname()):
+		return "is on a loopback host, and the document is not"
+	case tp != nil && !tp.hostFits(e.Host):
+		return "is on a host that is not the provider's"
+	}
+	return ""
+}
+
+// addressOrigin returns the origin of an address that has passed checkAddress.
+func addressOrigin(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return ""
+	}
+	return origin(u)
+}

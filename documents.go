@@ -1,0 +1,492 @@
+package authprofile
+
+import (
+	"bytes"
+	"container/list"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"mime"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"github.com/authprofile/authprofile/internal/transport"
+)
+
+const (
+	maxDocument      = 256 << 10 // bytes of one document
+	maxDocuments     = 10_000    // kept
+	maxDocumentsSize = 64 << 20  // bytes of those that are kept, as they came
+
+	fetchTimeout = 10 * time.Second
+	maxRedirects = 3
+
+	// How long a document is fresh: as its Cache-Control says, within bounds.
+	minFresh     = 5 * time.Minute
+	defaultFresh = time.Hour
+	maxFresh     = 24 * time.Hour
+
+	// maxStale is for how long the last good document is used while the
+	// provider is away.
+	maxStale = 7 * 24 * time.Hour
+
+	// A failure is remembered that long, twice as long after each further one,
+	// so that a provider that is down is not asked by every caller.
+	minRetry = 5 * time.Second
+	maxRetry = time.Minute
+
+	// Fresh documents are fetched anew on demand that often: at most
+	// refetchBurst times at once, and then once in refetchEvery.
+	refetchEvery = 10 * time.Second
+	refetchBurst = 3
+)
+
+// documents is the cache of what providers publish about themselves: their
+// discovery documents and key sets.
+//
+// A document is fetched once, however many ask for it, and in the background
+// while there is an older one to go on with. Nothing runs while nobody asks.
+type documents struct {
+	hc  *http.Client
+	log *slog.Logger
+
+	ctx context.Context // of all fetches
+	end context.CancelFunc
+	wg  sync.WaitGroup
+
+	mu     sync.Mutex
+	closed bool
+	byKey  map[string]*document
+	recent list.List // of *document, the most recently used first
+	size   int
+}
+
+// A source says where a document is, and how to read it.
+type source struct {
+	kind   string // for the log
+	key    string
+	url    string
+	field  string // of the profile that names it
+	accept string
+
+	// parse returns what the document says, or a problem.
+	parse func(body []byte) (value any, problem string)
+
+	// replaced, if not nil, is told of a value that differs in time from the
+	// one that was good before.
+	replaced func(before, after any)
+}
+
+// A document is what is known about one source.
+type document struct {
+	key  string
+	elem *list.Element // nil once it left the cache
+
+	value   any // the last good one; nil: there was none
+	size    int // in bytes, as it came
+	fetched time.Time
+	fresh   time.Time // until then
+
+	err      error // of the latest fetch
+	failures int   // in a row
+	retry    time.Time
+
+	refetch time.Time // when the allowance for fetching on demand is whole again
+	flight  *flight   // nil: no fetch is going on
+}
+
+// A flight is a fetch that is going on. Its result is there once done is
+// closed.
+type flight struct {
+	done  chan struct{}
+	value any
+	err   error
+}
+
+func newDocuments(hc *http.Client, log *slog.Logger) *documents {
+	d := &documents{log: log, byKey: make(map[string]*document)}
+	c := *hc
+	c.CheckRedirect = followSameOrigin
+	d.hc = &c
+	d.ctx, d.end = context.WithCancel(context.Background())
+	return d
+}
+
+// close ends all fetches and waits for them. What is in the cache can still be
+// read.
+func (d *documents) close() {
+	d.mu.Lock()
+	d.closed = true
+	d.mu.Unlock()
+	d.end()
+	d.wg.Wait()
+}
+
+// get returns what the document says. It waits for a fetch only if there is no
+// good document, not even an old one.
+func (d *documents) get(ctx context.Context, src *source) (any, error) {
+	d.mu.Lock()
+	doc := d.use(src.key)
+	now := time.Now()
+	value, err := doc.value, doc.err
+	usable := value != nil && now.Before(doc.fetched.Add(maxStale))
+	f := doc.flight
+	if f == nil && !(usable && now.Before(doc.fresh)) && !now.Before(doc.retry) {
+		f = d.start(ctx, src, doc)
+	}
+	d.mu.Unlock()
+
+	switch {
+	case usable:
+		return value, nil
+	case f == nil:
+		return nil, err
+	}
+	return f.wait(ctx)
+}
+
+// errTooSoon: the document was fetched anew only a moment ago.
+var errTooSoon = errors.New("fetched only a moment ago")
+
+// getAfter returns a later value than seen, which get has returned and which
+// turned out not to be enough. Unless another caller has brought one already,
+// it fetches the document, if that was not done too often lately.
+func (d *documents) getAfter(ctx context.Context, src *source, seen any) (any, error) {
+	d.mu.Lock()
+	doc := d.use(src.key)
+	now := time.Now()
+	f := doc.flight
+	switch {
+	case doc.value != nil && doc.value != seen:
+		d.mu.Unlock()
+		return doc.value, nil
+	case f != nil:
+	case now.Before(doc.retry):
+		err := doc.err
+		d.mu.Unlock()
+		return nil, err
+	case doc.refetch.Sub(now) > (refetchBurst-1)*refetchEvery:
+		d.mu.Unlock()
+		return nil, errTooSoon
+	default:
+		if doc.refetch.Before(now) {
+			doc.refetch = now
+		}
+		doc.refetch = doc.refetch.Add(refetchEvery)
+		f = d.start(ctx, src, doc)
+	}
+	d.mu.Unlock()
+	return f.wait(ctx)
+}
+
+func (f *flight) wait(ctx context.Context) (any, error) {
+	select {
+	case <-f.done:
+		return f.value, f.err
+	default:
+	}
+	select {
+	case <-f.done:
+		return f.value, f.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// use finds or makes the entry for a key, and marks it as used. d.mu is held.
+func (d *documents) use(key string) *document {
+	doc := d.byKey[key]
+	if doc == nil {
+		doc = &document{key: key}
+		doc.elem = d.recent.PushFront(doc)
+		d.byKey[key] = doc
+		d.trim()
+		return doc
+	}
+	d.recent.MoveToFront(doc.elem)
+	return doc
+}
+
+// trim removes the least recently used until the rest is within the limits.
+// d.mu is held.
+func (d *documents) trim() {
+	for d.recent.Len() > maxDocuments || d.size > maxDocumentsSize && d.recent.Len() > 1 {
+		doc := d.recent.Remove(d.recent.Back()).(*document)
+		doc.elem = nil
+		d.size -= doc.size
+		delete(d.byKey, doc.key)
+	}
+}
+
+// start begins to fetch. d.mu is held. The fetch has its own deadline: it goes
+// on when the caller, whose values it keeps, has gone.
+func (d *documents) start(ctx context.Context, src *source, doc *document) *flight {
+	f := &flight{done: make(chan struct{})}
+	if d.closed {
+		f.err = errors.New("the Manager has been shut down")
+		close(f.done)
+		return f
+	}
+	doc.flight = f
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), fetchTimeout)
+	stop := context.AfterFunc(d.ctx, cancel)
+	d.wg.Go(func() {
+		defer cancel()
+		defer stop()
+		d.fly(ctx, src, doc, f)
+	})
+	return f
+}
+
+func (d *documents) fly(ctx context.Context, src *source, doc *document, f *flight) {
+	body, fresh, err := d.fetch(ctx, src)
+	if err == nil {
+		var problem string
+		if f.value, problem = src.parse(body); problem != "" {
+			f.value, err = nil, src.wrong(problem)
+		}
+	}
+	f.err = err
+
+	d.mu.Lock()
+	now := time.Now()
+	before := doc.value
+	doc.flight, doc.err = nil, err
+	if err == nil {
+		doc.value, doc.fetched, doc.fresh = f.value, now, now.Add(fresh)
+		doc.failures, doc.retry = 0, time.Time{}
+		if doc.elem != nil {
+			d.size += len(body) - doc.size
+			doc.size = len(body)
+			d.trim()
+		}
+	} else {
+		doc.retry = now.Add(min(minRetry<<min(doc.failures, 10), maxRetry))
+		doc.failures++
+	}
+	failures := doc.failures
+	d.mu.Unlock()
+	close(f.done)
+
+	switch {
+	case before == nil:
+	case err == nil && src.replaced != nil:
+		src.replaced(before, f.value)
+	case failures == 1:
+		d.log.LogAttrs(ctx, slog.LevelWarn, "cannot renew the "+src.kind+", going on with the one before",
+			slog.String("url", src.url), slog.String("error", err.Error()))
+	}
+}
+
+// fetch gets the document, and says for how long it is fresh.
+func (d *documents) fetch(ctx context.Context, src *source) ([]byte, time.Duration, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, src.url, nil)
+	if err != nil {
+		return nil, 0, src.wrong("is not an address")
+	}
+	req.Header.Set("Accept", src.accept)
+	resp, err := d.hc.Do(req)
+	if err != nil {
+		return nil, 0, src.failed(err)
+	}
+	defer resp.Body.Close()
+
+	switch code := resp.StatusCode; {
+	case code == http.StatusOK:
+	case code/100 == 5, code == http.StatusTooManyRequests, code == http.StatusRequestTimeout, code == http.StatusTooEarly:
+		return nil, 0, &documentError{url: src.url, problem: fmt.Sprintf("the answer is HTTP status %d", code)}
+	case code/100 == 3:
+		return nil, 0, src.wrong("is redirected to another origin, or too often")
+	default:
+		return nil, 0, src.wrong(fmt.Sprintf("is not there: HTTP status %d", code))
+	}
+	if !mayBeJSON(resp.Header.Get("Content-Type")) {
+		return nil, 0, src.wrong("is not JSON by its Content-Type")
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxDocument+1))
+	if err != nil {
+		return nil, 0, src.failed(err)
+	}
+	if len(body) > maxDocument {
+		return nil, 0, src.wrong(fmt.Sprintf("is larger than %d KiB", maxDocument>>10))
+	}
+	return body, freshness(resp.Header), nil
+}
+
+// mayBeJSON goes by the type alone. Static file servers say text/plain or
+// octet-stream; a page that a gateway puts in the way says text/html.
+func mayBeJSON(contentType string) bool {
+	if contentType == "" {
+		return true
+	}
+	t, _, err := mime.ParseMediaType(contentType)
+	return err == nil && (strings.HasSuffix(t, "/json") || strings.HasSuffix(t, "+json") ||
+		t == "text/plain" || t == "application/octet-stream")
+}
+
+// freshness reads Cache-Control (RFC 9111, section 5.2.2).
+func freshness(h http.Header) time.Duration {
+	fresh := defaultFresh
+	for directive := range strings.SplitSeq(strings.Join(h.Values("Cache-Control"), ","), ",") {
+		name, value, _ := strings.Cut(strings.TrimSpace(directive), "=")
+		switch strings.ToLower(name) {
+		case "no-store", "no-cache":
+			return minFresh
+		case "max-age":
+			if s, err := strconv.ParseUint(strings.Trim(value, `"`), 10, 31); err == nil {
+				fresh = time.Duration(s) * time.Second
+			} else if errors.Is(err, strconv.ErrRange) {
+				fresh = maxFresh
+			}
+		}
+	}
+	return min(max(fresh, minFresh), maxFresh)
+}
+
+// followSameOrigin is a CheckRedirect that stays where it was sent to.
+func followSameOrigin(req *http.Request, via []*http.Request) error {
+	if len(via) > maxRedirects || origin(req.URL) != origin(via[0].URL) || checkAddress(req.URL.String()) != "" {
+		return http.ErrUseLastResponse
+	}
+	return nil
+}
+
+// origin returns what RFC 6454 calls the origin of an http or https address.
+func origin(u *url.URL) string {
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	}
+	return u.Scheme + "://" + strings.ToLower(u.Hostname()) + ":" + port
+}
+
+// A documentError says why a document could not be had. Its text has the
+// address, and nothing of the document.
+type documentError struct {
+	url     string
+	problem string
+	field   string // of the profile, if the document is wrong; empty: the provider is away
+	cause   error
+}
+
+func (s *source) wrong(problem string) error {
+	return &documentError{url: s.url, problem: problem, field: s.field}
+}
+
+// failed is for a request without a whole answer.
+func (s *source) failed(err error) error {
+	problem, cause := transport.Describe(err)
+	e := &documentError{url: s.url, problem: problem, cause: cause}
+	if transport.Permanent(err) {
+		e.field = s.field
+	}
+	return e
+}
+
+func (e *documentError) Error() string { return e.url + ": " + e.problem }
+
+// Unwrap tells a document that somebody must correct, or an address, from a
+// provider that is away.
+func (e *documentError) Unwrap() []error {
+	var errs []error
+	if e.field != "" {
+		errs = append(errs, ErrConfiguration, &FieldError{Field: e.field, Problem: e.problem})
+	}
+	if e.cause != nil {
+		errs = append(errs, e.cause)
+	}
+	return errs
+}
+
+// An object is a JSON object, its members not yet read.
+type object map[string]json.RawMessage
+
+// parseObject reads exactly one object, without a member that stands in it
+// twice: two readers could take a different one for true.
+func parseObject(data []byte) (object, string) {
+	switch {
+	case bytes.HasPrefix(data, []byte("\xef\xbb\xbf")):
+		return nil, "begins with a byte order mark, which JSON does not have"
+	case !utf8.Valid(data) || !json.Valid(data):
+		return nil, "is not JSON"
+	}
+	dec := json.NewDecoder(bytes.NewReader(data))
+	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
+		return nil, "is not a JSON object"
+	}
+	o := make(object)
+	for dec.More() {
+		t, err := dec.Token()
+		name, ok := t.(string)
+		var value json.RawMessage
+		if err != nil || !ok || dec.Decode(&value) != nil {
+			return nil, "is not JSON"
+		}
+		if _, twice := o[name]; twice {
+			return nil, "has a member twice"
+		}
+		o[name] = value
+	}
+	return o, ""
+}
+
+// has reports whether there is a member of that name, and more than null.
+func (o object) has(name string) bool {
+	value, ok := o[name]
+	return ok && string(value) != "null"
+}
+
+// text reads a member that, if there is one, is a string.
+func (o object) text(name string) (s, problem string) {
+	if o.has(name) && json.Unmarshal(o[name], &s) != nil {
+		return "", name + " is not a string"
+	}
+	return s, ""
+}
+
+// list reads a member that, if there is one, is a list of strings.
+func (o object) list(name string) (list []string, problem string) {
+	if !o.has(name) {
+		return nil, ""
+	}
+	var elements []any
+	if json.Unmarshal(o[name], &elements) != nil {
+		return nil, name + " is not a list"
+	}
+	for _, e := range elements {
+		s, ok := e.(string)
+		if !ok {
+			return nil, name + " has an element that is not a string"
+		}
+		list = append(list, s)
+	}
+	return list, ""
+}
+
+// truth reads a member that, if there is one, is true or false.
+func (o object) truth(name string) (b bool, problem string) {
+	if o.has(name) && json.Unmarshal(o[name], &b) != nil {
+		return false, name + " is neither true nor false"
+	}
+	return b, ""
+}
+
+// number reads a member that, if there is one, is a number.
+func (o object) number(name string) (n float64, problem string) {
+	if !o.has(name) {
+		return 0, ""
+	}
+	n, err := strconv.ParseFloat(string(o[name]), 64)
+	if err != nil {
+		return 0, name + " is not a number"
+	}
+	return n, ""
+}
