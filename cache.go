@@ -86,8 +86,8 @@ type slot struct {
 	flying  atomic.Bool  // a renewal is under way
 
 	mu     sync.Mutex
-	armed  bool // the sweeper knows this slot
-	gone   bool // no longer in the cache
+	armed  bool     // the sweeper knows this slot
+	gone   bool     // no longer in the cache
 	failed *Failure // the latest, for grants that no Store keeps
 
 	key        GrantKey

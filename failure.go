@@ -128,4 +128,3 @@ func (e *failedError) retrieveError() *oauth2.RetrieveError {
 	re.Response = &http.Response{StatusCode: e.HTTPStatus, Status: fmt.Sprintf("%d %s", e.HTTPStatus, http.StatusText(e.HTTPStatus))}
 	return re
 }
-
