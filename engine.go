@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/authprofile/authprofile/internal/transport"
 )
 
 // An engine is what a Manager works with once its first method was called.
@@ -63,25 +65,10 @@ func (m *Manager) engine() *engine {
 			e.http.Timeout = m.HTTPClient.Timeout
 		}
 		if e.http.Transport == nil {
-			e.http.Transport = newTransport()
+			e.http.Transport = transport.New(new(net.Dialer))
 		}
 		e.docs = newDocuments(e.http, e.log)
 		m.e = e
 	})
 	return m.e
-}
-
-// newTransport is http.DefaultTransport with a limit on every step, and with
-// room for more than two idle connections to the same provider.
-func newTransport() *http.Transport {
-	return &http.Transport{
-		Proxy:                 http.ProxyFromEnvironment,
-		DialContext:           (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
-		ForceAttemptHTTP2:     true,
-		MaxIdleConns:          100,
-		MaxIdleConnsPerHost:   16,
-		IdleConnTimeout:       90 * time.Second,
-		TLSHandshakeTimeout:   10 * time.Second,
-		ExpectContinueTimeout: time.Second,
-	}
 }
