@@ -48,7 +48,8 @@ type code struct {
 	claims           map[string]any
 	scopes           []string
 	offline          bool
-	issued, expires  time.Time
+	authTime         time.Time // by the clock of everybody else
+	expires          time.Time
 	used             bool
 	grant            *grant // what it was exchanged for
 }
@@ -158,7 +159,7 @@ func (s *Server) newCode(q url.Values, redirect string) string {
 		subject:   s.consent.Subject,
 		claims:    s.consent.Claims,
 		scopes:    s.consent.Scopes,
-		issued:    now,
+		authTime:  now.Add(-s.offset),
 		expires:   now.Add(lifetime),
 	}
 	if c.subject == "" {

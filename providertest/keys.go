@@ -25,10 +25,10 @@ const (
 	RS256 Signing = "RS256"
 	ES256 Signing = "ES256"
 
-	HS256         Signing = "HS256"           // keyed with the client's secret
-	HS256OfPublic Signing = "HS256 of public" // keyed with the public key, as PEM
-	Unsigned      Signing = "none"
-	WrongKey      Signing = "wrong key" // RS256 with a key that is not published, under the ID of one that is
+	HS256          Signing = "HS256"                     // keyed with the client's secret
+	HS256PublicKey Signing = "HS256 with the public key" // keyed with the public key, as PEM
+	Unsigned       Signing = "none"
+	WrongKey       Signing = "wrong key" // RS256 with a key that is not published, under the ID of one that is
 )
 
 // maxKeys is how many keys are published at most.
@@ -150,7 +150,7 @@ func (s *Server) issuerFor(claims map[string]any) string {
 // idToken returns the ID token of an issue (OpenID Connect Core 1.0, section 2).
 func (s *Server) idToken(is *issue) string {
 	s.mu.Lock()
-	alg, f := s.signing, s.mutateID
+	alg, f, offset := s.signing, s.mutateID, s.offset
 	key := s.signingKey()
 	signer := key.key
 	if alg == WrongKey {
@@ -161,13 +161,14 @@ func (s *Server) idToken(is *issue) string {
 	}
 	s.mu.Unlock()
 
+	at := is.at.Add(-offset)
 	half := sha256.Sum256([]byte(is.access))
 	claims := map[string]any{
 		"iss":       s.issuerFor(is.grant.claims),
 		"sub":       is.grant.subject,
 		"aud":       is.client.ID,
-		"iat":       is.at.Unix(),
-		"exp":       is.at.Add(is.lifetime).Unix(),
+		"iat":       at.Unix(),
+		"exp":       at.Add(is.lifetime).Unix(),
 		"auth_time": is.grant.authTime.Unix(),
 		"at_hash":   base64.RawURLEncoding.EncodeToString(half[:len(half)/2]),
 	}
@@ -180,7 +181,7 @@ func (s *Server) idToken(is *issue) string {
 	maps.Copy(claims, is.grant.claims)
 	header := map[string]any{"typ": "JWT", "kid": key.id}
 	switch alg {
-	case HS256OfPublic:
+	case HS256PublicKey:
 		header["alg"] = "HS256"
 	case WrongKey:
 		header["alg"] = "RS256"
@@ -206,9 +207,9 @@ func sign(alg Signing, key crypto.Signer, secret, input string) []byte {
 	switch alg {
 	case Unsigned:
 		return nil
-	case HS256, HS256OfPublic:
+	case HS256, HS256PublicKey:
 		k := []byte(secret)
-		if alg == HS256OfPublic {
+		if alg == HS256PublicKey {
 			der, err := x509.MarshalPKIXPublicKey(key.Public())
 			if err != nil { // cannot happen: the key was generated here
 				panic(err)

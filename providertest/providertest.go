@@ -392,6 +392,8 @@ func (s *Server) now() time.Time { return time.Now().Add(s.offset) }
 
 // Advance moves the clock of the Server forward, and of nobody else: tokens
 // and codes end there, but a client that judges by its own clock does not know.
+// ID tokens are dated as if it had not moved, since clients refuse those that
+// come from the future.
 func (s *Server) Advance(d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -40,7 +40,7 @@ type grant struct {
 	client, subject string
 	claims          map[string]any
 	scopes          []string
-	authTime        time.Time
+	authTime        time.Time // by the clock of everybody else
 	dead            bool
 	epoch           int      // of the access tokens that are valid
 	current         string   // the refresh token that was issued last
@@ -228,7 +228,7 @@ func (s *Server) authorizationCode(c *call, is *issue) *Answer {
 		return refused("the code verifier does not fit the code challenge")
 	}
 
-	g := &grant{client: code.client, subject: code.subject, claims: code.claims, scopes: code.scopes, authTime: code.issued}
+	g := &grant{client: code.client, subject: code.subject, claims: code.claims, scopes: code.scopes, authTime: code.authTime}
 	code.grant = g
 	is.grant, is.scopes, is.nonce = g, g.scopes, code.nonce
 	is.idToken = slices.Contains(is.scopes, "openid")
