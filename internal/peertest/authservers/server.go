@@ -86,6 +86,7 @@ type Server struct {
 
 	mu       sync.Mutex
 	requests map[string]int
+	refused  map[string]bool
 }
 
 // Requests returns how many requests have come for an address of the server.
@@ -93,6 +94,13 @@ func (s *Server) Requests(address string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.requests[mustParse(address).Path]
+}
+
+// Refuse makes the API answer 401 to a token, though it is good.
+func (s *Server) Refuse(token string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refused[token] = true
 }
 
 // Active reports whether the server takes a token for good (RFC 7662).
@@ -127,6 +135,9 @@ func (s *Server) introspect(token string) (map[string]any, error) {
 // serveAPI is what stands for other people's APIs.
 func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request) {
 	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	s.mu.Lock()
+	ok = ok && !s.refused[token]
+	s.mu.Unlock()
 	var said map[string]any
 	if ok {
 		var err error
@@ -148,7 +159,7 @@ func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request) {
 // given to front.
 func newServer(t testing.TB, name string) (*Server, *httptest.Server) {
 	ts := httptest.NewUnstartedServer(nil)
-	s := &Server{Name: name, requests: make(map[string]int)}
+	s := &Server{Name: name, requests: make(map[string]int), refused: make(map[string]bool)}
 	s.Issuer = "http://" + ts.Listener.Addr().String()
 	s.APIURL = s.Issuer + "/api/me"
 	return s, ts
