@@ -12,8 +12,9 @@ import (
 	"strings"
 )
 
-// A Key is a secret of 32 random bytes, and a name for it. It never shows the
-// secret, under any verb of package fmt or as JSON.
+// A Key is a secret of 32 random bytes, and a name for it. It shows the name
+// alone, in packages fmt and log/slog, and as JSON or text. The one exception
+// is the verb %p, for which fmt asks no method.
 type Key struct {
 	// ID is 1 to 64 printable ASCII characters without spaces, such as
 	// "2026-01". It is stored in the clear with every value, and tells keys
@@ -38,7 +39,7 @@ func (k Key) MarshalText() ([]byte, error) { return fmt.Appendf(nil, "%v", k), n
 // [NewKeyring], does not change, and shows no secret.
 type Keyring struct {
 	primary string
-	secrets map[string][]byte
+	secrets map[string]*[keySize]byte // pointers, which fmt does not follow even where it asks no method (%p)
 }
 
 var _ Keeper = (*Keyring)(nil)
@@ -47,7 +48,7 @@ var _ Keeper = (*Keyring)(nil)
 // what was encrypted under the retired keys. See [Rotate] for how to exchange
 // the primary key.
 func NewKeyring(primary Key, retired ...Key) (*Keyring, error) {
-	r := &Keyring{primary: primary.ID, secrets: make(map[string][]byte)}
+	r := &Keyring{primary: primary.ID, secrets: make(map[string]*[keySize]byte)}
 	var errs []error
 	for i, k := range append([]Key{primary}, retired...) {
 		name := "the primary key"
@@ -66,7 +67,7 @@ func NewKeyring(primary Key, retired ...Key) (*Keyring, error) {
 		case r.secrets[k.ID] != nil:
 			errs = append(errs, fmt.Errorf("sealed: the ID of %s, %q, is that of another key", name, k.ID))
 		default:
-			r.secrets[k.ID] = bytes.Clone(k.Secret)
+			r.secrets[k.ID] = (*[keySize]byte)(bytes.Clone(k.Secret))
 		}
 	}
 	if errs != nil {
@@ -96,7 +97,7 @@ func (r *Keyring) Encrypt(ctx context.Context, plaintext []byte) ([]byte, error)
 	head := append([]byte{keyringVersion, byte(len(r.primary))}, r.primary...)
 	salt := make([]byte, saltSize)
 	rand.Read(salt)
-	key, err := hkdf.Key(sha256.New, r.secrets[r.primary], salt, keyringInfo, keySize)
+	key, err := hkdf.Key(sha256.New, r.secrets[r.primary][:], salt, keyringInfo, keySize)
 	if err != nil {
 		return nil, err
 	}
@@ -122,7 +123,7 @@ func (r *Keyring) Decrypt(ctx context.Context, ciphertext []byte) ([]byte, error
 	if len(rest) < saltSize {
 		return nil, errors.New("sealed: not encrypted by a keyring, or damaged")
 	}
-	key, err := hkdf.Key(sha256.New, secret, rest[:saltSize], keyringInfo, keySize)
+	key, err := hkdf.Key(sha256.New, secret[:], rest[:saltSize], keyringInfo, keySize)
 	if err != nil {
 		return nil, err
 	}
