@@ -255,18 +255,7 @@ func TestAllowedNetworks(t *testing.T) {
 // Behind a proxy every address dialled is the proxy's: a client that took one
 // from the environment would refuse nothing.
 func TestThreat090_TakesNoProxyFromTheEnvironment(t *testing.T) {
-	var proxied atomic.Int32
-	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { proxied.Add(1) }))
-	defer proxy.Close()
-	t.Setenv("HTTP_PROXY", proxy.URL)
-	t.Setenv("http_proxy", proxy.URL)
-
-	c := newClient(resolver(t, func(string) netip.Addr { return netip.MustParseAddr("10.0.0.1") }),
-		[]netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")})
-	if err := get(t, c, "http://metadata.example.com/"); !errors.Is(err, ErrRefused) {
-		t.Errorf("got %v, want ErrRefused", err)
-	}
-	if n := proxied.Load(); n != 0 {
-		t.Errorf("requests through the proxy: got %d, want 0", n)
+	if NewClient().Transport.(*http.Transport).Proxy != nil { // net/http reads the environment once: it cannot be set here
+		t.Error("Proxy: got a function, want nil")
 	}
 }
