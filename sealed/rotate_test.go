@@ -284,7 +284,9 @@ func TestRotateReadsAgainAfterAConflict(t *testing.T) {
 			sealed.Progress{Profiles: 1, Grants: 1, Rewritten: 1, Keys: map[string]int{"k2": 2}, Done: true, Unused: []string{"k1"}},
 		},
 		"deleted": {
-			func(old, new authprofile.Store, g *authprofile.Grant) { must(t, old.DeleteGrant(t.Context(), g.GrantKey)) },
+			func(old, new authprofile.Store, g *authprofile.Grant) {
+				must(t, old.DeleteGrant(t.Context(), g.GrantKey))
+			},
 			sealed.Progress{Profiles: 1, Grants: 1, Rewritten: 1, Keys: map[string]int{"k2": 1}, Done: true, Unused: []string{"k1"}},
 		},
 	} {

@@ -345,8 +345,12 @@ func TestKeeperIsCalledOncePerRecord(t *testing.T) {
 func TestThreat132_MovedValues(t *testing.T) {
 	type G = *authprofile.Grant
 	for name, edit := range map[string]func(alice, bob, elsewhere, older G, p *authprofile.Profile){
-		"columns exchanged":   func(a, b, e, o G, p *authprofile.Profile) { a.AccessToken, a.RefreshToken = a.RefreshToken, a.AccessToken },
-		"members exchanged":   func(a, b, e, o G, p *authprofile.Profile) { a.Extra["one"], a.Extra["two"] = a.Extra["two"], a.Extra["one"] },
+		"columns exchanged": func(a, b, e, o G, p *authprofile.Profile) {
+			a.AccessToken, a.RefreshToken = a.RefreshToken, a.AccessToken
+		},
+		"members exchanged": func(a, b, e, o G, p *authprofile.Profile) {
+			a.Extra["one"], a.Extra["two"] = a.Extra["two"], a.Extra["one"]
+		},
 		"member renamed":      func(a, b, e, o G, p *authprofile.Profile) { a.Extra["three"] = a.Extra["two"]; delete(a.Extra, "two") },
 		"column copied":       func(a, b, e, o G, p *authprofile.Profile) { a.AccessToken = a.RefreshToken },
 		"nonce as token":      func(a, b, e, o G, p *authprofile.Profile) { a.AccessToken = authprofile.Secret(a.Nonce) },
