@@ -150,7 +150,7 @@ func (s *Server) issuerFor(claims map[string]any) string {
 // idToken returns the ID token of an issue (OpenID Connect Core 1.0, section 2).
 func (s *Server) idToken(is *issue) string {
 	s.mu.Lock()
-	alg, f, offset := s.signing, s.mutateID, s.offset
+	alg, f := s.signing, s.mutateID
 	key := s.signingKey()
 	signer := key.key
 	if alg == WrongKey {
@@ -161,14 +161,13 @@ func (s *Server) idToken(is *issue) string {
 	}
 	s.mu.Unlock()
 
-	at := is.at.Add(-offset)
 	half := sha256.Sum256([]byte(is.access))
 	claims := map[string]any{
 		"iss":       s.issuerFor(is.grant.claims),
 		"sub":       is.grant.subject,
 		"aud":       is.client.ID,
-		"iat":       at.Unix(),
-		"exp":       at.Add(is.lifetime).Unix(),
+		"iat":       is.dated.Unix(),
+		"exp":       is.dated.Add(is.lifetime).Unix(),
 		"auth_time": is.grant.authTime.Unix(),
 		"at_hash":   base64.RawURLEncoding.EncodeToString(half[:len(half)/2]),
 	}

@@ -104,6 +104,7 @@ type issue struct {
 	scopes   []string
 	lifetime time.Duration
 	at       time.Time
+	dated    time.Time // the same, by the clock of everybody else
 	nonce    string
 	idToken  bool
 }
@@ -149,6 +150,7 @@ func (s *Server) exchange(c *call) (is *issue, refused *Answer) {
 		return nil, refusal(http.StatusBadRequest, "unauthorized_client", "not for this client")
 	}
 	is = &issue{client: client, at: s.now(), lifetime: s.policy.TokenLifetime}
+	is.dated = is.at.Add(-s.offset)
 	if is.lifetime == 0 {
 		is.lifetime = time.Hour
 	}
