@@ -86,23 +86,24 @@ func (s *Server) Release() {
 	}
 }
 
-// AwaitHang waits until a request hangs.
-func (s *Server) AwaitHang(ctx context.Context) error {
-	s.mu.Lock()
-	if len(s.hanging) > 0 {
+// AwaitHang waits until at least n requests hang.
+func (s *Server) AwaitHang(ctx context.Context, n int) error {
+	for {
+		s.mu.Lock()
+		if len(s.hanging) >= n {
+			s.mu.Unlock()
+			return nil
+		}
+		ch := make(chan struct{})
+		s.hung = append(s.hung, ch)
 		s.mu.Unlock()
-		return nil
-	}
-	ch := make(chan struct{})
-	s.hung = append(s.hung, ch)
-	s.mu.Unlock()
-	select {
-	case <-ch:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-s.done:
-		return errors.New("providertest: server closed")
+		select {
+		case <-ch:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-s.done:
+			return errors.New("providertest: server closed")
+		}
 	}
 }
 
@@ -120,6 +121,9 @@ func (s *Server) hang() bool {
 	case <-ch:
 		return true
 	case <-s.done:
+		s.mu.Lock()
+		delete(s.hanging, ch)
+		s.mu.Unlock()
 		return false
 	}
 }

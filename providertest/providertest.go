@@ -132,7 +132,7 @@ type Server struct {
 	mutateID func(header, claims map[string]any)
 	faults   map[Endpoint][]*Fault
 	hanging  map[chan struct{}]bool
-	hung     []chan struct{} // of those who wait for a request that hangs
+	hung     []chan struct{} // of those who wait for requests that hang
 	log      record
 
 	closed bool
