@@ -103,7 +103,7 @@ func (d *documents) metadata(ctx context.Context, address string, tp *templatePr
 func (d *documents) compare(before, after *Metadata) {
 	was, is := addressOrigin(before.TokenURL), addressOrigin(after.TokenURL)
 	if was != is {
-		d.log.LogAttrs(d.ctx, slog.LevelWarn, "the token endpoint has moved to another origin",
+		d.log.LogAttrs(d.ctx, slog.LevelWarn, "authprofile: the token endpoint has moved to another origin",
 			slog.String("url", after.URL), slog.String("from", was), slog.String("to", is))
 	}
 }

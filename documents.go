@@ -62,6 +62,8 @@ type documents struct {
 	end context.CancelFunc
 	wg  sync.WaitGroup
 
+	maxNumber, maxSize int // of what is kept
+
 	mu     sync.Mutex
 	closed bool
 	byKey  map[string]*document
@@ -112,7 +114,7 @@ type flight struct {
 }
 
 func newDocuments(hc *http.Client, log *slog.Logger) *documents {
-	d := &documents{log: log, byKey: make(map[string]*document)}
+	d := &documents{log: log, maxNumber: maxDocuments, maxSize: maxDocumentsSize, byKey: make(map[string]*document)}
 	c := *hc
 	c.CheckRedirect = followSameOrigin
 	d.hc = &c
@@ -218,7 +220,7 @@ func (d *documents) use(key string) *document {
 // trim removes the least recently used until the rest is within the limits.
 // d.mu is held.
 func (d *documents) trim() {
-	for d.recent.Len() > maxDocuments || d.size > maxDocumentsSize && d.recent.Len() > 1 {
+	for d.recent.Len() > d.maxNumber || d.size > d.maxSize && d.recent.Len() > 1 {
 		doc := d.recent.Remove(d.recent.Back()).(*document)
 		doc.elem = nil
 		d.size -= doc.size
@@ -281,7 +283,7 @@ func (d *documents) fly(ctx context.Context, src *source, doc *document, f *flig
 	case err == nil && src.replaced != nil:
 		src.replaced(before, f.value)
 	case failures == 1:
-		d.log.LogAttrs(ctx, slog.LevelWarn, "cannot renew the "+src.kind+", going on with the one before",
+		d.log.LogAttrs(ctx, slog.LevelWarn, "authprofile: cannot renew the "+src.kind+", going on with the one before",
 			slog.String("url", src.url), slog.String("error", err.Error()))
 	}
 }

@@ -51,7 +51,7 @@ func Describe(err error) (problem string, cause error) {
 	if cert, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		return "the TLS certificate is not valid for this host", cert
 	}
-	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
+	if noTLS(err) {
 		return "the server does not speak TLS", nil // the error has the first bytes of its answer
 	}
 	if op, ok := errors.AsType[*net.OpError](err); ok {
@@ -67,8 +67,12 @@ func Describe(err error) (problem string, cause error) {
 // itself: the address, or what stands behind it, has to be corrected.
 func Permanent(err error) bool {
 	_, cert := errors.AsType[*tls.CertificateVerificationError](err)
-	_, record := errors.AsType[tls.RecordHeaderError](err)
 	op, _ := errors.AsType[*net.OpError](err)
 	alert := op != nil && (op.Op == "remote error" || op.Op == "local error") // as crypto/tls names them
-	return cert || record || alert || errors.Is(err, ErrRefused)
+	return cert || alert || noTLS(err) || errors.Is(err, ErrRefused)
+}
+
+func noTLS(err error) bool {
+	_, ok := errors.AsType[tls.RecordHeaderError](err)
+	return ok || errors.Is(err, http.ErrSchemeMismatch)
 }
