@@ -49,7 +49,9 @@ type Progress struct {
 // With a [Keyring], records that are under the primary key already are left as
 // they are, so that after a crash the next Rotate does only what is left. With
 // other Keepers it writes every record. A record that is written anew gets a
-// new Version and Updated; its secrets stay the same.
+// new Version and Updated, and is otherwise the same. A new Version of a
+// profile has its price: whoever is just at the provider to authorize it has
+// to begin again.
 //
 // To exchange the primary key of a Keyring in a running fleet:
 //

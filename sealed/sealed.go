@@ -28,10 +28,12 @@
 //
 // Whoever can read the database learns who has grants at which provider, their
 // scopes and state, and about how long each secret is. Whoever can write to it
-// can delete records, change columns that are not covered, such as the state of
-// a grant, and put a whole record back as it was earlier: nothing within a
-// record can tell that it is not the newest. A program's memory holds secrets
-// and keys in the clear.
+// can delete records, or all secrets of a grant; change columns that are not
+// covered, such as the state of a grant; and put a whole record back as it was
+// earlier, or as it is in another database with the same keys: nothing within a
+// record can tell that it is not the newest. If the Keeper's encryption key is
+// public, as with RSA, they can make values of their own. A program's memory
+// holds secrets and keys in the clear.
 //
 // # Keys
 //

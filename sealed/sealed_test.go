@@ -359,8 +359,13 @@ func TestThreat132_MovedValues(t *testing.T) {
 		"row of another profile, same user": func(a, b, e, o G, p *authprofile.Profile) {
 			*a = with(e, a)
 		},
-		"a profile's secret":  func(a, b, e, o G, p *authprofile.Profile) { a.RefreshToken = p.ClientSecret },
-		"one older value":     func(a, b, e, o G, p *authprofile.Profile) { a.RefreshToken = o.RefreshToken },
+		"a profile's secret": func(a, b, e, o G, p *authprofile.Profile) { a.RefreshToken = p.ClientSecret },
+		"one older value":    func(a, b, e, o G, p *authprofile.Profile) { a.RefreshToken = o.RefreshToken },
+		"data key of another": func(a, b, e, o G, p *authprofile.Profile) {
+			own, others := strings.Split(string(a.RefreshToken), ":"), strings.Split(string(b.RefreshToken), ":")
+			own[2] = others[2]
+			a.RefreshToken = authprofile.Secret(strings.Join(own, ":"))
+		},
 		"value left out":      func(a, b, e, o G, p *authprofile.Profile) { a.RefreshToken = "" },
 		"member left out":     func(a, b, e, o G, p *authprofile.Profile) { delete(a.Extra, "two") },
 		"member added":        func(a, b, e, o G, p *authprofile.Profile) { a.Extra["three"] = a.Extra["two"] },
@@ -630,10 +635,15 @@ func TestKeeperThatMakesNoSense(t *testing.T) {
 	g := fullGrant()
 	must(t, s.PutGrant(ctx, g))
 	for name, keeper := range map[string]answers{
-		"nothing": {nil}, "too short": {make([]byte, 31)}, "too long": {make([]byte, 33)}, "another key": {make([]byte, 32)},
+		"nothing": {nil}, "AES-128": {make([]byte, 16)}, "too short": {make([]byte, 31)}, "too long": {make([]byte, 33)}, "another key": {make([]byte, 32)},
 	} {
-		if got, err := sealed.New(inner, keeper).Grant(ctx, g.GrantKey); err == nil {
+		got, err := sealed.New(inner, keeper).Grant(ctx, g.GrantKey)
+		if err == nil {
 			t.Errorf("%s: got %v, want an error", name, got)
+		}
+		// It is not the record that is to blame, where that can be known.
+		if errors.As(err, new(*authprofile.FieldError)) != (name == "another key") {
+			t.Errorf("%s: got error %v", name, err)
 		}
 	}
 	if err := sealed.New(inner, answers{nil}).PutGrant(ctx, g); err == nil {
@@ -740,6 +750,18 @@ func TestListsPassOverWhatCannotBeOpened(t *testing.T) {
 				t.Errorf("limit %d: got %q and errors for %q, want %q and %q", limit, gotGood, gotBad, good, bad)
 			}
 		}
+	}
+}
+
+// An empty user is where a list begins, and where it would begin again.
+func TestListPassesOverAnEmptyUser(t *testing.T) {
+	ctx := t.Context()
+	s, inner := newStore(t)
+	must(t, inner.PutGrant(ctx, grantOf("crm", "")))
+	must(t, s.PutGrant(ctx, grantOf("crm", "alice")))
+	page, err := s.ListGrants(ctx, "crm", "", 1)
+	if len(page) != 1 || page[0].User != "alice" || len(split(err)) != 1 {
+		t.Errorf("got %v and error %v, want alice's grant and one error", page, err)
 	}
 }
 
