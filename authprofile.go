@@ -167,12 +167,15 @@ func (p *Profile) fingerprint() [sha256.Size]byte {
 	type plain Profile // without methods
 	c := plain(*p)
 	c.ClientSecret = ""
-	c.Created, c.Updated = p.Created.UTC(), p.Updated.UTC()
+	c.Created, c.Updated = time.Time{}, time.Time{} // JSON does not have every time
 	text, err := json.Marshal(c)
-	if err != nil { // a time out of JSON's range: nothing that a Store has kept
-		text = nil
+	if err != nil {
+		panic(err) // strings and numbers
 	}
 	h := sha256.New()
+	for _, t := range []time.Time{p.Created, p.Updated} {
+		fmt.Fprintf(h, "%d.%d:", t.Unix(), t.Nanosecond())
+	}
 	fmt.Fprintf(h, "%d:", len(p.ClientSecret))
 	io.WriteString(h, string(p.ClientSecret))
 	h.Write(text)
