@@ -70,7 +70,7 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // Format writes the error's text under every verb, so that none of them
 // reaches the fields behind it.
-func (e *Error) Format(f fmt.State, verb rune) {
+func (e Error) Format(f fmt.State, verb rune) {
 	if verb == 'q' {
 		fmt.Fprintf(f, "%q", e.Error())
 		return
@@ -79,4 +79,4 @@ func (e *Error) Format(f fmt.State, verb rune) {
 }
 
 // MarshalText returns the error's text.
-func (e *Error) MarshalText() ([]byte, error) { return []byte(e.Error()), nil }
+func (e Error) MarshalText() ([]byte, error) { return []byte(e.Error()), nil }
