@@ -477,8 +477,13 @@ func TestCallbackRefused(t *testing.T) {
 		refused := func(what, user string, query url.Values, want error) {
 			t.Helper()
 			before := len(s.Token.Log())
-			if _, err := m.Finish(t.Context(), user, query); err == nil || want != nil && !errors.Is(err, want) {
+			switch _, err := m.Finish(t.Context(), user, query); {
+			case err == nil:
+				t.Errorf("%s: Finish took it", what)
+			case want != nil && !errors.Is(err, want):
 				t.Errorf("%s: got %v, want %v", what, err, want)
+			case errorCode(err) != "":
+				t.Errorf("%s: the callback's error code was believed: %v", what, err)
 			}
 			if n := len(s.Token.Log()) - before; n != 0 {
 				t.Errorf("%s: got %d token requests, want none", what, n)
@@ -496,6 +501,9 @@ func TestCallbackRefused(t *testing.T) {
 			}
 			query.Del("iss")
 			refused("no issuer", "alice", query, nil)
+			query = visit(t, m, p, "alice", authservers.Person{Name: "alice", Deny: true})
+			query.Del("iss")
+			refused("an error from no issuer", "alice", query, nil)
 		}
 		query = come()
 		if _, err := m.Finish(t.Context(), "alice", query); err != nil {
@@ -521,6 +529,46 @@ func TestAnotherAccount(t *testing.T) {
 			t.Errorf("another account ended the token that is there")
 		}
 	})
+}
+
+// Tokens that live for three seconds, in two processes under load: no call of
+// the API fails, and no refresh token is spent twice. At fosite each refresh
+// ends the token that others are just using.
+func TestUnderLoad(t *testing.T) {
+	for _, start := range []func(testing.TB, authservers.Options) *authservers.Server{authservers.Fosite, authservers.OIDCProvider} {
+		t.Run("", func(t *testing.T) {
+			t.Parallel()
+			s := start(t, authservers.Options{TokenLife: 3 * time.Second})
+			store, p, key := connected(t, s)
+			const rounds = 2
+			var wg sync.WaitGroup
+			for range 2 {
+				client := newManager(t, store).Client(t.Context(), p, authprofile.AsUser("alice"))
+				for range 3 {
+					wg.Go(func() {
+						for s.Token.Count("refresh_token") < rounds+1 && !t.Failed() {
+							if status, _ := callAPI(t, s, client); status != http.StatusOK {
+								t.Errorf("API: got status %d, want 200", status)
+							}
+						}
+					})
+				}
+			}
+			wg.Wait()
+			s.Token.Await(t, "the last answer", func(log []authservers.Exchange) bool { return !log[len(log)-1].Answered.IsZero() })
+
+			issued := ""
+			for i, e := range s.Token.Log() {
+				if e.Status != http.StatusOK || i > 0 && e.Spent != issued {
+					t.Errorf("exchange %d breaks the chain: %+v", i, e)
+				}
+				issued = e.Issued
+			}
+			if g := stored(t, store, key); g.Failure != nil {
+				t.Errorf("grant: got %v, want active", g)
+			}
+		})
+	}
 }
 
 // A request that never arrived, a provider that is out of order for a moment,

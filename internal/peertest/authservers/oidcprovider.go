@@ -1,21 +1,17 @@
 package authservers
 
 import (
-	"bufio"
 	"encoding/json"
-	"fmt"
-	"io"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
 	"github.com/authprofile/authprofile/internal/peertest/require"
 )
@@ -97,77 +93,22 @@ func metadataOf(clients []Client) []map[string]any {
 	return list
 }
 
-// startNode starts a provider and returns its address. The process ends when
-// the test does, and, since it watches its standard input, when we are killed.
+// startNode starts a provider and returns its address. The process also
+// watches its standard input, and ends when that does.
 func startNode(t testing.TB, node, dir string, config []byte) (address string, err error) {
 	cmd := exec.Command(node, "server.mjs")
 	cmd.Dir = dir
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "NODE_ENV=production"}
-	var said lastWords
-	cmd.Stderr = &said
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		return "", err
 	}
-	stdout, err := cmd.StdoutPipe()
+	go stdin.Write(append(config, '\n'))
+	match, err := start(t, cmd, listening)
 	if err != nil {
 		return "", err
 	}
-	if err := cmd.Start(); err != nil {
-		return "", err
-	}
-	stop := sync.OnceFunc(func() {
-		stdin.Close()
-		cmd.Process.Kill()
-		cmd.Wait()
-		if t.Failed() {
-			t.Logf("oidc-provider said: %s", said.String())
-		}
-	})
-	t.Cleanup(stop)
-
-	first := make(chan string, 1)
-	go func() {
-		line, _ := bufio.NewReader(stdout).ReadString('\n')
-		first <- strings.TrimSpace(line)
-	}()
-	if _, err := fmt.Fprintf(stdin, "%s\n", config); err != nil {
-		stop()
-		return "", fmt.Errorf("%w: %s", err, said.String())
-	}
-	select {
-	case address = <-first:
-		if address == "" {
-			stop()
-			return "", fmt.Errorf("it ended: %s", said.String())
-		}
-		return address, nil
-	case <-time.After(10 * time.Second):
-		stop()
-		return "", fmt.Errorf("it does not listen after 10 seconds: %s", said.String())
-	}
+	return match[1], nil
 }
 
-// lastWords keeps the last 4 KiB that were written to it.
-type lastWords struct {
-	mu   sync.Mutex
-	tail []byte
-}
-
-var _ io.Writer = (*lastWords)(nil)
-
-func (l *lastWords) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.tail = append(l.tail, p...)
-	if n := len(l.tail) - 4096; n > 0 {
-		l.tail = l.tail[n:]
-	}
-	return len(p), nil
-}
-
-func (l *lastWords) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return string(l.tail)
-}
+var listening = regexp.MustCompile(`^listening on (\S+)`)

@@ -1,7 +1,7 @@
 // An OpenID provider for tests: the package oidc-provider with its data in
 // memory and plain forms for login and consent. Its configuration is the first
-// line of standard input; its address is the first line of standard output. It
-// ends when standard input does, so that it never outlives the test.
+// line of standard input, and it prints its address. It ends when standard input
+// does, so that it never outlives the test.
 
 import { createServer } from 'node:http';
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
@@ -128,5 +128,5 @@ const server = createServer((req, res) => {
   });
 });
 server.listen(0, '127.0.0.1', () => {
-  process.stdout.write(`127.0.0.1:${server.address().port}\n`);
+  console.log(`listening on 127.0.0.1:${server.address().port}`);
 });
