@@ -35,8 +35,8 @@ const (
 	// InvalidGrant: the refresh token or code is dead, says the provider.
 	InvalidGrant
 
-	// Configuration: the client is refused, the address is wrong, or the
-	// server's certificate is not trusted. No grant is at fault.
+	// Configuration: the client is refused, the address is wrong, or client
+	// and server cannot agree on TLS. No grant is at fault.
 	Configuration
 
 	// Unavailable: the provider asks to come back later.
@@ -244,7 +244,10 @@ func evaluate(x *exchange) (*Answer, *Error) {
 	case x.readErr == ErrBodyTooLarge:
 		e.Err = x.readErr
 	case x.readErr != nil:
-		e.Class, e.Err = Lost, x.readErr
+		e.Err = x.readErr
+		if a == nil { // else there is nothing to ask for again
+			e.Class = Lost
+		}
 	}
 	return a, e
 }
@@ -282,6 +285,10 @@ func (x *exchange) newError(class Class, cause error) *Error {
 		endpoint:   x.endpoint,
 	}
 }
+
+// errNotTLS stands for a tls.RecordHeaderError, which has the first bytes of
+// the answer and the connection in it.
+var errNotTLS = errors.New("the server does not speak TLS")
 
 const maxRetryAfter = time.Hour
 
@@ -400,9 +407,7 @@ func cause(ctx context.Context, err error, sent bool) error {
 	if sent {
 		text = "the connection broke, or what came was not HTTP"
 	}
-	if errors.As(err, new(tls.RecordHeaderError)) {
-		text = "the server does not speak TLS"
-	} else if refusal := proxyRefusal(err); refusal != "" {
+	if refusal := proxyRefusal(err); refusal != "" {
 		text = "the proxy refuses: " + refusal
 	}
 	return &failure{text: text, orig: err}
@@ -438,8 +443,9 @@ func safeCause(err error) error {
 	return nil
 }
 
-// refusedTLS returns the part of an error that says that one side does not
-// accept the other's certificate, or nil.
+// refusedTLS returns the part of an error that says that client and server do
+// not get along, in particular that one does not trust the other, or nil. Time
+// does not heal it.
 func refusedTLS(err error) error {
 	if e := (*tls.CertificateVerificationError)(nil); errors.As(err, &e) {
 		return e
@@ -456,9 +462,13 @@ func refusedTLS(err error) error {
 	if e := (x509.SystemRootsError{}); errors.As(err, &e) {
 		return e
 	}
+	if errors.As(err, new(tls.RecordHeaderError)) {
+		return errNotTLS
+	}
 	if alert, ok := tlsAlert(err); ok {
-		switch alert { // RFC 8446, section 6: those about our certificate
-		case 42, 43, 44, 45, 46, 48, 116:
+		switch alert {
+		case 42, 43, 44, 45, 46, 48, 116, // about our certificate (RFC 8446, section 6)
+			40, 70, 71, 112, 120: // about parameters and names
 			return alert
 		}
 	}
@@ -495,7 +505,10 @@ func tlsText(err error) string {
 		return "the server's certificate is not valid"
 	}
 	if alert := tls.AlertError(0); errors.As(err, &alert) {
-		return "the server refuses the client's certificate, or wants one"
+		return "the server refuses the handshake: " + alert.Error()
+	}
+	if err == errNotTLS {
+		return err.Error()
 	}
 	return "the server's certificate cannot be verified"
 }

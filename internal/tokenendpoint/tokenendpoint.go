@@ -133,8 +133,6 @@ func send(ctx context.Context, hc *http.Client, r *Request, endpoint string, wan
 	if err != nil {
 		return fail(Configuration, err)
 	}
-	encoded := form.Encode()
-	body := &onceBody{form: strings.NewReader(encoded), before: r.BeforeSend}
 
 	rt := http.DefaultTransport
 	if hc != nil {
@@ -151,6 +149,8 @@ func send(ctx context.Context, hc *http.Client, r *Request, endpoint string, wan
 		return fail(Unsent, cause(ctx, nil, false))
 	}
 
+	encoded := form.Encode()
+	body := newOnceBody(ctx, encoded, r.BeforeSend)
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.URL, body)
 	if err != nil || req.URL.Host == "" || req.URL.Scheme != "https" && req.URL.Scheme != "http" {
 		return fail(Configuration, errURL)
@@ -255,37 +255,54 @@ func secrets(r *Request) []string {
 // An onceBody is a form that is read at most once, knows whether it was, and
 // can be withdrawn.
 type onceBody struct {
+	over   func() error // the context's: when it is over, nothing more is sent
 	before func() error
-	ask    sync.Once // runs before
 
 	mu        sync.Mutex
 	form      *strings.Reader
+	asked     bool          // before was called, or never will be
+	answered  chan struct{} // closed when before is not running, and will not
 	beforeErr error
 	sent      bool // some of the form was handed over
 	sealed    bool
 }
 
+func newOnceBody(ctx context.Context, form string, before func() error) *onceBody {
+	return &onceBody{over: ctx.Err, before: before, form: strings.NewReader(form), answered: make(chan struct{})}
+}
+
 func (b *onceBody) Read(p []byte) (int, error) {
-	b.ask.Do(func() {
-		if b.before == nil {
-			return
-		}
-		err := b.before()
-		b.mu.Lock()
-		b.beforeErr = err
-		b.mu.Unlock()
-	})
+	b.mu.Lock()
+	first := !b.asked
+	b.asked = true
+	b.mu.Unlock()
+	if first {
+		b.ask()
+	}
+	<-b.answered
+
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
 	case b.beforeErr != nil:
 		return 0, b.beforeErr
-	case b.sealed:
+	case b.sealed || b.over() != nil:
 		return 0, errSealed
 	}
 	n, err := b.form.Read(p)
 	b.sent = b.sent || n > 0
 	return n, err
+}
+
+func (b *onceBody) ask() {
+	defer close(b.answered)
+	if b.before == nil {
+		return
+	}
+	err := b.before()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.beforeErr = err
 }
 
 // Close does nothing: the form is in memory, and a transport may close what
@@ -298,8 +315,13 @@ func (b *onceBody) Close() error { return nil }
 func (b *onceBody) seal() (sent bool, beforeErr error) {
 	b.mu.Lock()
 	b.sealed = true
+	if !b.asked {
+		b.asked = true
+		close(b.answered)
+	}
 	b.mu.Unlock()
-	b.ask.Do(func() {}) // if before was not called, it never will be
+	<-b.answered
+
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.sent, b.beforeErr
