@@ -376,3 +376,32 @@ func testClose(t *testing.T, srv *providertest.Server) {
 		t.Error("AwaitHang: got no error from a closed server")
 	}
 }
+
+func TestCloseWaitsForHandlers(t *testing.T) {
+	for name, opts := range map[string][]providertest.Option{
+		"socket": nil,
+		"memory": {providertest.InMemory("https://login.example.com")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			srv, err := providertest.Start(opts...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			begun, done := make(chan struct{}), false
+			srv.Fault(providertest.API, providertest.Fault{Func: func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+				close(begun)
+				<-r.Context().Done()
+				for range 1000 {
+					runtime.Gosched()
+				}
+				done = true
+			}})
+			go srv.Client().Get(srv.APIURL())
+			<-begun
+			srv.Close()
+			if !done {
+				t.Error("Close has returned before a handler")
+			}
+		})
+	}
+}

@@ -186,6 +186,10 @@ func TestClientAuthentication(t *testing.T) {
 	wantToken(t, srv, "grant_type", "client_credentials", "client_id", "post", "client_secret", "new")
 	srv.RemoveClient("post")
 	wantError(t, srv, 401, "invalid_client", "grant_type", "client_credentials", "client_id", "post", "client_secret", "new")
+
+	srv.AddClient(providertest.Client{ID: "reader", Secret: "s", Scopes: []string{"read"}})
+	wantToken(t, srv, "grant_type", "client_credentials", "client_id", "reader", "client_secret", "s", "scope", "read")
+	wantError(t, srv, 400, "invalid_scope", "grant_type", "client_credentials", "client_id", "reader", "client_secret", "s", "scope", "read write")
 }
 
 func TestMalformedTokenRequests(t *testing.T) {
@@ -463,6 +467,11 @@ func TestMicrosoft(t *testing.T) {
 			}
 			if want := strings.ReplaceAll(issuer, "{tenantid}", tid); claims["iss"] != want {
 				t.Errorf("got iss %v, want %v", claims["iss"], want)
+			}
+			srv.SetConsent(providertest.Consent{Claims: map[string]any{"tid": "f0000000-0000-0000-0000-000000000001"}})
+			_, claims = verify(t, srv, login(t, srv)["id_token"].(string))
+			if want := strings.ReplaceAll(issuer, "{tenantid}", "f0000000-0000-0000-0000-000000000001"); claims["iss"] != want {
+				t.Errorf("another tenant's user: got iss %v, want %v", claims["iss"], want)
 			}
 			next := refresh(t, srv, v["refresh_token"])
 			if next["refresh_token"] == v["refresh_token"] || next["scope"] != "openid" {
