@@ -196,7 +196,7 @@ func (m *Manager) begin(ctx context.Context, p *Profile, f *Flow, opts []oauth2.
 	e := m.engine()
 	switch {
 	case p.Type == TypeApp:
-		return nil, &FieldError{Field: "Type", Problem: "is an app profile: there is nobody to authorize it"}
+		return nil, noAuthorization()
 	case f.User == "":
 		return nil, fmt.Errorf("%w: the user is missing", ErrUserMismatch)
 	case p.Version == 0:
@@ -209,20 +209,24 @@ func (m *Manager) begin(ctx context.Context, p *Profile, f *Flow, opts []oauth2.
 	if err != nil {
 		return nil, err
 	}
+	// What stands in the Store may be newer than what the caller has, and need
+	// not have come through Save; its addresses are about to reach a browser.
+	if p.Type != TypeUser {
+		return nil, noAuthorization()
+	}
+	if err := m.validate(p); err != nil {
+		return nil, err
+	}
 	t, err := e.target(ctx, p)
 	if err != nil {
 		return nil, err
-	}
-	redirect := m.RedirectAddress(p)
-	if redirect == "" {
-		return nil, &FieldError{Field: "RedirectURL", Problem: "is missing"}
 	}
 
 	f.State = randomText()
 	f.ID = hashText(f.State)
 	f.Verifier = Secret(oauth2.GenerateVerifier())
 	f.Expires = now().Add(flowLife)
-	f.RedirectURL = redirect
+	f.RedirectURL = m.RedirectAddress(p)
 	f.Issuer, f.IssuerRequired = t.issuer, t.issuerParam
 	f.ProfileVersion = p.Version
 	scopes := requestedScopes(p, t)
@@ -236,6 +240,10 @@ func (m *Manager) begin(ctx context.Context, p *Profile, f *Flow, opts []oauth2.
 		return nil, err
 	}
 	return f, nil
+}
+
+func noAuthorization() error {
+	return &FieldError{Field: "Type", Problem: "is an app profile: there is nobody to authorize it"}
 }
 
 // authorizationURL builds the address that the browser is sent to (RFC 6749,

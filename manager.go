@@ -18,21 +18,12 @@ import (
 // renewal, in all processes that share the Store.
 func (m *Manager) Save(ctx context.Context, p *Profile) error {
 	e := m.engine()
-	err := p.Validate()
-	if p.Type == TypeUser && p.RedirectURL == "" {
-		var v problems
-		v.add("RedirectURL", checkRedirect(m.RedirectURL))
-		if err != nil {
-			v = append(problems{err}, v...)
-		}
-		err = v.join()
-	}
-	if err != nil {
-		return wrap("save", p.ID, "", err)
-	}
 	c := p.Clone()
 	if c.ID == "" {
 		c.ID = uuid.Must(uuid.NewV7()).String()
+	}
+	if err := m.validate(c); err != nil {
+		return wrap("save", p.ID, "", err)
 	}
 	if err := e.store.PutProfile(ctx, c); err != nil {
 		return wrap("save", p.ID, "", err)
@@ -42,15 +33,22 @@ func (m *Manager) Save(ctx context.Context, p *Profile) error {
 	return nil
 }
 
-// checkRedirect says what is wrong with a Manager's redirect address.
-func checkRedirect(address string) string {
-	if address == "" {
-		return "is missing, and the Manager has none either"
+// validate is p.Validate with the redirect address that p gets from m.
+func (m *Manager) validate(p *Profile) error {
+	err := p.Validate()
+	if p.Type != TypeUser || p.RedirectURL != "" {
+		return err
 	}
-	if problem := checkAddress(strings.ReplaceAll(address, profileInAddress, "id")); problem != "" {
-		return "is missing, and the Manager's " + problem
+	var v problems
+	if m.RedirectURL == "" {
+		v.add("RedirectURL", "is missing, and the Manager has none either")
+	} else if problem := checkAddress(m.RedirectAddress(p)); problem != "" {
+		v.add("RedirectURL", "is missing, and the Manager's "+problem)
 	}
-	return ""
+	if list, ok := err.(interface{ Unwrap() []error }); ok {
+		v = append(list.Unwrap(), v...)
+	}
+	return v.join()
 }
 
 // Profile returns a stored profile.
