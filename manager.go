@@ -99,5 +99,8 @@ func (m *Manager) RedirectAddress(p *Profile) string {
 	case p.ID == "" && strings.Contains(m.RedirectURL, profileInAddress):
 		return ""
 	}
-	return strings.ReplaceAll(m.RedirectURL, profileInAddress, url.PathEscape(p.ID))
+	// Fit for a path and for a query: a path may have "&", "=" and "+" in it,
+	// with which an ID would make parameters of its own.
+	id := strings.ReplaceAll(url.QueryEscape(p.ID), "+", "%20")
+	return strings.ReplaceAll(m.RedirectURL, profileInAddress, id)
 }
