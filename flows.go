@@ -229,11 +229,19 @@ func (m *Manager) begin(ctx context.Context, p *Profile, f *Flow, opts []oauth2.
 	f.RedirectURL = m.RedirectAddress(p)
 	f.Issuer, f.IssuerRequired = t.issuer, t.issuerParam
 	f.ProfileVersion = p.Version
-	scopes := requestedScopes(p, t)
-	if slices.Contains(scopes, "openid") {
+	extra, err := optionParams(opts)
+	if err != nil {
+		return nil, err
+	}
+	f.Requested = p.Scopes
+	if s := strings.Fields(extra.Get("scope")); len(s) > 0 {
+		f.Requested = s
+	}
+	f.Requested = t.withScopes(f.Requested)
+	if slices.Contains(f.Requested, "openid") {
 		f.Nonce = randomText()
 	}
-	if f.URL, f.Requested, err = authorizationURL(p, t, f, scopes, opts); err != nil {
+	if f.URL, err = authorizationURL(p, t, f, extra); err != nil {
 		return nil, err
 	}
 	if err := e.store.PutFlow(ctx, f); err != nil {
@@ -249,10 +257,10 @@ func noAuthorization() error {
 // authorizationURL builds the address that the browser is sent to (RFC 6749,
 // section 4.1.1). What the options say comes after the profile's parameters,
 // and those after the template's; what protects the exchange comes last.
-func authorizationURL(p *Profile, t *target, f *Flow, scopes []string, opts []oauth2.AuthCodeOption) (string, []string, error) {
+func authorizationURL(p *Profile, t *target, f *Flow, extra url.Values) (string, error) {
 	u, err := url.Parse(t.authURL)
 	if err != nil {
-		return "", nil, err
+		return "", err
 	}
 	q := u.Query()
 	if t.template != nil {
@@ -262,18 +270,6 @@ func authorizationURL(p *Profile, t *target, f *Flow, scopes []string, opts []oa
 	}
 	for name, values := range p.Params {
 		q[name] = values
-	}
-	extra, err := optionParams(opts)
-	if err != nil {
-		return "", nil, err
-	}
-	if s := extra.Get("scope"); s != "" {
-		scopes = strings.Fields(s)
-		for i, scope := range scopes {
-			if problem := checkScope(scope); problem != "" {
-				return "", nil, &FieldError{Field: fmt.Sprintf("scope[%d]", i), Problem: problem}
-			}
-		}
 	}
 	for name, values := range extra {
 		q[name] = values
@@ -286,15 +282,15 @@ func authorizationURL(p *Profile, t *target, f *Flow, scopes []string, opts []oa
 	q.Set("code_challenge", oauth2.S256ChallengeFromVerifier(string(f.Verifier)))
 	q.Set("code_challenge_method", "S256")
 	q.Del("scope")
-	if len(scopes) > 0 {
-		q.Set("scope", strings.Join(scopes, " "))
+	if len(f.Requested) > 0 {
+		q.Set("scope", strings.Join(f.Requested, " "))
 	}
 	q.Del("nonce")
 	if f.Nonce != "" {
 		q.Set("nonce", f.Nonce)
 	}
 	u.RawQuery = q.Encode()
-	return u.String(), scopes, nil
+	return u.String(), nil
 }
 
 // optionParams returns what options add to an authorization request.
@@ -307,6 +303,11 @@ func optionParams(opts []oauth2.AuthCodeOption) (url.Values, error) {
 		return nil, err
 	}
 	q := u.Query()
+	for i, scope := range strings.Fields(q.Get("scope")) {
+		if problem := checkScope(scope); problem != "" {
+			return nil, &FieldError{Field: fmt.Sprintf("scope[%d]", i), Problem: problem}
+		}
+	}
 	for _, name := range reservedParams {
 		switch value := q.Get(name); {
 		case name == "scope":
@@ -321,8 +322,11 @@ func optionParams(opts []oauth2.AuthCodeOption) (url.Values, error) {
 }
 
 // requestedScopes are the scopes that a user is asked to consent to.
-func requestedScopes(p *Profile, t *target) []string {
-	scopes := slices.Clone(p.Scopes)
+func requestedScopes(p *Profile, t *target) []string { return t.withScopes(p.Scopes) }
+
+// withScopes adds to scopes those that the template needs.
+func (t *target) withScopes(scopes []string) []string {
+	scopes = slices.Clone(scopes)
 	if t.template != nil {
 		scopes = append(scopes, missing(t.template.scopes, scopes)...)
 	}
