@@ -174,8 +174,9 @@ func (s *grantSource) Format(f fmt.State, verb rune) { fmt.Fprintf(f, "TokenSour
 // The user is the application's own identifier for the person, as it is later
 // given to [AsUser]: of somebody who is logged in at the application, never
 // something that the browser says. Options may add parameters to the
-// authorization request, such as "login_hint", but not those that protect the
-// exchange.
+// authorization request, such as "login_hint", and replace its scope, but not
+// those that protect the exchange. A "max_age" is a matter of the profile's
+// Params, and is held against the ID token.
 //
 // Most web programs use [RedirectHandler] instead, which also binds the flow
 // to the browser that began it.
@@ -307,6 +308,9 @@ func optionParams(opts []oauth2.AuthCodeOption) (url.Values, error) {
 		if problem := checkScope(scope); problem != "" {
 			return nil, &FieldError{Field: fmt.Sprintf("scope[%d]", i), Problem: problem}
 		}
+	}
+	if q.Has("max_age") {
+		return nil, &FieldError{Field: "max_age", Problem: "belongs in the profile's Params, where Finish can find it again"}
 	}
 	for _, name := range reservedParams {
 		switch value := q.Get(name); {
@@ -482,7 +486,10 @@ func (e *engine) redeem(ctx context.Context, f *Flow, code string) (*Grant, erro
 		if a.IDToken == "" {
 			return nil, errors.New("the provider gave no ID token, though openid was asked for")
 		}
-		claims, err := e.verifyIDToken(ctx, t, idCheck{raw: a.IDToken, clientID: p.ClientID, accessToken: a.AccessToken, nonce: f.Nonce})
+		claims, err := e.verifyIDToken(ctx, t, idCheck{
+			raw: a.IDToken, clientID: p.ClientID, accessToken: a.AccessToken, code: code,
+			nonce: f.Nonce, maxAge: p.Params.Get("max_age"),
+		})
 		if err != nil {
 			return nil, err
 		}
