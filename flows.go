@@ -495,7 +495,7 @@ func (e *engine) redeem(ctx context.Context, f *Flow, code string) (*Grant, erro
 		}
 		g.Issuer, g.Subject = claims.Issuer, claims.Subject
 	}
-	before, err := e.replaceGrant(ctx, g)
+	before, err := e.replaceGrant(ctx, t, g)
 	if err != nil {
 		return nil, err
 	}
@@ -508,7 +508,7 @@ func (e *engine) redeem(ctx context.Context, f *Flow, code string) (*Grant, erro
 // replaceGrant stores the grant of a new authorization in place of what is
 // there, with patience: the code is spent, and the person has done their part.
 // It returns the status that was there.
-func (e *engine) replaceGrant(ctx context.Context, g *Grant) (before Status, err error) {
+func (e *engine) replaceGrant(ctx context.Context, t *target, g *Grant) (before Status, err error) {
 	for attempt := 1; ; attempt++ {
 		old, err := e.readGrant(ctx, g.GrantKey)
 		switch {
@@ -517,7 +517,10 @@ func (e *engine) replaceGrant(ctx context.Context, g *Grant) (before Status, err
 		case err == nil && old.AccessToken == g.AccessToken && old.Obtained.Equal(g.Obtained):
 			g.Version, g.Created, g.Updated = old.Version, old.Created, old.Updated
 			return before, nil // an earlier try has succeeded, and its answer was lost
-		case err == nil && old.Subject != "" && g.Subject != "" && old.Issuer == g.Issuer && old.Subject != g.Subject:
+		case err == nil && old.Subject != "" && g.Subject != "" && issuerMatches(t.issuer, old.Issuer) &&
+			(old.Subject != g.Subject || old.Issuer != g.Issuer):
+			// An issuer that does not match is the provider that the profile
+			// had before: who somebody was there says nothing here.
 			return "", fmt.Errorf("%w: another account at the provider than before", ErrUserMismatch)
 		case err == nil:
 			before, g.Version = old.Status, old.Version
