@@ -505,10 +505,16 @@ func (e *engine) redeem(ctx context.Context, f *Flow, code string) (*Grant, erro
 	return g, nil
 }
 
+// grantPatience is how long the Store may be away before the grant of a new
+// authorization is given up: the person can make another.
+const grantPatience = 2 * time.Minute
+
 // replaceGrant stores the grant of a new authorization in place of what is
 // there, with patience: the code is spent, and the person has done their part.
 // It returns the status that was there.
 func (e *engine) replaceGrant(ctx context.Context, t *target, g *Grant) (before Status, err error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), grantPatience)
+	defer cancel()
 	for attempt := 1; ; attempt++ {
 		old, err := e.readGrant(ctx, g.GrantKey)
 		switch {
@@ -734,10 +740,10 @@ func (m *Manager) Revoke(ctx context.Context, key GrantKey) error {
 		return wrap("revoke", key.ProfileID, key.User, err)
 	}
 	e.cache.drop(key)
+	e.log.LogAttrs(ctx, slog.LevelInfo, "authprofile: revoked", slog.String("profile", key.ProfileID), slog.Bool("at_provider", last != "" && outcome == nil))
 	if errors.Is(outcome, errNoRevocation) {
 		outcome = nil
 	}
-	e.log.LogAttrs(ctx, slog.LevelInfo, "authprofile: revoked", slog.String("profile", key.ProfileID), slog.Bool("at_provider", outcome == nil))
 	return wrap("revoke", key.ProfileID, key.User, outcome)
 }
 
