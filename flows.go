@@ -515,14 +515,16 @@ const grantPatience = 2 * time.Minute
 func (e *engine) replaceGrant(ctx context.Context, t *target, g *Grant) (before Status, err error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), grantPatience)
 	defer cancel()
+	refreshToken, refreshExpiry := g.RefreshToken, g.RefreshExpiry
 	for attempt := 1; ; attempt++ {
 		old, err := e.readGrant(ctx, g.GrantKey)
+		g.RefreshToken, g.RefreshExpiry = refreshToken, refreshExpiry
 		switch {
 		case errors.Is(err, ErrNotFound):
 			before, g.Version = "", 0
 		case err == nil && old.AccessToken == g.AccessToken && old.Obtained.Equal(g.Obtained):
-			g.Version, g.Created, g.Updated = old.Version, old.Created, old.Updated
-			return before, nil // an earlier try has succeeded, and its answer was lost
+			*g = *old // an earlier try has succeeded, and its answer was lost
+			return before, nil
 		case err == nil && old.Subject != "" && g.Subject != "" && issuerMatches(t.issuer, old.Issuer) &&
 			(old.Subject != g.Subject || old.Issuer != g.Issuer):
 			// An issuer that does not match is the provider that the profile
