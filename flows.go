@@ -346,7 +346,7 @@ func intersect(a, b []string) []string { return missing(a, missing(a, b)) }
 
 // Finish finishes an authorization with the query of the redirect: it takes
 // the flow, redeems the code, verifies the ID token if there is one, and
-// stores the grant.
+// stores the grant. Once the code is sent, that goes on even if ctx ends.
 //
 // The user must be the one that the flow was begun for, or the error is
 // [ErrUserMismatch]: pass who is logged in at the application now. If the
@@ -650,7 +650,7 @@ func (c *callback) checkIssuer(f *Flow) error {
 
 // providerError is the error that the callback brings.
 func (c *callback) providerError() error {
-	f := Failure{Code: printable(c.errorCode, maxErrorCode), Description: printable(c.description, maxDescribed)}
+	f := Failure{Code: errorCode(c.errorCode), Description: printable(c.description, maxDescribed)}
 	return &callbackError{&failedError{Failure: f}}
 }
 
@@ -663,6 +663,16 @@ func (e *callbackError) Unwrap() error {
 	re := e.e.retrieveError()
 	re.Response = nil // there was none; the code is never empty
 	return re
+}
+
+// errorCode cuts an error code to what RFC 6749, section 4.1.2.1 allows in one.
+func errorCode(s string) string {
+	return printable(strings.Map(func(r rune) rune {
+		if r > '~' || r == '"' || r == '\\' {
+			return '?'
+		}
+		return r
+	}, s), maxErrorCode)
 }
 
 // printable cuts text from outside to what is safe to show: printable
