@@ -2,9 +2,9 @@ package authprofile
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 )
@@ -19,8 +19,8 @@ type MemStore struct {
 	version  int64 // the last one given out, so that none is given twice
 	profiles memTable[*Profile]
 	grants   map[string]*memTable[*Grant] // by profile
-	flows    map[string]*Flow
-	oldest   []memFlow // flows by time of arrival
+	flows    map[string]*memFlow
+	oldest   []*memFlow // by time of arrival, those included that were taken
 }
 
 var _ Store = (*MemStore)(nil)
@@ -32,6 +32,7 @@ const maxFlows = 100_000
 type memFlow struct {
 	id      string
 	expires time.Time
+	flow    *Flow // nil: taken
 }
 
 // A memTable is a map that can be listed by key without being sorted anew for
@@ -114,8 +115,9 @@ func (s *MemStore) PutProfile(ctx context.Context, p *Profile) error {
 	}
 	s.version++
 	p.Version, p.Created, p.Updated = s.version, created, now
-	p.markSaved()
-	s.profiles.put(p.ID, p.Clone())
+	kept := p.Clone()
+	kept.saved = [sha256.Size]byte{} // a Manager's, who has to note it for every Store
+	s.profiles.put(p.ID, kept)
 	return nil
 }
 
@@ -185,7 +187,12 @@ func (s *MemStore) PutGrant(ctx context.Context, g *Grant) error {
 	}
 	s.version++
 	g.Version, g.Created, g.Updated = s.version, created, now
-	t.put(g.User, g.Clone())
+	kept := g.Clone()
+	kept.Obtained, kept.Expiry, kept.RefreshExpiry = asKept(g.Obtained), asKept(g.Expiry), asKept(g.RefreshExpiry)
+	if f := kept.Failure; f != nil {
+		f.Since, f.Last, f.Next = asKept(f.Since), asKept(f.Last), asKept(f.Next)
+	}
+	t.put(g.User, kept)
 	s.grants[g.ProfileID] = t
 	return nil
 }
@@ -212,17 +219,21 @@ func (s *MemStore) PutFlow(ctx context.Context, f *Flow) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for len(s.oldest) > 0 && (len(s.oldest) >= maxFlows || !s.oldest[0].expires.After(time.Now())) {
-		delete(s.flows, s.oldest[0].id)
+		if old := s.oldest[0]; s.flows[old.id] == old { // not taken, nor put anew
+			delete(s.flows, old.id)
+		}
+		s.oldest[0] = nil
 		s.oldest = s.oldest[1:]
 	}
 	if s.flows == nil {
-		s.flows = make(map[string]*Flow)
+		s.flows = make(map[string]*memFlow)
 	}
 	kept := f.Clone()
 	kept.State, kept.URL = "", ""
-	kept.Expires = kept.Expires.UTC()
-	s.flows[f.ID] = kept
-	s.oldest = append(s.oldest, memFlow{strings.Clone(f.ID), f.Expires})
+	kept.Expires = asKept(f.Expires)
+	row := &memFlow{id: kept.ID, expires: kept.Expires, flow: kept}
+	s.flows[row.id] = row
+	s.oldest = append(s.oldest, row)
 	return nil
 }
 
@@ -232,12 +243,14 @@ func (s *MemStore) TakeFlow(ctx context.Context, id string) (*Flow, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	f, ok := s.flows[id]
+	row, ok := s.flows[id]
 	if !ok {
 		return nil, ErrNotFound
 	}
 	delete(s.flows, id)
-	if !f.Expires.After(time.Now()) {
+	f := row.flow
+	row.flow = nil // the row stays in line; its verifier does not
+	if !row.expires.After(time.Now()) {
 		return nil, ErrNotFound
 	}
 	return f, nil
@@ -252,4 +265,8 @@ func (s *MemStore) Format(f fmt.State, verb rune) {
 
 // now is the time as records keep it: what was just written compares equal
 // with what is read back from any Store.
-func now() time.Time { return time.Now().UTC().Truncate(time.Millisecond) }
+func now() time.Time { return asKept(time.Now()) }
+
+// asKept is a time as it comes back from any Store: whoever relies on more
+// finds out with this one.
+func asKept(t time.Time) time.Time { return t.UTC().Truncate(time.Millisecond) }

@@ -3,5 +3,3 @@
 // fleets of processes. It is a module of its own so that no driver and no
 // server reaches those who import the library.
 package peertest
-
-import _ "github.com/authprofile/authprofile"

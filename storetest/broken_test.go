@@ -1,0 +1,1395 @@
+package storetest
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+	"unicode/utf16"
+
+	"github.com/authprofile/authprofile"
+)
+
+// A recorder is a tb that takes note of failures instead of failing.
+type recorder struct {
+	ctx context.Context
+	mu  sync.Mutex
+	log []string
+}
+
+func (r *recorder) Helper()                  {}
+func (r *recorder) Context() context.Context { return r.ctx }
+func (r *recorder) Errorf(format string, args ...any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.log = append(r.log, fmt.Sprintf(format, args...))
+}
+
+func (r *recorder) Fatalf(format string, args ...any) {
+	r.Errorf(format, args...)
+	runtime.Goexit()
+}
+
+// failures runs one check, and returns what it has to say.
+func failures(ctx context.Context, name string, s authprofile.Store) []string {
+	i := slices.IndexFunc(checks, func(c check) bool { return c.name == name })
+	if i < 0 {
+		panic("no check named " + name)
+	}
+	r := &recorder{ctx: ctx}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		checks[i].run(r, s)
+	}()
+	<-done
+	return r.log
+}
+
+// broken is a Store that goes another way where a function is set.
+type broken struct {
+	authprofile.Store
+	profile       func(ctx context.Context, id string) (*authprofile.Profile, error)
+	listProfiles  func(ctx context.Context, after string, limit int) ([]*authprofile.Profile, error)
+	putProfile    func(ctx context.Context, p *authprofile.Profile) error
+	deleteProfile func(ctx context.Context, id string) error
+	grant         func(ctx context.Context, key authprofile.GrantKey) (*authprofile.Grant, error)
+	listGrants    func(ctx context.Context, profileID, after string, limit int) ([]*authprofile.Grant, error)
+	putGrant      func(ctx context.Context, g *authprofile.Grant) error
+	deleteGrant   func(ctx context.Context, key authprofile.GrantKey) error
+	putFlow       func(ctx context.Context, f *authprofile.Flow) error
+	takeFlow      func(ctx context.Context, id string) (*authprofile.Flow, error)
+}
+
+func (b *broken) Profile(ctx context.Context, id string) (*authprofile.Profile, error) {
+	if b.profile != nil {
+		return b.profile(ctx, id)
+	}
+	return b.Store.Profile(ctx, id)
+}
+
+func (b *broken) ListProfiles(ctx context.Context, after string, limit int) ([]*authprofile.Profile, error) {
+	if b.listProfiles != nil {
+		return b.listProfiles(ctx, after, limit)
+	}
+	return b.Store.ListProfiles(ctx, after, limit)
+}
+
+func (b *broken) PutProfile(ctx context.Context, p *authprofile.Profile) error {
+	if b.putProfile != nil {
+		return b.putProfile(ctx, p)
+	}
+	return b.Store.PutProfile(ctx, p)
+}
+
+func (b *broken) DeleteProfile(ctx context.Context, id string) error {
+	if b.deleteProfile != nil {
+		return b.deleteProfile(ctx, id)
+	}
+	return b.Store.DeleteProfile(ctx, id)
+}
+
+func (b *broken) Grant(ctx context.Context, key authprofile.GrantKey) (*authprofile.Grant, error) {
+	if b.grant != nil {
+		return b.grant(ctx, key)
+	}
+	return b.Store.Grant(ctx, key)
+}
+
+func (b *broken) ListGrants(ctx context.Context, profileID, after string, limit int) ([]*authprofile.Grant, error) {
+	if b.listGrants != nil {
+		return b.listGrants(ctx, profileID, after, limit)
+	}
+	return b.Store.ListGrants(ctx, profileID, after, limit)
+}
+
+func (b *broken) PutGrant(ctx context.Context, g *authprofile.Grant) error {
+	if b.putGrant != nil {
+		return b.putGrant(ctx, g)
+	}
+	return b.Store.PutGrant(ctx, g)
+}
+
+func (b *broken) DeleteGrant(ctx context.Context, key authprofile.GrantKey) error {
+	if b.deleteGrant != nil {
+		return b.deleteGrant(ctx, key)
+	}
+	return b.Store.DeleteGrant(ctx, key)
+}
+
+func (b *broken) PutFlow(ctx context.Context, f *authprofile.Flow) error {
+	if b.putFlow != nil {
+		return b.putFlow(ctx, f)
+	}
+	return b.Store.PutFlow(ctx, f)
+}
+
+func (b *broken) TakeFlow(ctx context.Context, id string) (*authprofile.Flow, error) {
+	if b.takeFlow != nil {
+		return b.takeFlow(ctx, id)
+	}
+	return b.Store.TakeFlow(ctx, id)
+}
+
+type (
+	profile = authprofile.Profile
+	grant   = authprofile.Grant
+	flow    = authprofile.Flow
+	key     = authprofile.GrantKey
+)
+
+// onRead changes what comes out of the Store.
+func onRead(p func(*profile), g func(*grant), f func(*flow)) func(*broken) {
+	return func(b *broken) {
+		s := b.Store
+		if p != nil {
+			b.profile = func(ctx context.Context, id string) (*profile, error) {
+				r, err := s.Profile(ctx, id)
+				if err == nil {
+					p(r)
+				}
+				return r, err
+			}
+			b.listProfiles = func(ctx context.Context, after string, limit int) ([]*profile, error) {
+				list, err := s.ListProfiles(ctx, after, limit)
+				for _, r := range list {
+					p(r)
+				}
+				return list, err
+			}
+		}
+		if g != nil {
+			b.grant = func(ctx context.Context, k key) (*grant, error) {
+				r, err := s.Grant(ctx, k)
+				if err == nil {
+					g(r)
+				}
+				return r, err
+			}
+			b.listGrants = func(ctx context.Context, id, after string, limit int) ([]*grant, error) {
+				list, err := s.ListGrants(ctx, id, after, limit)
+				for _, r := range list {
+					g(r)
+				}
+				return list, err
+			}
+		}
+		if f != nil {
+			b.takeFlow = func(ctx context.Context, id string) (*flow, error) {
+				r, err := s.TakeFlow(ctx, id)
+				if err == nil {
+					f(r)
+				}
+				return r, err
+			}
+		}
+	}
+}
+
+// text changes all strings that come out of the Store but identifiers.
+func text(change func(string) string) func(*broken) {
+	set := func(v reflect.Value) { v.SetString(change(v.String())) }
+	return onRead(
+		func(p *profile) {
+			id := p.ID
+			eachString(reflect.ValueOf(p).Elem(), set)
+			p.ID = id
+		},
+		func(g *grant) {
+			k := g.GrantKey
+			eachString(reflect.ValueOf(g).Elem(), set)
+			g.GrantKey = k
+		},
+		func(f *flow) {
+			k, id := f.GrantKey, f.ID
+			eachString(reflect.ValueOf(f).Elem(), set)
+			f.GrantKey, f.ID = k, id
+		})
+}
+
+// times changes all times that come out of the Store but the expiry of flows.
+func times(change func(time.Time) time.Time) func(*broken) {
+	set := func(v reflect.Value) { v.Set(reflect.ValueOf(change(v.Interface().(time.Time)))) }
+	return onRead(
+		func(p *profile) { eachTime(reflect.ValueOf(p).Elem(), set) },
+		func(g *grant) { eachTime(reflect.ValueOf(g).Elem(), set) }, nil)
+}
+
+// folded compares identifiers after a change, as a collation does.
+func folded(change func(string) string) func(*broken) {
+	return func(b *broken) {
+		s := b.Store
+		var mu sync.Mutex
+		names := make(map[string]string) // what each was stored as
+		fold := func(id string) string {
+			mu.Lock()
+			defer mu.Unlock()
+			if names[change(id)] == "" {
+				names[change(id)] = id
+			}
+			return names[change(id)]
+		}
+		b.profile = func(ctx context.Context, id string) (*profile, error) { return s.Profile(ctx, fold(id)) }
+		b.putProfile = func(ctx context.Context, p *profile) error {
+			id := p.ID
+			defer func() { p.ID = id }()
+			p.ID = fold(id)
+			return s.PutProfile(ctx, p)
+		}
+		b.grant = func(ctx context.Context, k key) (*grant, error) {
+			return s.Grant(ctx, key{ProfileID: fold(k.ProfileID), User: fold(k.User)})
+		}
+		b.putGrant = func(ctx context.Context, g *grant) error {
+			k := g.GrantKey
+			defer func() { g.GrantKey = k }()
+			g.GrantKey = key{ProfileID: fold(k.ProfileID), User: fold(k.User)}
+			return s.PutGrant(ctx, g)
+		}
+		b.putFlow = func(ctx context.Context, f *flow) error {
+			c := f.Clone()
+			c.ID = fold(f.ID)
+			return s.PutFlow(ctx, c)
+		}
+		b.takeFlow = func(ctx context.Context, id string) (*flow, error) { return s.TakeFlow(ctx, fold(id)) }
+	}
+}
+
+// putting wraps both put methods of records.
+func putting(p func(ctx context.Context, p *profile, put func(*profile) error) error, g func(ctx context.Context, g *grant, put func(*grant) error) error) func(*broken) {
+	return func(b *broken) {
+		s := b.Store
+		if p != nil {
+			b.putProfile = func(ctx context.Context, r *profile) error {
+				return p(ctx, r, func(r *profile) error { return s.PutProfile(ctx, r) })
+			}
+		}
+		if g != nil {
+			b.putGrant = func(ctx context.Context, r *grant) error {
+				return g(ctx, r, func(r *grant) error { return s.PutGrant(ctx, r) })
+			}
+		}
+	}
+}
+
+// versioned gives versions of its own to callers, and translates.
+func versioned(next func(id string, last int64, life int) int64) func(*broken) {
+	return func(b *broken) {
+		s := b.Store
+		var mu sync.Mutex
+		type state struct {
+			shown, real int64
+			life        int
+		}
+		states := make(map[string]*state)
+		show := func(p *profile) *profile {
+			mu.Lock()
+			defer mu.Unlock()
+			if st := states[p.ID]; st != nil {
+				p.Version = st.shown
+			}
+			return p
+		}
+		b.profile = func(ctx context.Context, id string) (*profile, error) {
+			p, err := s.Profile(ctx, id)
+			if err == nil {
+				show(p)
+			}
+			return p, err
+		}
+		b.putProfile = func(ctx context.Context, p *profile) error {
+			mu.Lock()
+			defer mu.Unlock()
+			st := states[p.ID]
+			if st == nil {
+				st = new(state)
+				states[p.ID] = st
+			}
+			c := p.Clone()
+			if p.Version != 0 && p.Version == st.shown {
+				c.Version = st.real
+			}
+			if err := s.PutProfile(ctx, c); err != nil {
+				return err
+			}
+			if p.Version == 0 {
+				st.life++
+				st.shown = 0
+			}
+			st.real = c.Version
+			st.shown = next(p.ID, st.shown, st.life)
+			p.Version, p.Created, p.Updated = st.shown, c.Created, c.Updated
+			return nil
+		}
+	}
+}
+
+// dropped forgets one field.
+func dropped[R any](index []int) func(*R) {
+	return func(r *R) {
+		v := reflect.ValueOf(r).Elem()
+		for _, i := range index {
+			if v.Kind() == reflect.Pointer {
+				if v.IsNil() {
+					return
+				}
+				v = v.Elem()
+			}
+			v = v.Field(i)
+		}
+		v.SetZero()
+	}
+}
+
+// leaves calls f with every field that holds a value, however deep.
+func leaves(typ reflect.Type, index []int, path string, f func(path string, index []int)) {
+	for _, sf := range reflect.VisibleFields(typ) {
+		if !sf.IsExported() || sf.Anonymous {
+			continue
+		}
+		at := append(slices.Clone(index), sf.Index...)
+		ft := sf.Type
+		if ft.Kind() == reflect.Pointer {
+			f(path+"."+sf.Name, at)
+			ft = ft.Elem()
+		}
+		if ft.Kind() == reflect.Struct && ft != timeType {
+			leaves(ft, at, path+"."+sf.Name, f)
+		} else {
+			f(path+"."+sf.Name, at)
+		}
+	}
+}
+
+func without(ctx context.Context) context.Context { return context.WithoutCancel(ctx) }
+
+// brokenStores break one promise each. The check that is named must notice.
+var brokenStores = []struct {
+	promise string
+	check   string
+	brk     func(*broken)
+}{
+	// Concurrency.
+	{"each call takes effect whole: a grant put in two steps", "GrantWhole", putting(nil,
+		func(ctx context.Context, g *grant, put func(*grant) error) error {
+			half := g.Clone()
+			half.RefreshToken = ""
+			if err := put(half); err != nil {
+				return err
+			}
+			runtime.Gosched()
+			c := g.Clone()
+			c.Version = half.Version
+			if err := put(c); err != nil {
+				return err
+			}
+			g.Version, g.Created, g.Updated = c.Version, c.Created, c.Updated
+			return nil
+		})},
+	{"each call takes effect whole: a profile replaced by deleting and creating", "ProfileWhole", func(b *broken) {
+		s := b.Store
+		b.putProfile = func(ctx context.Context, p *profile) error {
+			if p.Version == 0 {
+				return s.PutProfile(ctx, p)
+			}
+			if err := s.DeleteProfile(ctx, p.ID); err != nil {
+				return err
+			}
+			runtime.Gosched()
+			p.Version = 0
+			return s.PutProfile(ctx, p)
+		}
+	}},
+	{"each call takes effect whole: a profile deleted before its grants", "DeleteProfileWhole", func(b *broken) {
+		s := b.Store
+		gone := make(chan string, 1)
+		b.profile = func(ctx context.Context, id string) (*profile, error) {
+			select {
+			case g := <-gone:
+				if gone <- g; g == id {
+					return nil, authprofile.ErrNotFound
+				}
+			default:
+			}
+			return s.Profile(ctx, id)
+		}
+		b.deleteProfile = func(ctx context.Context, id string) error {
+			gone <- id
+			for range 1000 {
+				runtime.Gosched()
+			}
+			err := s.DeleteProfile(ctx, id)
+			<-gone
+			return err
+		}
+	}},
+	{"a call that has returned is seen: reads from a cache", "ProfileReplace", func(b *broken) {
+		s := b.Store
+		var cache sync.Map
+		b.profile = func(ctx context.Context, id string) (*profile, error) {
+			if p, ok := cache.Load(id); ok {
+				return p.(*profile).Clone(), nil
+			}
+			p, err := s.Profile(ctx, id)
+			if err == nil {
+				cache.Store(id, p.Clone())
+			}
+			return p, err
+		}
+	}},
+	{"a call that has returned is seen: lists from a cache", "GrantFields", func(b *broken) {
+		s := b.Store
+		var cached []*grant
+		b.listGrants = func(ctx context.Context, id, after string, limit int) ([]*grant, error) {
+			list, err := s.ListGrants(ctx, id, after, limit)
+			if cached == nil {
+				cached = list
+			}
+			return cached, err
+		}
+	}},
+	{"all methods may be called at once: refused while busy", "GrantParallelReplace", func(b *broken) {
+		s := b.Store
+		var mu sync.Mutex
+		b.putGrant = func(ctx context.Context, g *grant) error {
+			if !mu.TryLock() {
+				return errors.New("database is locked")
+			}
+			defer mu.Unlock()
+			runtime.Gosched()
+			return s.PutGrant(ctx, g)
+		}
+	}},
+
+	// Context.
+	{"a method returns after its context ends: Profile", "ProfileContextEnded", func(b *broken) {
+		s := b.Store
+		b.profile = func(ctx context.Context, id string) (*profile, error) { return s.Profile(without(ctx), id) }
+	}},
+	{"a method returns after its context ends: ListProfiles", "ProfileContextEnded", func(b *broken) {
+		s := b.Store
+		b.listProfiles = func(ctx context.Context, after string, limit int) ([]*profile, error) {
+			return s.ListProfiles(without(ctx), after, limit)
+		}
+	}},
+	{"a method returns after its context ends: PutProfile", "ProfileContextEnded", func(b *broken) {
+		s := b.Store
+		b.putProfile = func(ctx context.Context, p *profile) error { return s.PutProfile(without(ctx), p) }
+	}},
+	{"a method returns after its context ends: DeleteProfile", "ProfileContextEnded", func(b *broken) {
+		s := b.Store
+		b.deleteProfile = func(ctx context.Context, id string) error { return s.DeleteProfile(without(ctx), id) }
+	}},
+	{"a method returns after its context ends: Grant", "GrantContextEnded", func(b *broken) {
+		s := b.Store
+		b.grant = func(ctx context.Context, k key) (*grant, error) { return s.Grant(without(ctx), k) }
+	}},
+	{"a method returns after its context ends: ListGrants", "GrantContextEnded", func(b *broken) {
+		s := b.Store
+		b.listGrants = func(ctx context.Context, id, after string, limit int) ([]*grant, error) {
+			return s.ListGrants(without(ctx), id, after, limit)
+		}
+	}},
+	{"a method returns after its context ends: PutGrant", "GrantContextEnded", func(b *broken) {
+		s := b.Store
+		b.putGrant = func(ctx context.Context, g *grant) error { return s.PutGrant(without(ctx), g) }
+	}},
+	{"a method returns after its context ends: DeleteGrant", "GrantContextEnded", func(b *broken) {
+		s := b.Store
+		b.deleteGrant = func(ctx context.Context, k key) error { return s.DeleteGrant(without(ctx), k) }
+	}},
+	{"a method returns after its context ends: PutFlow", "FlowContextEnded", func(b *broken) {
+		s := b.Store
+		b.putFlow = func(ctx context.Context, f *flow) error { return s.PutFlow(without(ctx), f) }
+	}},
+	{"a method returns after its context ends: TakeFlow", "FlowContextEnded", func(b *broken) {
+		s := b.Store
+		b.takeFlow = func(ctx context.Context, id string) (*flow, error) { return s.TakeFlow(without(ctx), id) }
+	}},
+	{"a method returns soon", "GrantContextEnded", func(b *broken) {
+		s := b.Store
+		b.grant = func(ctx context.Context, k key) (*grant, error) {
+			if ctx.Err() != nil {
+				<-time.After(time.Hour)
+			}
+			return s.Grant(ctx, k)
+		}
+	}},
+	{"an error that is ErrNotFound is true", "ProfileContextEnded", func(b *broken) {
+		s := b.Store
+		b.profile = func(ctx context.Context, id string) (*profile, error) {
+			p, err := s.Profile(ctx, id)
+			if err != nil {
+				err = authprofile.ErrNotFound
+			}
+			return p, err
+		}
+	}},
+	{"an error that is ErrConflict is true", "GrantContextEnded", func(b *broken) {
+		s := b.Store
+		b.putGrant = func(ctx context.Context, g *grant) error {
+			err := s.PutGrant(ctx, g)
+			if err != nil {
+				err = authprofile.ErrConflict
+			}
+			return err
+		}
+	}},
+	{"an error that is ErrNotFound is true: TakeFlow", "FlowContextEnded", func(b *broken) {
+		s := b.Store
+		b.takeFlow = func(ctx context.Context, id string) (*flow, error) {
+			f, err := s.TakeFlow(ctx, id)
+			if err != nil {
+				err = authprofile.ErrNotFound
+			}
+			return f, err
+		}
+	}},
+	{"a put whose context ends has happened or not", "GrantContextEnds", func(b *broken) {
+		s := b.Store
+		b.putGrant = func(ctx context.Context, g *grant) error {
+			if g.Version != 0 {
+				half := g.Clone()
+				half.Subject = "half"
+				s.PutGrant(without(ctx), half)
+				return context.DeadlineExceeded
+			}
+			return s.PutGrant(ctx, g)
+		}
+	}},
+
+	// Ownership.
+	{"what is passed in belongs to the caller: a profile is kept as it is", "ProfileOwnershipOfArguments", func(b *broken) {
+		s := b.Store
+		kept := make(map[string]*profile)
+		b.putProfile = func(ctx context.Context, p *profile) error {
+			err := s.PutProfile(ctx, p)
+			if err == nil {
+				kept[p.ID] = p
+			}
+			return err
+		}
+		b.profile = func(ctx context.Context, id string) (*profile, error) { return kept[id].Clone(), nil }
+	}},
+	{"what is passed in belongs to the caller: a grant's lists are kept", "GrantOwnershipOfArguments", func(b *broken) {
+		s := b.Store
+		kept := make(map[key][]string)
+		b.putGrant = func(ctx context.Context, g *grant) error {
+			kept[g.GrantKey] = g.Scopes
+			return s.PutGrant(ctx, g)
+		}
+		b.grant = func(ctx context.Context, k key) (*grant, error) {
+			g, err := s.Grant(ctx, k)
+			if err == nil {
+				g.Scopes = kept[k]
+			}
+			return g, err
+		}
+	}},
+	{"what is passed in belongs to the caller: a flow is kept as it is", "FlowOwnership", func(b *broken) {
+		s := b.Store
+		kept := make(map[string][]string)
+		b.putFlow = func(ctx context.Context, f *flow) error {
+			kept[f.ID] = f.Requested
+			return s.PutFlow(ctx, f)
+		}
+		b.takeFlow = func(ctx context.Context, id string) (*flow, error) {
+			f, err := s.TakeFlow(ctx, id)
+			if err == nil {
+				f.Requested = kept[id]
+			}
+			return f, err
+		}
+	}},
+	{"what is returned belongs to the caller: the same record each time", "ProfileOwnershipOfResults", func(b *broken) {
+		s := b.Store
+		kept := make(map[string]*profile)
+		b.profile = func(ctx context.Context, id string) (*profile, error) {
+			if kept[id] == nil {
+				kept[id], _ = s.Profile(ctx, id)
+			}
+			return kept[id], nil
+		}
+	}},
+	{"what is returned belongs to the caller: the same pointer inside", "GrantOwnershipOfResults", func(b *broken) {
+		s := b.Store
+		var lease *authprofile.Lease
+		b.listGrants = func(ctx context.Context, id, after string, limit int) ([]*grant, error) {
+			list, err := s.ListGrants(ctx, id, after, limit)
+			for _, g := range list {
+				if lease == nil {
+					lease = g.Lease
+				}
+				g.Lease = lease
+			}
+			return list, err
+		}
+	}},
+	{"arguments are changed only as said: scopes sorted", "ProfileArguments", putting(
+		func(ctx context.Context, p *profile, put func(*profile) error) error {
+			c := p.Clone()
+			slices.Sort(p.Scopes)
+			c.Version, c.Created, c.Updated = p.Version, p.Created, p.Updated
+			err := put(c)
+			p.Version, p.Created, p.Updated = c.Version, c.Created, c.Updated
+			return err
+		}, nil)},
+	{"arguments are changed only as said: times moved to UTC", "GrantArguments", putting(nil,
+		func(ctx context.Context, g *grant, put func(*grant) error) error {
+			g.Expiry = g.Expiry.UTC()
+			return put(g)
+		})},
+	{"arguments are changed only as said: PutFlow empties State", "FlowFields", func(b *broken) {
+		s := b.Store
+		b.putFlow = func(ctx context.Context, f *flow) error {
+			f.State = ""
+			return s.PutFlow(ctx, f)
+		}
+	}},
+	{"arguments are not changed by a failure: version", "ProfileReplace", putting(
+		func(ctx context.Context, p *profile, put func(*profile) error) error {
+			err := put(p)
+			if err != nil {
+				p.Version++
+			}
+			return err
+		}, nil)},
+	{"arguments are not changed by a failure: time", "GrantArguments", putting(nil,
+		func(ctx context.Context, g *grant, put func(*grant) error) error {
+			g.Updated = time.Now().UTC()
+			return put(g)
+		})},
+
+	// Values.
+	{"identifiers are compared byte by byte: case", "ProfileIdentifiers", folded(strings.ToLower)},
+	{"identifiers are compared byte by byte: spaces at the end", "GrantIdentifiers", folded(func(s string) string { return strings.TrimRight(s, " ") })},
+	{"identifiers are compared byte by byte: accents", "GrantIdentifiers", folded(strings.NewReplacer("e\u0301", "é").Replace)},
+	{"identifiers are compared byte by byte: characters beyond the first plane", "ProfileIdentifiers", folded(func(s string) string {
+		return strings.Map(func(r rune) rune { return min(r, 0x10000) }, s)
+	})},
+	{"identifiers are compared byte by byte: numbers", "ProfileIdentifiers", folded(func(s string) string { return strings.TrimLeft(s, "0") })},
+	{"identifiers are compared byte by byte: of the profile of a grant", "GrantsByProfile", folded(strings.ToUpper)},
+	{"identifiers are compared byte by byte: of flows", "FlowIdentifiers", folded(strings.ToLower)},
+	{"identifiers have up to 255 bytes: profiles", "ProfileLongIdentifiers", folded(func(s string) string { return s[:min(len(s), 254)] })},
+	{"identifiers have up to 512 bytes: users", "GrantLongIdentifiers", folded(func(s string) string { return s[:min(len(s), 511)] })},
+	{"identifiers have up to 255 bytes: flows", "FlowIdentifiers", folded(func(s string) string { return s[:min(len(s), 254)] })},
+	{"a secret comes back as it went in: redacted", "ProfileFields", onRead(func(p *profile) {
+		if p.ClientSecret != "" {
+			p.ClientSecret = "[redacted]"
+		}
+	}, nil, nil)},
+	{"strings are kept byte by byte: trimmed", "GrantStrings", text(strings.TrimSpace)},
+	{"strings are kept byte by byte: cut at 4095 bytes", "ProfileStrings", text(func(s string) string { return s[:min(len(s), 4095)] })},
+	{"strings are kept byte by byte: cut at 65535 bytes", "GrantStrings", text(func(s string) string { return s[:min(len(s), 65535)] })},
+	{"strings are kept byte by byte: by way of JSON", "ProfileStrings", text(throughJSON)},
+	{"strings are kept byte by byte: by way of JSON, in grants", "GrantStrings", text(throughJSON)},
+	{"strings are kept byte by byte: by way of JSON, in flows", "FlowStrings", text(throughJSON)},
+	{"strings are kept byte by byte: ended by a zero byte", "FlowStrings", text(func(s string) string { s, _, _ = strings.Cut(s, "\x00"); return s })},
+	{"strings are kept byte by byte: line ends", "ProfileStrings", text(strings.NewReplacer("\r\n", "\n").Replace)},
+	{"times are kept to the millisecond", "GrantTimes", times(func(t time.Time) time.Time { return t.Truncate(time.Second) })},
+	{"times come back in UTC", "ProfileTimes", times(func(t time.Time) time.Time { return t.In(berlin) })},
+	{"times come back as they were: written without their zone", "GrantTimes", putting(nil,
+		func(ctx context.Context, g *grant, put func(*grant) error) error {
+			c := g.Clone()
+			_, offset := c.Expiry.Zone()
+			c.Expiry = c.Expiry.Add(time.Duration(offset) * time.Second)
+			err := put(c)
+			g.Version, g.Created, g.Updated = c.Version, c.Created, c.Updated
+			return err
+		})},
+	{"the zero time comes back: as 1970", "GrantTimes", times(func(t time.Time) time.Time {
+		if t.IsZero() {
+			return time.Unix(0, 0).UTC()
+		}
+		return t
+	})},
+	{"the zero time comes back: and 1970 does too", "GrantTimes", times(func(t time.Time) time.Time {
+		if t.Unix() == 0 {
+			return time.Time{}
+		}
+		return t
+	})},
+	{"times come back as they were: after 2038", "GrantTimes", times(func(t time.Time) time.Time {
+		if last := time.Unix(1<<31-1, 0).UTC(); t.After(last) {
+			return last
+		}
+		return t
+	})},
+	{"lists keep their order", "GrantFields", onRead(nil, func(g *grant) { slices.Sort(g.Scopes) }, nil)},
+	{"a failure without anything in it is one", "GrantOneField", onRead(nil, func(g *grant) {
+		if g.Failure != nil && *g.Failure == (authprofile.Failure{}) {
+			g.Failure = nil
+		}
+	}, nil)},
+	{"a lease without anything in it is one", "GrantOneField", onRead(nil, func(g *grant) {
+		if g.Lease != nil && *g.Lease == (authprofile.Lease{}) {
+			g.Lease = nil
+		}
+	}, nil)},
+	{"what is replaced leaves nothing behind", "GrantFields", func(b *broken) {
+		s := b.Store
+		b.putGrant = func(ctx context.Context, g *grant) error {
+			c := g.Clone()
+			if old, err := s.Grant(ctx, g.GrantKey); err == nil && c.Failure == nil {
+				c.Failure = old.Failure
+			}
+			err := s.PutGrant(ctx, c)
+			g.Version, g.Created, g.Updated = c.Version, c.Created, c.Updated
+			return err
+		}
+	}},
+
+	// Reading.
+	{"Profile returns ErrNotFound", "ProfileNotFound", func(b *broken) {
+		s := b.Store
+		b.profile = func(ctx context.Context, id string) (*profile, error) {
+			p, err := s.Profile(ctx, id)
+			if errors.Is(err, authprofile.ErrNotFound) {
+				return nil, nil
+			}
+			return p, err
+		}
+	}},
+	{"Grant returns ErrNotFound", "GrantNotFound", func(b *broken) {
+		s := b.Store
+		b.grant = func(ctx context.Context, k key) (*grant, error) {
+			g, err := s.Grant(ctx, k)
+			if err != nil {
+				err = errors.New("no rows")
+			}
+			return g, err
+		}
+	}},
+	{"at most limit", "ProfilePages", func(b *broken) {
+		s := b.Store
+		b.listProfiles = func(ctx context.Context, after string, limit int) ([]*profile, error) {
+			return s.ListProfiles(ctx, after, limit+1)
+		}
+	}},
+	{"fewer than limit means no more", "GrantPages", func(b *broken) {
+		s := b.Store
+		b.listGrants = func(ctx context.Context, id, after string, limit int) ([]*grant, error) {
+			return s.ListGrants(ctx, id, after, min(limit, 5))
+		}
+	}},
+	{"after the given one", "ProfilePages", func(b *broken) {
+		s := b.Store
+		b.listProfiles = func(ctx context.Context, after string, limit int) ([]*profile, error) {
+			list, err := s.ListProfiles(ctx, after, limit)
+			if p, perr := s.Profile(ctx, after); perr == nil && len(list) > 0 {
+				list = append([]*profile{p}, list[:len(list)-1]...)
+			}
+			return list, err
+		}
+	}},
+	{"after the given one: also if it does not exist", "GrantPages", func(b *broken) {
+		s := b.Store
+		b.listGrants = func(ctx context.Context, id, after string, limit int) ([]*grant, error) {
+			if _, err := s.Grant(ctx, key{ProfileID: id, User: after}); err != nil {
+				after = ""
+			}
+			return s.ListGrants(ctx, id, after, limit)
+		}
+	}},
+	{"after a key, not a number of records", "ProfilePagesWhileChanging", func(b *broken) {
+		s := b.Store
+		offsets := make(map[string]int)
+		b.listProfiles = func(ctx context.Context, after string, limit int) ([]*profile, error) {
+			all, err := s.ListProfiles(ctx, "", 1000)
+			from := min(offsets[after], len(all))
+			page := all[from:min(from+limit, len(all))]
+			if len(page) > 0 {
+				offsets[page[len(page)-1].ID] = from + len(page)
+			}
+			return page, err
+		}
+	}},
+	{"ordered by ID", "ProfilePages", func(b *broken) {
+		s := b.Store
+		b.listProfiles = func(ctx context.Context, after string, limit int) ([]*profile, error) {
+			list, err := s.ListProfiles(ctx, after, limit)
+			slices.Reverse(list)
+			return list, err
+		}
+	}},
+	{"ordered byte by byte", "GrantIdentifiers", func(b *broken) {
+		s := b.Store
+		b.listGrants = func(ctx context.Context, id, after string, limit int) ([]*grant, error) {
+			list, err := s.ListGrants(ctx, id, after, limit)
+			slices.SortFunc(list, func(a, b *grant) int { return cmp.Compare(strings.ToLower(a.User), strings.ToLower(b.User)) })
+			return list, err
+		}
+	}},
+	{"ordered byte by byte: not by UTF-16", "ProfileIdentifiers", func(b *broken) {
+		s := b.Store
+		b.listProfiles = func(ctx context.Context, after string, limit int) ([]*profile, error) {
+			list, err := s.ListProfiles(ctx, after, limit)
+			slices.SortFunc(list, func(a, b *profile) int {
+				return slices.Compare(utf16.Encode([]rune(a.ID)), utf16.Encode([]rune(b.ID)))
+			})
+			return list, err
+		}
+	}},
+	{"from the beginning, an empty user included", "GrantsOfApps", func(b *broken) {
+		s := b.Store
+		b.listGrants = func(ctx context.Context, id, after string, limit int) ([]*grant, error) {
+			list, err := s.ListGrants(ctx, id, after, limit+1)
+			if len(list) > 0 && list[0].User == "" {
+				list = list[1:]
+			}
+			return list[:min(limit, len(list))], err
+		}
+	}},
+	{"lists have whole records", "GrantFields", func(b *broken) {
+		s := b.Store
+		b.listGrants = func(ctx context.Context, id, after string, limit int) ([]*grant, error) {
+			list, err := s.ListGrants(ctx, id, after, limit)
+			for _, g := range list {
+				g.RefreshToken = ""
+			}
+			return list, err
+		}
+	}},
+	{"calls can be made while listing", "ProfileCallsWhileListing", func(b *broken) {
+		s := b.Store
+		listing := false
+		b.listProfiles = func(ctx context.Context, after string, limit int) ([]*profile, error) {
+			list, err := s.ListProfiles(ctx, after, limit)
+			listing = len(list) == limit
+			return list, err
+		}
+		b.deleteProfile = func(ctx context.Context, id string) error {
+			if listing {
+				return errors.New("connection busy")
+			}
+			return s.DeleteProfile(ctx, id)
+		}
+	}},
+	{"ListGrants has the grants of the profile", "GrantsByProfile", func(b *broken) {
+		s := b.Store
+		b.listGrants = func(ctx context.Context, id, after string, limit int) ([]*grant, error) {
+			list, err := s.ListGrants(ctx, id, after, limit)
+			if id == "A" {
+				more, _ := s.ListGrants(ctx, "a", after, limit)
+				list = append(list, more...)
+			}
+			return list, err
+		}
+	}},
+
+	// Putting.
+	{"PutProfile creates if Version is zero: and does not replace", "ProfileCreate", putting(
+		func(ctx context.Context, p *profile, put func(*profile) error) error {
+			if p.Version == 0 {
+				c := p.Clone()
+				for v := range int64(20) {
+					c.Version = v
+					if put(c) == nil {
+						p.Version, p.Created, p.Updated = c.Version, c.Created, c.Updated
+						return nil
+					}
+				}
+			}
+			return put(p)
+		}, nil)},
+	{"PutGrant replaces that version", "GrantReplace", func(b *broken) {
+		s := b.Store
+		b.putGrant = func(ctx context.Context, g *grant) error {
+			if old, err := s.Grant(ctx, g.GrantKey); err == nil && g.Version > 0 {
+				g.Version = old.Version // last writer wins
+			}
+			return s.PutGrant(ctx, g)
+		}
+	}},
+	{"PutProfile replaces that version: not a later one", "ProfileReplace", func(b *broken) {
+		s := b.Store
+		b.putProfile = func(ctx context.Context, p *profile) error {
+			if old, err := s.Profile(ctx, p.ID); err == nil && p.Version > old.Version {
+				p.Version = old.Version
+			}
+			return s.PutProfile(ctx, p)
+		}
+	}},
+	{"PutProfile refuses if there is none to replace", "ProfileReplace", putting(
+		func(ctx context.Context, p *profile, put func(*profile) error) error {
+			err := put(p)
+			if errors.Is(err, authprofile.ErrConflict) && p.Version > 0 {
+				c := p.Clone()
+				c.Version = 0
+				if put(c) == nil {
+					p.Version, p.Created, p.Updated = c.Version, c.Created, c.Updated
+					return nil
+				}
+			}
+			return err
+		}, nil)},
+	{"the error is ErrConflict", "GrantCreate", putting(nil,
+		func(ctx context.Context, g *grant, put func(*grant) error) error {
+			if put(g) != nil {
+				return errors.New("duplicate key")
+			}
+			return nil
+		})},
+	{"at a conflict nothing is changed", "ProfileCreate", func(b *broken) {
+		s := b.Store
+		b.putProfile = func(ctx context.Context, p *profile) error {
+			err := s.PutProfile(ctx, p)
+			if errors.Is(err, authprofile.ErrConflict) {
+				if old, gerr := s.Profile(ctx, p.ID); gerr == nil {
+					old.Name = p.Name
+					s.PutProfile(ctx, old)
+				}
+			}
+			return err
+		}
+	}},
+	{"of many one wins: replacing", "ProfileParallelReplace", lostUpdate},
+	{"of many one wins: creating", "ProfileParallelCreate", lostUpdate},
+	{"no update is lost", "ProfileNoUpdateLost", lostUpdate},
+	{"it keeps the time of creation", "ProfileCreated", putting(
+		func(ctx context.Context, p *profile, put func(*profile) error) error {
+			claim := p.Created
+			err := put(p)
+			if !claim.IsZero() && err == nil {
+				p.Created = claim.UTC()
+			}
+			return err
+		}, nil)},
+	{"it sets Created and Updated to what is stored", "GrantCreated", putting(nil,
+		func(ctx context.Context, g *grant, put func(*grant) error) error {
+			err := put(g)
+			if err == nil {
+				g.Updated = g.Updated.Add(time.Millisecond)
+			}
+			return err
+		})},
+	{"it sets Created and Updated", "ProfileCreated", putting(
+		func(ctx context.Context, p *profile, put func(*profile) error) error {
+			c := p.Clone()
+			err := put(c)
+			p.Version = c.Version
+			return err
+		}, nil)},
+	{"it sets Version", "GrantReplace", putting(nil,
+		func(ctx context.Context, g *grant, put func(*grant) error) error { return put(g.Clone()) })},
+	{"versions are above zero", "ProfileVersions", versioned(func(_ string, last int64, life int) int64 {
+		return min(last, 0) - 1
+	})},
+	{"each version is another", "ProfileReplace", versioned(func(string, int64, int) int64 { return 1 })},
+	{"versions are not given again after a deletion", "ProfileVersions", versioned(func(_ string, last int64, life int) int64 {
+		return last + 1
+	})},
+	{"versions are not given again: every second life", "ProfileVersions", versioned(func(_ string, last int64, life int) int64 {
+		return max(last+1, int64(life%2*100+1))
+	})},
+	{"versions of grants are not given again after their profile's deletion", "DeleteProfileAndVersions", func(b *broken) {
+		s := b.Store
+		var mem authprofile.MemStore
+		b.putGrant = func(ctx context.Context, g *grant) error { return mem.PutGrant(ctx, g) }
+		b.grant = func(ctx context.Context, k key) (*grant, error) { return mem.Grant(ctx, k) }
+		b.deleteProfile = func(ctx context.Context, id string) error {
+			mem = authprofile.MemStore{}
+			return s.DeleteProfile(ctx, id)
+		}
+	}},
+	{"whether the profile exists is not its concern", "GrantsWithoutProfile", func(b *broken) {
+		s := b.Store
+		b.putGrant = func(ctx context.Context, g *grant) error {
+			if _, err := s.Profile(ctx, g.ProfileID); err != nil {
+				return err
+			}
+			return s.PutGrant(ctx, g)
+		}
+	}},
+
+	// Deleting.
+	{"DeleteProfile of none is no error", "ProfileNotFound", func(b *broken) {
+		s := b.Store
+		b.deleteProfile = func(ctx context.Context, id string) error {
+			if _, err := s.Profile(ctx, id); err != nil {
+				return err
+			}
+			return s.DeleteProfile(ctx, id)
+		}
+	}},
+	{"DeleteGrant of none is no error", "GrantNotFound", func(b *broken) {
+		s := b.Store
+		b.deleteGrant = func(ctx context.Context, k key) error {
+			if _, err := s.Grant(ctx, k); err != nil {
+				return err
+			}
+			return s.DeleteGrant(ctx, k)
+		}
+	}},
+	{"DeleteProfile removes the profile", "DeleteProfileWhole", func(b *broken) {
+		b.deleteProfile = func(ctx context.Context, id string) error { return ctx.Err() }
+	}},
+	{"DeleteGrant removes the grant", "GrantNotFound", func(b *broken) {
+		b.deleteGrant = func(ctx context.Context, k key) error { return ctx.Err() }
+	}},
+	{"DeleteGrant removes that grant alone", "GrantIdentifiers", func(b *broken) {
+		s := b.Store
+		b.deleteGrant = func(ctx context.Context, k key) error { return s.DeleteProfile(ctx, k.ProfileID) }
+	}},
+	{"DeleteProfile removes all its grants", "DeleteProfileAndGrants", func(b *broken) {
+		var mem authprofile.MemStore
+		b.putGrant = func(ctx context.Context, g *grant) error { return mem.PutGrant(ctx, g) }
+		b.grant = func(ctx context.Context, k key) (*grant, error) { return mem.Grant(ctx, k) }
+	}},
+	{"DeleteProfile removes grants without a profile", "DeleteProfileAndGrants", func(b *broken) {
+		s := b.Store
+		b.deleteProfile = func(ctx context.Context, id string) error {
+			if _, err := s.Profile(ctx, id); err != nil {
+				return nil
+			}
+			return s.DeleteProfile(ctx, id)
+		}
+	}},
+	{"DeleteProfile removes its own grants alone", "DeleteProfileAndGrants", func(b *broken) {
+		s := b.Store
+		b.deleteProfile = func(ctx context.Context, id string) error {
+			list, _ := s.ListGrants(ctx, strings.ToLower(id), "", 100)
+			for _, g := range list {
+				s.DeleteGrant(ctx, g.GrantKey)
+			}
+			list, _ = s.ListGrants(ctx, strings.ToUpper(id), "", 100)
+			for _, g := range list {
+				s.DeleteGrant(ctx, g.GrantKey)
+			}
+			return s.DeleteProfile(ctx, id)
+		}
+	}},
+
+	// Flows.
+	{"PutFlow does not keep State", "FlowFields", keeping(func(kept, f *flow) { kept.State = f.State })},
+	{"PutFlow does not keep URL", "FlowFields", keeping(func(kept, f *flow) { kept.URL = f.URL })},
+	{"TakeFlow removes the flow", "FlowTakenOnce", func(b *broken) {
+		s := b.Store
+		b.takeFlow = func(ctx context.Context, id string) (*flow, error) {
+			f, err := s.TakeFlow(ctx, id)
+			if err == nil {
+				s.PutFlow(ctx, f)
+			}
+			return f, err
+		}
+	}},
+	{"of many at most one gets it", "FlowTakenOnce", func(b *broken) {
+		var mu sync.Mutex
+		flows := make(map[string]*flow)
+		b.putFlow = func(ctx context.Context, f *flow) error {
+			mu.Lock()
+			defer mu.Unlock()
+			flows[f.ID] = stored(f)
+			flows[f.ID].Expires = f.Expires.UTC()
+			return nil
+		}
+		b.takeFlow = func(ctx context.Context, id string) (*flow, error) {
+			mu.Lock()
+			f := flows[id]
+			mu.Unlock()
+			if f == nil {
+				return nil, authprofile.ErrNotFound
+			}
+			runtime.Gosched()
+			mu.Lock()
+			defer mu.Unlock()
+			delete(flows, id)
+			return f.Clone(), nil
+		}
+	}},
+	{"for the others the error is ErrNotFound", "FlowTakenOnce", func(b *broken) {
+		s := b.Store
+		b.takeFlow = func(ctx context.Context, id string) (*flow, error) {
+			f, err := s.TakeFlow(ctx, id)
+			if err != nil {
+				err = authprofile.ErrConflict
+			}
+			return f, err
+		}
+	}},
+	{"for nothing the error is ErrNotFound", "FlowNotFound", func(b *broken) {
+		s := b.Store
+		b.takeFlow = func(ctx context.Context, id string) (*flow, error) {
+			f, err := s.TakeFlow(ctx, id)
+			if errors.Is(err, authprofile.ErrNotFound) {
+				err = nil
+			}
+			return f, err
+		}
+	}},
+	{"once it has expired the error is ErrNotFound", "FlowExpired", eternal(func(f *flow) bool { return true })},
+	{"once it has expired the error is ErrNotFound: not only at PutFlow", "FlowExpires", eternal(func(f *flow) bool { return f.Expires.After(time.Now()) })},
+	{"a flow is kept until it expires", "FlowManyExpired", func(b *broken) {
+		s := b.Store
+		var ids []string
+		b.putFlow = func(ctx context.Context, f *flow) error {
+			if ids = append(ids, f.ID); len(ids) > 100 {
+				s.TakeFlow(ctx, ids[0])
+				ids = ids[1:]
+			}
+			return s.PutFlow(ctx, f)
+		}
+	}},
+	{"a flow that is put again is kept", "FlowAgain", func(b *broken) {
+		s := b.Store
+		seen := make(map[string]bool)
+		b.putFlow = func(ctx context.Context, f *flow) error {
+			if seen[f.ID] {
+				return nil
+			}
+			seen[f.ID] = true
+			return s.PutFlow(ctx, f)
+		}
+	}},
+}
+
+// lostUpdate compares and then swaps.
+func lostUpdate(b *broken) {
+	var mu sync.Mutex
+	kept := make(map[string]*profile)
+	version := int64(0)
+	b.profile = func(ctx context.Context, id string) (*profile, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		return kept[id].Clone(), nil
+	}
+	b.putProfile = func(ctx context.Context, p *profile) error {
+		mu.Lock()
+		old := kept[p.ID]
+		mu.Unlock()
+		if old == nil && p.Version != 0 || old != nil && p.Version != old.Version {
+			return authprofile.ErrConflict
+		}
+		for range 10 {
+			runtime.Gosched()
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		version++
+		p.Version = version
+		kept[p.ID] = p.Clone()
+		return nil
+	}
+}
+
+// keeping is a Store that keeps more of a flow.
+func keeping(more func(kept, f *flow)) func(*broken) {
+	return func(b *broken) {
+		s := b.Store
+		flows := make(map[string]*flow)
+		b.putFlow = func(ctx context.Context, f *flow) error {
+			flows[f.ID] = f.Clone()
+			return s.PutFlow(ctx, f)
+		}
+		b.takeFlow = func(ctx context.Context, id string) (*flow, error) {
+			f, err := s.TakeFlow(ctx, id)
+			if err == nil {
+				more(f, flows[id])
+			}
+			return f, err
+		}
+	}
+}
+
+// eternal is a Store in which flows do not expire.
+func eternal(keep func(f *flow) bool) func(*broken) {
+	return func(b *broken) {
+		s := b.Store
+		until := make(map[string]time.Time)
+		b.putFlow = func(ctx context.Context, f *flow) error {
+			if !keep(f) {
+				return nil
+			}
+			until[f.ID] = f.Expires
+			c := f.Clone()
+			c.Expires = time.Now().Add(time.Hour)
+			return s.PutFlow(ctx, c)
+		}
+		b.takeFlow = func(ctx context.Context, id string) (*flow, error) {
+			f, err := s.TakeFlow(ctx, id)
+			if err == nil {
+				f.Expires = until[id].UTC()
+			}
+			return f, err
+		}
+	}
+}
+
+func throughJSON(s string) string {
+	b, _ := json.Marshal(s)
+	json.Unmarshal(b, &s)
+	return s
+}
+
+func TestBrokenStores(t *testing.T) {
+	for _, c := range brokenStores {
+		t.Run(c.promise, func(t *testing.T) {
+			// In a bubble a Store that hangs costs no time.
+			synctest.Test(t, func(t *testing.T) {
+				b := &broken{Store: new(authprofile.MemStore)}
+				c.brk(b)
+				if got := failures(t.Context(), c.check, b); len(got) == 0 {
+					t.Errorf("%s: got no failure, want one", c.check)
+				} else {
+					t.Logf("%s: %s", c.check, got[0])
+				}
+				<-time.After(2 * time.Hour) // until what hung is done
+			})
+		})
+	}
+}
+
+// Every field that a Store forgets is missed: those that will be added too.
+func TestForgottenFields(t *testing.T) {
+	try := func(path string, names []string, brk func(*broken)) {
+		for _, name := range names {
+			b := &broken{Store: new(authprofile.MemStore)}
+			brk(b)
+			if got := failures(t.Context(), name, b); len(got) == 0 {
+				t.Errorf("%s of a Store that forgets %s: got no failure, want one", name, path)
+			}
+		}
+	}
+	n := 0
+	leaves(reflect.TypeFor[profile](), nil, "Profile", func(path string, index []int) {
+		n++
+		try(path, []string{"ProfileFields", "ProfileOneField"}, onRead(dropped[profile](index), nil, nil))
+	})
+	leaves(reflect.TypeFor[grant](), nil, "Grant", func(path string, index []int) {
+		n++
+		try(path, []string{"GrantFields", "GrantOneField"}, onRead(nil, dropped[grant](index), nil))
+	})
+	leaves(reflect.TypeFor[flow](), nil, "Flow", func(path string, index []int) {
+		if path == "Flow.State" || path == "Flow.URL" {
+			return
+		}
+		n++
+		try(path, []string{"FlowFields"}, onRead(nil, nil, dropped[flow](index)))
+	})
+	if n < 50 {
+		t.Errorf("got %d fields tried, want all of them", n)
+	}
+}
+
+// A Store that keeps every promise passes.
+func TestRun(t *testing.T) {
+	Run(t, func(t *testing.T) authprofile.Store { return new(authprofile.MemStore) })
+}
+
+func TestRunShared(t *testing.T) {
+	RunShared(t, func(t *testing.T, n int) []authprofile.Store {
+		return slices.Repeat([]authprofile.Store{new(authprofile.MemStore)}, n)
+	})
+}
+
+// cached is a handle that is right as long as it is the only one.
+func cached(s authprofile.Store) authprofile.Store {
+	b := &broken{Store: s}
+	var mu sync.Mutex
+	cache := make(map[string]*profile)
+	b.profile = func(ctx context.Context, id string) (*profile, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if p := cache[id]; p != nil && ctx.Err() == nil {
+			return p.Clone(), nil
+		}
+		p, err := s.Profile(ctx, id)
+		if err == nil {
+			cache[id] = p.Clone()
+		}
+		return p, err
+	}
+	b.putProfile = func(ctx context.Context, p *profile) error {
+		mu.Lock()
+		defer mu.Unlock()
+		delete(cache, p.ID)
+		return s.PutProfile(ctx, p)
+	}
+	b.deleteProfile = func(ctx context.Context, id string) error {
+		mu.Lock()
+		defer mu.Unlock()
+		delete(cache, id)
+		return s.DeleteProfile(ctx, id)
+	}
+	return b
+}
+
+// locked is a handle that lets one call at a time compare and then swap.
+func locked(s authprofile.Store) authprofile.Store {
+	b := &broken{Store: s}
+	var mu sync.Mutex
+	b.putGrant = func(ctx context.Context, g *grant) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		current := func() int64 {
+			old, err := s.Grant(ctx, g.GrantKey)
+			if err != nil {
+				return 0
+			}
+			return old.Version
+		}
+		if g.Version != current() {
+			return authprofile.ErrConflict
+		}
+		for range 20 {
+			runtime.Gosched()
+		}
+		for {
+			c := g.Clone()
+			c.Version = current()
+			err := s.PutGrant(ctx, c)
+			if err == nil {
+				g.Version, g.Created, g.Updated = c.Version, c.Created, c.Updated
+			}
+			if !errors.Is(err, authprofile.ErrConflict) {
+				return err
+			}
+		}
+	}
+	return b
+}
+
+// RunShared notices what Run cannot.
+func TestBrokenHandles(t *testing.T) {
+	for _, c := range []struct {
+		promise string
+		check   string
+		handle  func(s authprofile.Store) authprofile.Store
+	}{
+		{"a call that has returned is seen in any process", "ProfileReplace", cached},
+		{"of many processes one wins", "GrantParallelCreate", locked},
+		{"no update of another process is lost", "GrantNoUpdateLost", locked},
+		{"one store, not one for each", "ProfileFields", nil},
+		{"one store, not one for each: deleting", "DeleteProfileAndGrants", nil},
+		{"one store, not one for each: flows", "FlowFields", nil},
+	} {
+		t.Run(c.promise, func(t *testing.T) {
+			mem := new(authprofile.MemStore)
+			open := func(shared *authprofile.MemStore) authprofile.Store {
+				if c.handle == nil {
+					return new(authprofile.MemStore)
+				}
+				return c.handle(shared)
+			}
+			if got := failures(t.Context(), c.check, open(mem)); len(got) > 0 {
+				t.Errorf("%s of one handle: got %s, want none", c.check, got[0])
+			}
+			mem = new(authprofile.MemStore)
+			three := &spread{stores: []authprofile.Store{open(mem), open(mem), open(mem)}}
+			if got := failures(t.Context(), c.check, three); len(got) == 0 {
+				t.Errorf("%s of three handles: got no failure, want one", c.check)
+			}
+		})
+	}
+}

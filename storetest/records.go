@@ -1,0 +1,985 @@
+package storetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/authprofile/authprofile"
+)
+
+// A table is the methods of a Store for one kind of record. Profiles are named
+// by their ID here, grants by the user, of one and the same profile.
+type table[R any] struct {
+	get    func(ctx context.Context, s authprofile.Store, key string) (*R, error)
+	list   func(ctx context.Context, s authprofile.Store, after string, limit int) ([]*R, error)
+	put    func(ctx context.Context, s authprofile.Store, r *R) error
+	delete func(ctx context.Context, s authprofile.Store, key string) error
+
+	key   func(r *R) *string
+	stamp func(r *R) (version *int64, created, updated *time.Time)
+	note  func(r *R) (*string, *authprofile.Secret) // any two fields
+	limit int                                       // bytes of a key
+}
+
+var profiles = table[authprofile.Profile]{
+	get: func(ctx context.Context, s authprofile.Store, key string) (*authprofile.Profile, error) {
+		return s.Profile(ctx, key)
+	},
+	list: func(ctx context.Context, s authprofile.Store, after string, limit int) ([]*authprofile.Profile, error) {
+		return s.ListProfiles(ctx, after, limit)
+	},
+	put: func(ctx context.Context, s authprofile.Store, p *authprofile.Profile) error {
+		return s.PutProfile(ctx, p)
+	},
+	delete: func(ctx context.Context, s authprofile.Store, key string) error {
+		return s.DeleteProfile(ctx, key)
+	},
+	key: func(p *authprofile.Profile) *string { return &p.ID },
+	stamp: func(p *authprofile.Profile) (*int64, *time.Time, *time.Time) {
+		return &p.Version, &p.Created, &p.Updated
+	},
+	note: func(p *authprofile.Profile) (*string, *authprofile.Secret) {
+		return &p.Description, &p.ClientSecret
+	},
+	limit: 255,
+}
+
+const ofProfile = "crm"
+
+var grants = table[authprofile.Grant]{
+	get: func(ctx context.Context, s authprofile.Store, key string) (*authprofile.Grant, error) {
+		return s.Grant(ctx, authprofile.GrantKey{ProfileID: ofProfile, User: key})
+	},
+	list: func(ctx context.Context, s authprofile.Store, after string, limit int) ([]*authprofile.Grant, error) {
+		return s.ListGrants(ctx, ofProfile, after, limit)
+	},
+	put: func(ctx context.Context, s authprofile.Store, g *authprofile.Grant) error {
+		return s.PutGrant(ctx, g)
+	},
+	delete: func(ctx context.Context, s authprofile.Store, key string) error {
+		return s.DeleteGrant(ctx, authprofile.GrantKey{ProfileID: ofProfile, User: key})
+	},
+	key: func(g *authprofile.Grant) *string {
+		g.ProfileID = ofProfile
+		return &g.User
+	},
+	stamp: func(g *authprofile.Grant) (*int64, *time.Time, *time.Time) {
+		return &g.Version, &g.Created, &g.Updated
+	},
+	note: func(g *authprofile.Grant) (*string, *authprofile.Secret) {
+		return &g.Subject, &g.RefreshToken
+	},
+	limit: 512,
+}
+
+func (k table[R]) checks(name string) []check {
+	list := []check{
+		{"Fields", k.fields},
+		{"OneField", k.oneField},
+		{"Strings", k.strings},
+		{"Times", k.times},
+		{"Identifiers", k.identifiers},
+		{"LongIdentifiers", k.longIdentifiers},
+		{"NotFound", k.notFound},
+		{"Create", k.create},
+		{"Replace", k.replace},
+		{"Versions", k.versions},
+		{"Created", k.created},
+		{"Arguments", k.arguments},
+		{"OwnershipOfArguments", k.ownershipOfArguments},
+		{"OwnershipOfResults", k.ownershipOfResults},
+		{"Pages", k.pages},
+		{"PagesWhileChanging", k.pagesWhileChanging},
+		{"CallsWhileListing", k.callsWhileListing},
+		{"ParallelCreate", k.parallelCreate},
+		{"ParallelReplace", k.parallelReplace},
+		{"NoUpdateLost", k.noUpdateLost},
+		{"Whole", k.whole},
+		{"ContextEnded", k.contextEnded},
+		{"ContextEnds", k.contextEnds},
+	}
+	for i := range list {
+		list[i].name = name + list[i].name
+	}
+	return list
+}
+
+// new returns a record that was never stored, with a key and every other field
+// filled.
+func (k table[R]) new(key string, seed int) *R {
+	r := new(R)
+	fill(reflect.ValueOf(r).Elem(), reflect.TypeFor[R]().Name(), seed)
+	k.unstamp(r)
+	*k.key(r) = key
+	return r
+}
+
+func (k table[R]) unstamp(r *R) {
+	version, created, updated := k.stamp(r)
+	*version, *created, *updated = 0, time.Time{}, time.Time{}
+}
+
+func (k table[R]) version(r *R) int64 {
+	version, _, _ := k.stamp(r)
+	return *version
+}
+
+func (k table[R]) mustPut(t tb, s authprofile.Store, r *R) {
+	t.Helper()
+	if err := k.put(t.Context(), s, r); err != nil {
+		t.Fatalf("put %q at version %d: got error %v, want none", *k.key(r), k.version(r), err)
+	}
+}
+
+// mustHave checks that what the Store has under want's key is want, and
+// returns it.
+func (k table[R]) mustHave(t tb, s authprofile.Store, want *R) *R {
+	t.Helper()
+	got, err := k.get(t.Context(), s, *k.key(want))
+	if err != nil {
+		t.Fatalf("get %q: got error %v, want none", *k.key(want), err)
+	}
+	if d := diffStored(got, want); d != "" {
+		t.Fatalf("get %q: %s", *k.key(want), d)
+	}
+	return got
+}
+
+func (k table[R]) mustNotHave(t tb, s authprofile.Store, key string) {
+	t.Helper()
+	if got, err := k.get(t.Context(), s, key); !errors.Is(err, authprofile.ErrNotFound) || got != nil {
+		t.Fatalf("get %q: got error %v, want ErrNotFound and no record", key, err)
+	}
+}
+
+// roundTrip creates r and checks that it comes back as it is, alone and in a
+// list.
+func (k table[R]) roundTrip(t tb, s authprofile.Store, r *R) {
+	t.Helper()
+	want := clone(r)
+	k.mustPut(t, s, r)
+	v, c, u := k.stamp(r)
+	wv, wc, wu := k.stamp(want)
+	*wv, *wc, *wu = *v, *c, *u
+	if d := diff(r, want); d != "" {
+		t.Fatalf("the argument after put: %s", d)
+	}
+	k.mustHave(t, s, want)
+	list, err := k.list(t.Context(), s, "", 1000)
+	if err != nil {
+		t.Fatalf("list: got error %v, want none", err)
+	}
+	i := slices.IndexFunc(list, func(r *R) bool { return *k.key(r) == *k.key(want) })
+	if i < 0 {
+		t.Fatalf("list: %q is missing", *k.key(want))
+	}
+	if d := diffStored(list[i], want); d != "" {
+		t.Fatalf("list: %s", d)
+	}
+}
+
+// fields: what is put comes back, whether created or replaced.
+func (k table[R]) fields(t tb, s authprofile.Store) {
+	k.roundTrip(t, s, k.new("one", 1))
+	k.roundTrip(t, s, k.new("two", 2))
+
+	empty := new(R)
+	*k.key(empty) = "empty"
+	k.roundTrip(t, s, empty)
+
+	// Replacing a full record by an empty one, and back again, leaves nothing
+	// behind.
+	full := k.new("empty", 3)
+	v, _, _ := k.stamp(full)
+	*v = k.version(empty)
+	k.roundTrip(t, s, full)
+	again := new(R)
+	*k.key(again) = "empty"
+	v, _, _ = k.stamp(again)
+	*v = k.version(full)
+	k.roundTrip(t, s, again)
+}
+
+// oneField: each field is kept also if no other is set.
+func (k table[R]) oneField(t tb, s authprofile.Store) {
+	i := 0
+	var each func(typ reflect.Type, index []int)
+	each = func(typ reflect.Type, index []int) {
+		for _, f := range reflect.VisibleFields(typ) {
+			if !f.IsExported() || f.Anonymous {
+				continue
+			}
+			at := append(slices.Clone(index), f.Index...)
+			ft := f.Type
+			isPointer := ft.Kind() == reflect.Pointer
+			if isPointer {
+				ft = ft.Elem()
+			}
+			set := func(change func(v reflect.Value)) {
+				r := new(R)
+				v := reflect.ValueOf(r).Elem()
+				for _, x := range at {
+					if v.Kind() == reflect.Pointer {
+						if v.IsNil() {
+							v.Set(reflect.New(v.Type().Elem()))
+						}
+						v = v.Elem()
+					}
+					v = v.Field(x)
+				}
+				change(v)
+				k.unstamp(r)
+				i++
+				*k.key(r) = fmt.Sprintf("%03d %s", i, f.Name)
+				k.roundTrip(t, s, r)
+			}
+			switch {
+			case isPointer:
+				// A pointer to nothing in particular is not nil.
+				set(func(v reflect.Value) { v.Set(reflect.New(ft)) })
+				each(ft, at)
+			case ft.Kind() == reflect.Struct && ft != timeType:
+				each(ft, at)
+			default:
+				set(func(v reflect.Value) { fill(v, f.Name, 5) })
+			}
+		}
+	}
+	each(reflect.TypeFor[R](), nil)
+}
+
+// strings: all strings but identifiers are kept byte by byte, whatever they
+// hold.
+func (k table[R]) strings(t tb, s authprofile.Store) {
+	for i, text := range awkward() {
+		r := k.new("", 1)
+		eachString(reflect.ValueOf(r).Elem(), func(v reflect.Value) { v.SetString(text) })
+		*k.key(r) = strconv.Itoa(i)
+		k.roundTrip(t, s, r)
+	}
+	for i, name := range awkward()[1:] { // names in maps too
+		r := new(R)
+		v := reflect.ValueOf(r).Elem()
+		for _, fv := range v.Fields() {
+			if fv.Kind() == reflect.Map {
+				fv.Set(reflect.MakeMap(fv.Type()))
+				value := reflect.New(fv.Type().Elem()).Elem()
+				fill(value, "value", i)
+				fv.SetMapIndex(reflect.ValueOf(name).Convert(fv.Type().Key()), value)
+			}
+		}
+		*k.key(r) = fmt.Sprintf("map %d", i)
+		k.roundTrip(t, s, r)
+	}
+}
+
+// times: kept to the millisecond at least, in UTC, and zero if zero.
+func (k table[R]) times(t tb, s authprofile.Store) {
+	for i, at := range []time.Time{
+		{},
+		time.Time{}.In(berlin),
+		time.Unix(0, 0),
+		time.UnixMilli(1),
+		time.UnixMilli(-1),
+		time.Date(1969, 7, 20, 20, 17, 40, 0, time.UTC),
+		time.Date(2026, 2, 3, 4, 5, 6, 7e6, time.UTC),
+		time.Date(2026, 2, 3, 4, 5, 6, 999e6+999_999, time.UTC),
+		time.Date(2026, 3, 29, 2, 30, 0, 1e6, time.UTC),    // does not exist on clocks in Berlin
+		time.Date(2026, 10, 25, 2, 30, 0, 1e6, time.UTC),   // exists twice there
+		time.Date(2026, 12, 31, 23, 59, 59, 123e6, berlin), // and is another day in UTC
+		time.Date(2038, 1, 19, 3, 14, 8, 0, time.UTC),
+		time.Date(2106, 2, 7, 6, 28, 16, 0, time.UTC),
+		time.Date(9999, 12, 31, 23, 59, 59, 999e6, time.UTC),
+	} {
+		r := k.new("", 1)
+		eachTime(reflect.ValueOf(r).Elem(), func(v reflect.Value) { v.Set(reflect.ValueOf(at)) })
+		k.unstamp(r)
+		*k.key(r) = strconv.Itoa(i)
+		k.roundTrip(t, s, r)
+	}
+}
+
+// identifiers: compared byte by byte, in every method.
+func (k table[R]) identifiers(t tb, s authprofile.Store) {
+	ids := identifiers()
+	var records []*R
+	for i, id := range ids {
+		r := k.new(id, i)
+		k.mustPut(t, s, r)
+		records = append(records, r)
+	}
+	for _, r := range records {
+		k.mustHave(t, s, r)
+	}
+	for i, r := range records {
+		*k.key(r) = ids[(i+1)%len(ids)]
+		if err := k.put(t.Context(), s, clone(r)); !errors.Is(err, authprofile.ErrConflict) {
+			t.Fatalf("put under %q at the version of %q: got error %v, want ErrConflict", *k.key(r), ids[i], err)
+		}
+		*k.key(r) = ids[i]
+	}
+	list, err := k.list(t.Context(), s, "", len(ids)+1)
+	if err != nil {
+		t.Fatalf("list: got error %v, want none", err)
+	}
+	if got := k.keys(list); !slices.Equal(got, ids) {
+		t.Fatalf("list: got %q, want %q", got, ids)
+	}
+	for i, id := range ids {
+		list, err := k.list(t.Context(), s, id, 2)
+		if want := ids[i+1 : min(i+3, len(ids))]; err != nil || !slices.Equal(k.keys(list), want) {
+			t.Fatalf("list after %q: got %q, error %v; want %q", id, k.keys(list), err, want)
+		}
+	}
+	for i, id := range ids {
+		if err := k.delete(t.Context(), s, id); err != nil {
+			t.Fatalf("delete %q: got error %v, want none", id, err)
+		}
+		k.mustNotHave(t, s, id)
+		if i+1 < len(ids) {
+			k.mustHave(t, s, records[i+1])
+		}
+	}
+}
+
+// longIdentifiers: up to the limit, told apart by their last byte.
+func (k table[R]) longIdentifiers(t tb, s authprofile.Store) {
+	wide := strings.Repeat("😀", k.limit/4) + strings.Repeat("x", k.limit%4)
+	ids := []string{
+		strings.Repeat("a", k.limit-1),
+		strings.Repeat("a", k.limit-1) + " ",
+		strings.Repeat("a", k.limit-1) + "A",
+		strings.Repeat("a", k.limit-1) + "a",
+		wide[:len(wide)-4],
+		wide,
+	}
+	slices.Sort(ids)
+	ids = slices.DeleteFunc(ids, func(id string) bool { return strings.ToValidUTF8(id, "") != id })
+	for i, id := range ids {
+		k.roundTrip(t, s, k.new(id, i))
+	}
+	list, err := k.list(t.Context(), s, "", len(ids)+1)
+	if got := k.keys(list); err != nil || !slices.Equal(got, ids) {
+		t.Fatalf("list: got %q, error %v; want %q", got, err, ids)
+	}
+	for _, id := range ids {
+		if err := k.delete(t.Context(), s, id); err != nil {
+			t.Fatalf("delete %q: got error %v, want none", id, err)
+		}
+		k.mustNotHave(t, s, id)
+	}
+}
+
+func (k table[R]) keys(list []*R) []string {
+	keys := []string{}
+	for _, r := range list {
+		keys = append(keys, *k.key(r))
+	}
+	return keys
+}
+
+// notFound: getting nothing is ErrNotFound, listing and deleting it no error.
+func (k table[R]) notFound(t tb, s authprofile.Store) {
+	k.mustNotHave(t, s, "nobody")
+	if list, err := k.list(t.Context(), s, "", 10); err != nil || len(list) != 0 {
+		t.Fatalf("list of an empty store: got %d records, error %v; want none and none", len(list), err)
+	}
+	if err := k.delete(t.Context(), s, "nobody"); err != nil {
+		t.Fatalf("delete what is not there: got error %v, want none", err)
+	}
+	r := k.new("somebody", 1)
+	k.mustPut(t, s, r)
+	k.mustNotHave(t, s, "nobody")
+	for range 2 {
+		if err := k.delete(t.Context(), s, "somebody"); err != nil {
+			t.Fatalf("delete: got error %v, want none", err)
+		}
+		k.mustNotHave(t, s, "somebody")
+		if list, err := k.list(t.Context(), s, "", 10); err != nil || len(list) != 0 {
+			t.Fatalf("list after delete: got %d records, error %v; want none and none", len(list), err)
+		}
+	}
+}
+
+// mustConflict checks that r cannot be put, and that trying changes neither r
+// nor what the Store has.
+func (k table[R]) mustConflict(t tb, s authprofile.Store, r, stored *R) {
+	t.Helper()
+	before := clone(r)
+	if err := k.put(t.Context(), s, r); !errors.Is(err, authprofile.ErrConflict) {
+		t.Fatalf("put %q at version %d: got error %v, want ErrConflict", *k.key(r), k.version(r), err)
+	}
+	if d := diff(r, before); d != "" {
+		t.Fatalf("the argument of a put that failed: %s", d)
+	}
+	if stored != nil {
+		k.mustHave(t, s, stored)
+	} else {
+		k.mustNotHave(t, s, *k.key(r))
+	}
+}
+
+// create: version zero creates, and only creates.
+func (k table[R]) create(t tb, s authprofile.Store) {
+	first := k.new("a", 1)
+	k.mustPut(t, s, first)
+	if v := k.version(first); v <= 0 {
+		t.Fatalf("version after put: got %d, want above zero", v)
+	}
+	k.mustHave(t, s, first)
+	k.mustConflict(t, s, k.new("a", 2), first)
+	other := k.new("b", 3)
+	k.mustPut(t, s, other)
+	k.mustHave(t, s, first)
+	k.mustHave(t, s, other)
+}
+
+// replace: a version replaces that version, and nothing else.
+func (k table[R]) replace(t tb, s authprofile.Store) {
+	at := func(version int64, seed int) *R {
+		r := k.new("a", seed)
+		v, _, _ := k.stamp(r)
+		*v = version
+		return r
+	}
+	k.mustConflict(t, s, at(1, 1), nil) // none to replace
+
+	first := k.new("a", 1)
+	k.mustPut(t, s, first)
+	bystander := k.new("b", 1)
+	k.mustPut(t, s, bystander)
+	second := at(k.version(first), 2)
+	k.mustPut(t, s, second)
+	if k.version(second) == k.version(first) {
+		t.Fatalf("version after the second put: got %d again, want another", k.version(second))
+	}
+	k.mustHave(t, s, second)
+	k.mustHave(t, s, bystander)
+
+	k.mustConflict(t, s, at(k.version(first), 3), second) // stale
+	k.mustConflict(t, s, at(k.version(second)+1, 3), second)
+	k.mustConflict(t, s, at(-1, 3), second)
+	k.mustConflict(t, s, at(0, 3), second)
+
+	third := at(k.version(second), 3)
+	k.mustPut(t, s, third)
+	k.mustHave(t, s, third)
+	k.mustConflict(t, s, at(k.version(second), 4), third)
+
+	if err := k.delete(t.Context(), s, "a"); err != nil {
+		t.Fatalf("delete: got error %v, want none", err)
+	}
+	k.mustConflict(t, s, at(k.version(third), 4), nil)
+	k.mustHave(t, s, bystander)
+}
+
+// versions: none is given to the same key twice, deleted or not.
+func (k table[R]) versions(t tb, s authprofile.Store) {
+	seen := make(map[int64]bool)
+	var old []int64
+	for life := range 5 {
+		r := k.new("a", life)
+		for range 5 {
+			k.mustPut(t, s, r)
+			v := k.version(r)
+			if v <= 0 || seen[v] {
+				t.Fatalf("life %d: got version %d, want one above zero that was not given before", life, v)
+			}
+			seen[v] = true
+			for _, o := range old {
+				late := k.new("a", 9)
+				lv, _, _ := k.stamp(late)
+				*lv = o
+				k.mustConflict(t, s, late, r)
+			}
+		}
+		old = append(old, k.version(r))
+		if err := k.delete(t.Context(), s, "a"); err != nil {
+			t.Fatalf("delete: got error %v, want none", err)
+		}
+	}
+}
+
+// created: the time of creation is kept, whatever the caller puts there, and
+// both times are those that are stored.
+func (k table[R]) created(t tb, s authprofile.Store) {
+	start := time.Now()
+	r := k.new("a", 1)
+	k.mustPut(t, s, r)
+	_, c, u := k.stamp(r)
+	created, updated := *c, *u
+	// Database servers have clocks of their own.
+	if created.Before(start.Add(-time.Hour)) || created.After(time.Now().Add(time.Hour)) {
+		t.Fatalf("Created: got %v, want about %v", created, start)
+	}
+	if updated.Before(created) {
+		t.Fatalf("Updated: got %v, want not before Created, %v", updated, created)
+	}
+	for _, claim := range []time.Time{{}, time.Unix(1e9, 0), created} {
+		*c, *u = claim, claim
+		k.mustPut(t, s, r)
+		if !c.Equal(created) {
+			t.Fatalf("Created after replacing: got %v, want it kept, %v", *c, created)
+		}
+		if u.Before(updated) {
+			t.Fatalf("Updated after replacing: got %v, want not before %v", *u, updated)
+		}
+		updated = *u
+		if c.Location() != time.UTC || u.Location() != time.UTC {
+			t.Fatalf("Created and Updated after put: got %v and %v, want them in UTC", *c, *u)
+		}
+		got := k.mustHave(t, s, r)
+		_, gc, gu := k.stamp(got)
+		if !gc.Equal(*c) || !gu.Equal(*u) {
+			t.Fatalf("stored: got Created %v, Updated %v; want as put has set them, %v, %v", *gc, *gu, *c, *u)
+		}
+	}
+}
+
+// arguments: put changes version and times, and nothing at all if it fails.
+// (That roundTrip and mustConflict check as well.)
+func (k table[R]) arguments(t tb, s authprofile.Store) {
+	r := k.new("a", 1)
+	before := clone(r)
+	k.mustPut(t, s, r)
+	k.unstamp(r)
+	if d := diff(r, before); d != "" {
+		t.Fatalf("the argument after put: %s", d)
+	}
+	eachTime(reflect.ValueOf(r).Elem(), func(v reflect.Value) {
+		if at := v.Interface().(time.Time); !at.IsZero() && at.Location() != berlin {
+			t.Fatalf("the argument after put: got a time %v, want it as it was given, in %v", at, berlin)
+		}
+	})
+
+	got, err := k.get(t.Context(), s, "a")
+	if err != nil {
+		t.Fatalf("get: got error %v, want none", err)
+	}
+	stale := k.new("a", 2) // with times set, and not to what is stored
+	v, c, u := k.stamp(stale)
+	*v, *c, *u = k.version(got)+1, time.Unix(5, 0), time.Unix(6, 0)
+	k.mustConflict(t, s, stale, got)
+	*v = 0
+	k.mustConflict(t, s, stale, got)
+
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	*v = k.version(got)
+	before = clone(stale)
+	if err := k.put(ctx, s, stale); err == nil {
+		t.Fatalf("put after the context has ended: got no error")
+	}
+	if d := diff(stale, before); d != "" {
+		t.Fatalf("the argument of a put that failed: %s", d)
+	}
+}
+
+func (k table[R]) ownershipOfArguments(t tb, s authprofile.Store) {
+	r := k.new("a", 1)
+	k.mustPut(t, s, r)
+	want := clone(r)
+	scramble(reflect.ValueOf(r).Elem())
+	k.mustHave(t, s, want)
+
+	again := clone(want)
+	k.mustPut(t, s, again)
+	want = clone(again)
+	scramble(reflect.ValueOf(again).Elem())
+	k.mustHave(t, s, want)
+}
+
+func (k table[R]) ownershipOfResults(t tb, s authprofile.Store) {
+	want := k.new("a", 1)
+	k.mustPut(t, s, want)
+	got := k.mustHave(t, s, want)
+	scramble(reflect.ValueOf(got).Elem())
+	k.mustHave(t, s, want)
+	for range 2 {
+		list, err := k.list(t.Context(), s, "", 10)
+		if err != nil || len(list) != 1 {
+			t.Fatalf("list: got %d records, error %v; want 1 and none", len(list), err)
+		}
+		if d := diffStored(list[0], want); d != "" {
+			t.Fatalf("list: %s", d)
+		}
+		scramble(reflect.ValueOf(list[0]).Elem())
+		k.mustHave(t, s, want)
+	}
+}
+
+// pages: at most limit, after the given key, in order, and fewer only at the
+// end.
+func (k table[R]) pages(t tb, s authprofile.Store) {
+	var all []string
+	records := make(map[string]*R)
+	for _, i := range []int{3, 9, 1, 0, 8, 2, 7, 5, 4, 6} {
+		r := k.new(fmt.Sprintf("k%d", i), i)
+		k.mustPut(t, s, r)
+		all = append(all, *k.key(r))
+		records[*k.key(r)] = r
+	}
+	slices.Sort(all)
+	expect := func(after string, limit int, want []string) {
+		t.Helper()
+		list, err := k.list(t.Context(), s, after, limit)
+		if err != nil {
+			t.Fatalf("list after %q, limit %d: got error %v, want none", after, limit, err)
+		}
+		if got := k.keys(list); !slices.Equal(got, want) {
+			t.Fatalf("list after %q, limit %d: got %q, want %q", after, limit, got, want)
+		}
+		for _, r := range list {
+			if d := diffStored(r, records[*k.key(r)]); d != "" {
+				t.Fatalf("list after %q, limit %d: %s", after, limit, d)
+			}
+		}
+	}
+	for limit := range len(all) + 3 {
+		expect("", limit, all[:min(limit, len(all))])
+		for i, after := range all {
+			expect(after, limit, all[i+1:min(i+1+limit, len(all))])
+			expect(after+"+", limit, all[i+1:min(i+1+limit, len(all))]) // a key that does not exist
+		}
+		expect("k", limit, all[:min(limit, len(all))])
+		expect("zzz", limit, nil)
+	}
+}
+
+// pagesWhileChanging: a page begins after a key, not after a number of
+// records.
+func (k table[R]) pagesWhileChanging(t tb, s authprofile.Store) {
+	for i := range 9 {
+		k.mustPut(t, s, k.new(fmt.Sprintf("k%d", i), i))
+	}
+	var got []string
+	after := ""
+	for {
+		list, err := k.list(t.Context(), s, after, 3)
+		if err != nil {
+			t.Fatalf("list after %q: got error %v, want none", after, err)
+		}
+		got = append(got, k.keys(list)...)
+		if len(list) < 3 {
+			break
+		}
+		after = *k.key(list[2])
+		// One of those that were listed leaves, another one comes.
+		if err := k.delete(t.Context(), s, *k.key(list[1])); err != nil {
+			t.Fatalf("delete: got error %v, want none", err)
+		}
+		k.mustPut(t, s, k.new(fmt.Sprintf("a%d", len(got)), 1))
+		k.mustPut(t, s, k.new(fmt.Sprintf("b%d", len(got)), 1))
+	}
+	want := []string{"k0", "k1", "k2", "k3", "k4", "k5", "k6", "k7", "k8"}
+	if !slices.Equal(got, want) {
+		t.Fatalf("all pages: got %q, want %q", got, want)
+	}
+}
+
+// callsWhileListing: every method can be called between and inside of pages,
+// on the records they hold.
+func (k table[R]) callsWhileListing(t tb, s authprofile.Store) {
+	for i := range 6 {
+		k.mustPut(t, s, k.new(fmt.Sprintf("k%d", i), i))
+	}
+	after := ""
+	for {
+		list, err := k.list(t.Context(), s, after, 2)
+		if err != nil {
+			t.Fatalf("list: got error %v, want none", err)
+		}
+		for i, r := range list {
+			after = *k.key(r)
+			k.mustHave(t, s, r)
+			if i == 0 {
+				k.mustPut(t, s, r)
+				k.mustHave(t, s, r)
+				continue
+			}
+			if err := k.delete(t.Context(), s, after); err != nil {
+				t.Fatalf("delete: got error %v, want none", err)
+			}
+			k.mustNotHave(t, s, after)
+		}
+		if len(list) < 2 {
+			break
+		}
+	}
+	list, err := k.list(t.Context(), s, "", 10)
+	if want := []string{"k0", "k2", "k4"}; err != nil || !slices.Equal(k.keys(list), want) {
+		t.Fatalf("list: got %q, error %v; want %q", k.keys(list), err, want)
+	}
+}
+
+const parallel = 100
+
+// race puts a hundred records at once and checks that one of them wins.
+func (k table[R]) race(t tb, s authprofile.Store, version int64) *R {
+	t.Helper()
+	var (
+		wg     sync.WaitGroup
+		start  = make(chan struct{})
+		errs   = make([]error, parallel)
+		record = make([]*R, parallel)
+	)
+	for i := range parallel {
+		record[i] = k.new("a", i)
+		v, _, _ := k.stamp(record[i])
+		*v = version
+		wg.Go(func() {
+			<-start
+			errs[i] = k.put(t.Context(), s, record[i])
+		})
+	}
+	close(start)
+	wg.Wait()
+	winner := -1
+	for i, err := range errs {
+		switch {
+		case err == nil && winner >= 0:
+			t.Fatalf("%d parallel puts at version %d: got two winners, want one", parallel, version)
+		case err == nil:
+			winner = i
+		case !errors.Is(err, authprofile.ErrConflict):
+			t.Fatalf("parallel puts at version %d: got error %v, want ErrConflict for all but one", version, err)
+		case k.version(record[i]) != version:
+			t.Fatalf("the argument of a put that failed: got version %d, want %d as before", k.version(record[i]), version)
+		}
+	}
+	if winner < 0 {
+		t.Fatalf("%d parallel puts at version %d: got no winner, want one", parallel, version)
+	}
+	k.mustHave(t, s, record[winner])
+	return record[winner]
+}
+
+func (k table[R]) parallelCreate(t tb, s authprofile.Store) {
+	k.race(t, s, 0)
+	list, err := k.list(t.Context(), s, "", 10)
+	if err != nil || len(list) != 1 {
+		t.Fatalf("list: got %d records, error %v; want 1 and none", len(list), err)
+	}
+}
+
+func (k table[R]) parallelReplace(t tb, s authprofile.Store) {
+	r := k.new("a", 1)
+	k.mustPut(t, s, r)
+	for range 2 {
+		r = k.race(t, s, k.version(r))
+	}
+}
+
+// noUpdateLost: reading and putting until there is no conflict loses nothing
+// that others did meanwhile.
+func (k table[R]) noUpdateLost(t tb, s authprofile.Store) {
+	r := k.new("a", 1)
+	text, _ := k.note(r)
+	*text = "0"
+	k.mustPut(t, s, r)
+	const workers, rounds = 8, 5
+	var wg sync.WaitGroup
+	for range workers {
+		wg.Go(func() {
+			for range rounds {
+				for {
+					r, err := k.get(t.Context(), s, "a")
+					if err != nil {
+						t.Errorf("get: got error %v, want none", err)
+						return
+					}
+					text, _ := k.note(r)
+					n, err := strconv.Atoi(*text)
+					if err != nil {
+						t.Errorf("got %q, want a number", *text)
+						return
+					}
+					*text = strconv.Itoa(n + 1)
+					err = k.put(t.Context(), s, r)
+					if err == nil {
+						break
+					}
+					if !errors.Is(err, authprofile.ErrConflict) {
+						t.Errorf("put: got error %v, want none or ErrConflict", err)
+						return
+					}
+				}
+			}
+		})
+	}
+	wg.Wait()
+	got, err := k.get(t.Context(), s, "a")
+	if err != nil {
+		t.Fatalf("get: got error %v, want none", err)
+	}
+	if text, _ := k.note(got); *text != strconv.Itoa(workers*rounds) {
+		t.Fatalf("%d times one more: got %s", workers*rounds, *text)
+	}
+}
+
+// whole: no reader ever sees a record between two states, or misses it while
+// it is replaced.
+func (k table[R]) whole(t tb, s authprofile.Store) {
+	r := k.new("a", 0)
+	text, secret := k.note(r)
+	*text, *secret = "0", "0"
+	k.mustPut(t, s, r)
+	done := make(chan struct{})
+	see := func(r *R) {
+		if text, secret := k.note(r); *text != string(*secret) {
+			t.Errorf("a reader: got one field of put %s and another of put %s, want both of the same", *text, string(*secret))
+		}
+	}
+	var readers sync.WaitGroup
+	for range 2 {
+		readers.Go(func() {
+			last := int64(0)
+			for {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				r, err := k.get(t.Context(), s, "a")
+				if err != nil {
+					t.Errorf("get while another replaces: got error %v, want none", err)
+					return
+				}
+				see(r)
+				text, _ := k.note(r)
+				n, _ := strconv.ParseInt(*text, 10, 64)
+				if n < last {
+					t.Errorf("get: got put %d after put %d was seen, want no step back", n, last)
+					return
+				}
+				last = n
+				list, err := k.list(t.Context(), s, "", 2)
+				if err != nil || len(list) != 1 {
+					t.Errorf("list while another replaces: got %d records, error %v; want 1 and none", len(list), err)
+					return
+				}
+				see(list[0])
+			}
+		})
+	}
+	for i := 1; i <= 60; i++ {
+		*text, *secret = strconv.Itoa(i), authprofile.Secret(strconv.Itoa(i))
+		if err := k.put(t.Context(), s, r); err != nil {
+			t.Errorf("put while others read: got error %v, want none", err)
+			break
+		}
+	}
+	close(done)
+	readers.Wait()
+}
+
+// soon is how long a call may go on after its context has ended. It is far
+// more than it should, so that a busy machine is not taken for a broken Store.
+const soon = 10 * time.Second
+
+// returnsSoon runs a call and says whether it came back in time.
+func returnsSoon(call func() error) (error, bool) {
+	done := make(chan error, 1)
+	go func() { done <- call() }()
+	timer := time.NewTimer(soon)
+	defer timer.Stop()
+	select {
+	case err := <-done:
+		return err, true
+	case <-timer.C:
+		return nil, false
+	}
+}
+
+// contextEnded: a call whose context has ended returns an error, and not one
+// that says something about the record.
+func (k table[R]) contextEnded(t tb, s authprofile.Store) {
+	r := k.new("a", 1)
+	k.mustPut(t, s, r)
+	cancelled, cancel := context.WithCancel(t.Context())
+	cancel()
+	expired, cancel := context.WithDeadline(t.Context(), time.Now().Add(-time.Second))
+	defer cancel()
+	for _, ctx := range []context.Context{cancelled, expired} {
+		next := clone(r)
+		text, _ := k.note(next)
+		*text = "next"
+		for name, call := range map[string]func() error{
+			"get":      func() error { _, err := k.get(ctx, s, "a"); return err },
+			"get none": func() error { _, err := k.get(ctx, s, "b"); return err },
+			"list":     func() error { _, err := k.list(ctx, s, "", 1); return err },
+			"replace":  func() error { return k.put(ctx, s, clone(next)) },
+			"create":   func() error { return k.put(ctx, s, k.new("b", 2)) },
+			"delete":   func() error { return k.delete(ctx, s, "c") },
+		} {
+			err, ok := returnsSoon(call)
+			switch {
+			case !ok:
+				t.Fatalf("%s after the context has ended (%v): still running after %v", name, ctx.Err(), soon)
+			case err == nil:
+				t.Fatalf("%s after the context has ended (%v): got no error", name, ctx.Err())
+			case errors.Is(err, authprofile.ErrConflict),
+				errors.Is(err, authprofile.ErrNotFound) && name != "get none":
+				t.Fatalf("%s after the context has ended (%v): got error %v, which is not true", name, ctx.Err(), err)
+			}
+		}
+	}
+	// Another context works as ever.
+	got, err := k.get(t.Context(), s, "a")
+	if err != nil {
+		t.Fatalf("get: got error %v, want none", err)
+	}
+	k.mustPut(t, s, got)
+}
+
+// contextEnds: a put whose context ends on the way has either happened or not.
+func (k table[R]) contextEnds(t tb, s authprofile.Store) {
+	old := k.new("a", 0)
+	k.mustPut(t, s, old)
+	for i := range 40 {
+		next := clone(old)
+		text, secret := k.note(next)
+		*text, *secret = strconv.Itoa(i), authprofile.Secret(strconv.Itoa(i))
+		before := clone(next)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i*i)*2*time.Microsecond)
+		err, ok := returnsSoon(func() error { return k.put(ctx, s, next) })
+		cancel()
+		if !ok {
+			t.Fatalf("put: still running %v after its context has ended", soon)
+		}
+		got, gerr := k.get(t.Context(), s, "a")
+		if gerr != nil {
+			t.Fatalf("get: got error %v, want none", gerr)
+		}
+		switch {
+		case err == nil:
+			if d := diffStored(got, next); d != "" {
+				t.Fatalf("after a put in time: %s", d)
+			}
+		default:
+			if errors.Is(err, authprofile.ErrConflict) || errors.Is(err, authprofile.ErrNotFound) {
+				t.Fatalf("put, its context ending: got error %v, which is not true", err)
+			}
+			if d := diff(next, before); d != "" {
+				t.Fatalf("the argument of a put that failed: %s", d)
+			}
+			if k.version(got) != k.version(old) { // it happened all the same
+				v, c, u := k.stamp(before)
+				gv, gc, gu := k.stamp(got)
+				*v, *c, *u = *gv, *gc, *gu
+				old = before
+			}
+			if d := diffStored(got, old); d != "" {
+				t.Fatalf("after a put whose context ended: %s", d)
+			}
+		}
+		old = got
+	}
+}
