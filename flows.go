@@ -739,7 +739,8 @@ func (m *Manager) Revoke(ctx context.Context, key GrantKey) error {
 			break
 		}
 		if err != nil {
-			return wrap("revoke", key.ProfileID, key.User, err)
+			outcome = err // to delete what cannot be read is all that can be done
+			continue
 		}
 		if tokens := g.RefreshToken + "\x00" + g.AccessToken; tokens != last {
 			last = tokens
@@ -819,8 +820,20 @@ func wrap(op, profileID, user string, err error) error {
 // pageSize is how many records are read from a Store at a time.
 const pageSize = 100
 
+// each returns the errors that are joined in err.
+func each(err error) []error {
+	if err == nil {
+		return nil
+	}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		return joined.Unwrap()
+	}
+	return []error{err}
+}
+
 // pages iterates over records, page by page, so that other calls can be made
-// inside the loop.
+// inside the loop. A Store may return records and an error about others: one
+// that cannot be decrypted must not hide the rest.
 func pages[T any](page func(after string) ([]T, error), key func(T) string, wrap func(error) error) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		after := ""
@@ -831,10 +844,11 @@ func pages[T any](page func(after string) ([]T, error), key func(T) string, wrap
 					return
 				}
 			}
-			if err != nil {
+			for _, err := range each(err) {
 				var none T
-				yield(none, wrap(err))
-				return
+				if !yield(none, wrap(err)) {
+					return
+				}
 			}
 			if len(list) < pageSize {
 				return

@@ -12,9 +12,9 @@ import (
 //
 // An empty Secret holds nothing to hide and shows itself as empty.
 //
-// Package fmt does not call methods on unexported fields: a struct that keeps
-// a Secret in one prints it in the clear unless it has a Format method of its
-// own.
+// Package fmt does not call methods on unexported fields, nor for the verb %p:
+// a struct that keeps a Secret in such a field prints it in the clear unless it
+// has a Format method of its own.
 type Secret string
 
 const redacted = "[redacted]"
