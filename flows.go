@@ -357,6 +357,10 @@ func intersect(a, b []string) []string { return missing(a, missing(a, b)) }
 // another one before: then the error is ErrUserMismatch too, and nothing
 // changes. The application decides, and calls [Manager.Revoke] first or uses
 // another user identifier.
+//
+// Finish sees neither the address nor the browser that the callback came to.
+// Who calls it makes sure that both are those of Begin, so that nobody can be
+// made to finish what another has begun; [RedirectHandler] does.
 func (m *Manager) Finish(ctx context.Context, user string, query url.Values) (*Grant, error) {
 	g, _, err := m.finish(ctx, user, query, func(f *Flow) error {
 		if f.Browser != "" {

@@ -1,6 +1,7 @@
 package authprofile
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
@@ -9,6 +10,7 @@ import (
 	"html/template"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -29,8 +31,9 @@ import (
 // nobody can finish what another has begun, nor be made to.
 //
 // The redirect address comes from the configuration alone. A callback at
-// another path than that of the address is refused, so behind a proxy the
-// handler must see the path that the browser sees.
+// another path than that of the address, or without the query that the address
+// has, is refused, so behind a proxy the handler must see the path that the
+// browser sees.
 type RedirectHandler struct {
 	// Manager is required.
 	Manager *Manager
@@ -194,8 +197,14 @@ func (h *RedirectHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // begun with, and is the one that it was begun with.
 func checkArrival(r *http.Request, f *Flow) error {
 	u, err := url.Parse(f.RedirectURL)
-	if err != nil || arrivalPath(r) != u.EscapedPath() {
+	if err != nil || arrivalPath(r) != cmp.Or(u.EscapedPath(), "/") {
 		return errWrongPath
+	}
+	arrived := r.URL.Query()
+	for name, values := range u.Query() { // which may be what tells profiles apart
+		if !slices.Equal(arrived[name], values) {
+			return errWrongPath
+		}
 	}
 	if f.Browser == "" {
 		return nil // begun by Manager.Begin, which knows of no browser
