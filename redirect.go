@@ -51,8 +51,8 @@ type RedirectHandler struct {
 	Done func(http.ResponseWriter, *http.Request, *Grant)
 
 	// ErrorHandler answers the request after a failure. If nil, a plain page
-	// says what happened and what to do. The request is without code and
-	// state.
+	// says what happened and what to do. The request is without code, state
+	// and return_to.
 	ErrorHandler func(http.ResponseWriter, *http.Request, error)
 }
 
@@ -230,15 +230,21 @@ func arrivalPath(r *http.Request) string {
 // on. Where to return to is what was stored when the flow began.
 func withoutCode(r *http.Request, returnTo string) *http.Request {
 	r = r.Clone(r.Context())
-	q := r.URL.Query()
-	for _, name := range []string{"code", "state", "return_to"} {
+	q := make(url.Values)
+	if len(r.URL.RawQuery) <= maxCallback {
+		q = r.URL.Query()
+	}
+	for _, name := range []string{"code", "state", "return_to", "access_token", "id_token", "refresh_token"} {
 		q.Del(name)
 	}
 	if returnTo != "" {
 		q.Set("return_to", returnTo)
 	}
 	r.URL.RawQuery = q.Encode()
-	r.RequestURI = r.URL.RequestURI()
+	r.RequestURI = arrivalPath(r)
+	if r.URL.RawQuery != "" {
+		r.RequestURI += "?" + r.URL.RawQuery
+	}
 	r.Form = nil
 	return r
 }
