@@ -16,6 +16,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/authprofile/authprofile"
 	"github.com/authprofile/authprofile/internal/peertest/authservers"
@@ -141,17 +142,33 @@ func click(t *testing.T, ctx context.Context, button string) {
 	}
 }
 
+// read returns the text of an element. A page may still be taking the place of
+// another, so it is tried for as long as the browser lasts.
+func read(t *testing.T, ctx context.Context, element string) (text string) {
+	t.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := chromedp.Run(ctx, chromedp.Evaluate(fmt.Sprintf("document.querySelector(%q).innerText", element), &text))
+		if err == nil {
+			return text
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Fatalf("in the browser, read %s: %v", element, err)
+		}
+	}
+}
+
 // look returns where the browser is, and what it shows there. Run with
 // -artifacts, the test keeps a picture of it.
 func look(t *testing.T, ctx context.Context, name string) (at *url.URL, text string) {
 	t.Helper()
 	var location string
 	var png []byte
-	run(t, ctx, "look",
-		chromedp.Location(&location),
-		chromedp.Text("body", &text, chromedp.ByQuery),
-		chromedp.CaptureScreenshot(&png),
-	)
+	text = read(t, ctx, "body")
+	run(t, ctx, "look", chromedp.Location(&location), chromedp.CaptureScreenshot(&png))
 	if err := os.WriteFile(filepath.Join(t.ArtifactDir(), name+".png"), png, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -306,12 +323,10 @@ func TestBrowserExample(t *testing.T) {
 		t.Errorf("the program says to register %s, want %s", said[1], redirect)
 	}
 
-	var state string
 	stateIs := func(want string) {
 		t.Helper()
-		run(t, ctx, "state", chromedp.Text("#state", &state, chromedp.ByQuery))
-		if state != want {
-			t.Errorf("the page says %q, want %q", state, want)
+		if got := read(t, ctx, "#state"); got != want {
+			t.Errorf("the page says %q, want %q", got, want)
 		}
 	}
 	run(t, ctx, "open", chromedp.Navigate(said[2]), chromedp.SendKeys("input[name=name]", "alice", chromedp.ByQuery))

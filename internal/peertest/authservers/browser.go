@@ -17,7 +17,6 @@ func Browser(t testing.TB) context.Context {
 	path := require.Tool(t, "chromium", "install Chromium (Debian: apt-get install chromium)", "chromium-browser", "google-chrome")
 	opts := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(path),
-		chromedp.UserDataDir(t.TempDir()),
 		chromedp.NoSandbox,
 		chromedp.DisableGPU,
 		chromedp.WindowSize(1000, 700),
@@ -31,8 +30,8 @@ func Browser(t testing.TB) context.Context {
 	ctx, cancel = chromedp.NewExecAllocator(ctx, opts...)
 	t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewContext(ctx)
-	// Cleanups run last in, first out: the browser is gone before its folder is.
 	t.Cleanup(cancel)
+	t.Cleanup(func() { chromedp.Cancel(ctx) }) // politely, and waits: its processes leave nothing behind
 	if err := chromedp.Run(ctx); err != nil {
 		t.Fatalf("chromium: %v", err)
 	}
