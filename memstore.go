@@ -38,18 +38,27 @@ type memFlow struct {
 // A memTable is a map that can be listed by key without being sorted anew for
 // every page.
 type memTable[T any] struct {
-	rows map[string]T
+	// T is a pointer already. Of the two, package fmt follows one if a struct
+	// that has a MemStore in it is printed with a wrong verb.
+	rows map[string]*T
 	keys []string // sorted
+}
+
+func (t *memTable[T]) get(key string) (row T, ok bool) {
+	if p := t.rows[key]; p != nil {
+		return *p, true
+	}
+	return row, false
 }
 
 func (t *memTable[T]) put(key string, row T) {
 	if t.rows == nil {
-		t.rows = make(map[string]T)
+		t.rows = make(map[string]*T)
 	}
 	if i, ok := slices.BinarySearch(t.keys, key); !ok {
 		t.keys = slices.Insert(t.keys, i, key)
 	}
-	t.rows[key] = row
+	t.rows[key] = &row
 }
 
 func (t *memTable[T]) delete(key string) {
@@ -78,7 +87,7 @@ func (s *MemStore) Profile(ctx context.Context, id string) (*Profile, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p, ok := s.profiles.rows[id]
+	p, ok := s.profiles.get(id)
 	if !ok {
 		return nil, ErrNotFound
 	}
@@ -93,7 +102,7 @@ func (s *MemStore) ListProfiles(ctx context.Context, after string, limit int) ([
 	defer s.mu.Unlock()
 	var list []*Profile
 	for _, id := range s.profiles.page(after, limit) {
-		list = append(list, s.profiles.rows[id].Clone())
+		list = append(list, (*s.profiles.rows[id]).Clone())
 	}
 	return list, nil
 }
@@ -106,7 +115,7 @@ func (s *MemStore) PutProfile(ctx context.Context, p *Profile) error {
 	defer s.mu.Unlock()
 	now := now()
 	created := now
-	old, ok := s.profiles.rows[p.ID]
+	old, ok := s.profiles.get(p.ID)
 	if ok {
 		created = old.Created
 	}
@@ -139,7 +148,7 @@ func (s *MemStore) Grant(ctx context.Context, key GrantKey) (*Grant, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if t := s.grants[key.ProfileID]; t != nil {
-		if g, ok := t.rows[key.User]; ok {
+		if g, ok := t.get(key.User); ok {
 			return g.Clone(), nil
 		}
 	}
@@ -158,7 +167,7 @@ func (s *MemStore) ListGrants(ctx context.Context, profileID, after string, limi
 	}
 	var list []*Grant
 	for _, user := range t.page(after, limit) {
-		list = append(list, t.rows[user].Clone())
+		list = append(list, (*t.rows[user]).Clone())
 	}
 	return list, nil
 }
@@ -175,7 +184,7 @@ func (s *MemStore) PutGrant(ctx context.Context, g *Grant) error {
 	}
 	now := now()
 	created := now
-	old, ok := t.rows[g.User]
+	old, ok := t.get(g.User)
 	if ok {
 		created = old.Created
 	}
