@@ -7,8 +7,8 @@ import (
 )
 
 // A Secret is text that must not be seen: a client secret, a token, a code
-// verifier. It shows itself as "[redacted]" under every verb of package fmt,
-// in package log/slog, and as JSON or text. Use string(s) to use it.
+// verifier. It shows itself as "[redacted]" under the verbs of package fmt, in
+// package log/slog, and as JSON or text. Use string(s) to use it.
 //
 // An empty Secret holds nothing to hide and shows itself as empty.
 //
@@ -32,7 +32,7 @@ func (s Secret) String() string { return s.shown() }
 // GoString returns "[redacted]" in quotes.
 func (s Secret) GoString() string { return fmt.Sprintf("%q", s.shown()) }
 
-// Format writes "[redacted]", whatever the verb.
+// Format writes "[redacted]".
 func (s Secret) Format(f fmt.State, verb rune) {
 	switch {
 	case verb == 'q', verb == 'v' && f.Flag('#'):
