@@ -86,9 +86,9 @@ type slot struct {
 	flying  atomic.Bool  // a renewal is under way
 
 	mu     sync.Mutex
-	armed  bool     // the sweeper knows this slot
-	gone   bool     // no longer in the cache
-	failed *Failure // the latest, for grants that no Store keeps
+	armed  bool         // the sweeper knows this slot
+	gone   bool         // no longer in the cache
+	failed *failedError // the latest, for grants that no Store keeps
 
 	key        GrantKey
 	prev, next *slot // in the shard's list, under its lock
@@ -104,13 +104,13 @@ func (s *slot) set(h *held) {
 	s.failed = nil
 }
 
-func (s *slot) setFailed(f *Failure) {
+func (s *slot) setFailed(f *failedError) {
 	s.mu.Lock()
 	s.failed = f
 	s.mu.Unlock()
 }
 
-func (s *slot) lastFailed() *Failure {
+func (s *slot) lastFailed() *failedError {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.failed

@@ -31,7 +31,7 @@ type failedError struct {
 }
 
 // stored returns the failure of a grant as an error.
-func stored(g *Grant) error {
+func stored(g *Grant) *failedError {
 	e := &failedError{Status: g.Status}
 	if g.Failure != nil {
 		e.Failure = *g.Failure

@@ -212,7 +212,7 @@ func TestRefusalThatNobodyUnderstandsEndsWithAPerson(t *testing.T) {
 		w.srv.Fault(providertest.Token, answers(400, ""))
 		expire()
 		begin := time.Now()
-		for range 600 {
+		for range 1500 {
 			w.m.Token(t.Context(), user, asAda)
 			w.m.Token(t.Context(), app)
 			time.Sleep(time.Second)
@@ -224,7 +224,7 @@ func TestRefusalThatNobodyUnderstandsEndsWithAPerson(t *testing.T) {
 		w.refuses(w.m, user, authprofile.ErrReauthorize, asAda)
 		w.refuses(w.m, app, authprofile.ErrConfiguration)
 		if got := w.srv.Count("client_credentials"); got > 12 {
-			t.Errorf("got %d requests for the application in ten minutes, want a few", got)
+			t.Errorf("got %d requests for the application in 25 minutes, want a few", got)
 		}
 		// Nobody can authorize an application: it goes on trying.
 		w.srv.ClearFaults(providertest.Token)

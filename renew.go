@@ -631,7 +631,7 @@ func (n *renewal) fail(g *Grant, change func(*Grant), status Status, f Failure, 
 		change(failed)
 	}
 	failed.Status, failed.Failure = n.failure(g, status, f)
-	n.slot.setFailed(failed.Failure)
+	n.slot.setFailed(stored(failed))
 	if !n.ref.private {
 		n.record(failed, g)
 	}
@@ -663,8 +663,8 @@ func (n *renewal) alone(away error) (*Grant, error) {
 	}
 	g := &Grant{GrantKey: n.ref.key, Status: StatusActive, ClientID: n.profile.ClientID}
 	if f := n.slot.lastFailed(); f != nil {
-		g.Failure, g.Status = f, StatusFailing
-		if err := n.tooSoon(StatusFailing, f, false); err != nil {
+		g.Status, g.Failure = f.Status, &f.Failure
+		if err := n.tooSoon(g.Status, g.Failure, false); err != nil {
 			return nil, err
 		}
 	}
@@ -674,7 +674,7 @@ func (n *renewal) alone(away error) (*Grant, error) {
 
 	fail := func(status Status, f Failure, cause error) error {
 		g.Status, g.Failure = n.failure(g, status, f)
-		n.slot.setFailed(g.Failure)
+		n.slot.setFailed(stored(g))
 		return n.failed(&Grant{}, g, cause)
 	}
 	var err error
