@@ -1,0 +1,235 @@
+package authprofile
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// fieldsOf lists the fields of all FieldErrors that were joined.
+func fieldsOf(t *testing.T, err error) []string {
+	t.Helper()
+	var fields []string
+	if err == nil {
+		return nil
+	}
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		t.Fatalf("got %T, want joined errors", err)
+	}
+	for _, e := range joined.Unwrap() {
+		var f *FieldError
+		if !errors.As(e, &f) || f.Problem == "" {
+			t.Errorf("got %v, want a FieldError with a problem", e)
+			continue
+		}
+		fields = append(fields, f.Field)
+	}
+	return fields
+}
+
+func TestValidate(t *testing.T) {
+	app := func(edit func(*Profile)) *Profile {
+		p := &Profile{Type: TypeApp, ClientID: "c", ClientSecret: "s", Endpoints: Endpoints{TokenURL: "https://a.test/t"}}
+		edit(p)
+		return p
+	}
+	user := func(edit func(*Profile)) *Profile {
+		p := &Profile{Type: TypeUser, ClientID: "c", Endpoints: Endpoints{DiscoveryURL: "https://a.test/d"}, RedirectURL: "https://me.test/cb"}
+		edit(p)
+		return p
+	}
+	nothing := func(*Profile) {}
+
+	for _, test := range []struct {
+		name string
+		p    *Profile
+		want string // fields, with spaces
+	}{
+		{"app", app(nothing), ""},
+		{"app with discovery", app(func(p *Profile) { p.Endpoints = Endpoints{DiscoveryURL: "https://a.test/d"} }), ""},
+		{"app on loopback", app(func(p *Profile) { p.Endpoints.TokenURL = "http://127.0.0.1:8080/t" }), ""},
+		{"app with all else", app(func(p *Profile) {
+			p.ID, p.Name, p.Description = "crm", "Müller & Söhne", "two\nlines"
+			p.Scopes, p.Params, p.AuthMethod = []string{"a", "https://a.test/b"}, url.Values{"audience": {"x", "y"}, "resource": {"ü"}}, AuthBasicRaw
+			p.Endpoints.RevocationURL, p.Endpoints.DeviceAuthURL = "https://a.test/r", "https://a.test/d"
+		}), ""},
+		{"user", user(nothing), ""},
+		{"user with a template", user(func(p *Profile) { p.Endpoints, p.Template = Endpoints{}, Google }), ""},
+		{"user with addresses", user(func(p *Profile) {
+			p.Endpoints = Endpoints{AuthURL: "https://a.test/a?x=y", TokenURL: "https://a.test/t"}
+		}), ""},
+		{"user without a redirect address", user(func(p *Profile) { p.RedirectURL = "" }), ""},
+		{"user, discovery with a revocation address", user(func(p *Profile) { p.Endpoints.RevocationURL = "https://a.test/r" }), ""},
+
+		{"nothing at all", &Profile{}, "Type ClientID Endpoints"},
+		{"every problem at once", user(func(p *Profile) {
+			p.ID, p.Name, p.Description, p.Type, p.ClientID, p.ClientSecret = "a\n", "\xff", "\x00", "x", "", "\n"
+			p.Endpoints, p.Template, p.Scopes, p.RedirectURL = Endpoints{AuthURL: "x"}, "x", []string{"a", "b c"}, "/cb"
+			p.Params, p.AuthMethod = url.Values{"state": {"x"}}, "x"
+		}), "ID Name Description Type ClientID ClientSecret AuthMethod Endpoints.AuthURL Endpoints.AuthURL Template Scopes[1] RedirectURL Params"},
+
+		{"type unknown", app(func(p *Profile) { p.Type = "App" }), "Type"},
+		{"template on an app", &Profile{Type: TypeApp, ClientID: "c", Template: Google}, "Template"},
+		{"template and discovery", user(func(p *Profile) { p.Template = Google }), "Endpoints.DiscoveryURL"},
+		{"template and revocation", user(func(p *Profile) { p.Template, p.Endpoints = Google, Endpoints{RevocationURL: "https://a.test/r"} }), "Endpoints.RevocationURL"},
+		{"discovery and addresses", user(func(p *Profile) { p.Endpoints.AuthURL, p.Endpoints.TokenURL = "https://a.test/a", "https://a.test/t" }), "Endpoints.AuthURL Endpoints.TokenURL"},
+		{"discovery and token address", app(func(p *Profile) { p.Endpoints.DiscoveryURL = "https://a.test/d" }), "Endpoints.TokenURL"},
+		{"no provider", user(func(p *Profile) { p.Endpoints = Endpoints{} }), "Endpoints"},
+		{"no provider, app", app(func(p *Profile) { p.Endpoints = Endpoints{RevocationURL: "https://a.test/r"} }), "Endpoints"},
+		{"user without a token address", user(func(p *Profile) { p.Endpoints = Endpoints{AuthURL: "https://a.test/a"} }), "Endpoints.TokenURL"},
+		{"user without an authorization address", user(func(p *Profile) { p.Endpoints = Endpoints{TokenURL: "https://a.test/t"} }), "Endpoints.AuthURL"},
+		{"app with an authorization address", app(func(p *Profile) { p.Endpoints.AuthURL = "https://a.test/a" }), "Endpoints.AuthURL"},
+		{"app with a redirect address", app(func(p *Profile) { p.RedirectURL = "https://me.test/cb" }), "RedirectURL"},
+
+		{"secret and none", app(func(p *Profile) { p.AuthMethod = AuthNone }), "AuthMethod"},
+		{"post without a secret", app(func(p *Profile) { p.AuthMethod, p.ClientSecret = AuthPost, "" }), "AuthMethod"},
+		{"none without a secret", app(func(p *Profile) { p.AuthMethod, p.ClientSecret = AuthNone, "" }), ""},
+		{"a method that is not there", app(func(p *Profile) { p.AuthMethod = "private_key_jwt" }), "AuthMethod"},
+		{"placeholder", app(func(p *Profile) { p.ClientSecret = redacted }), "ClientSecret"},
+
+		{"ID longest", app(func(p *Profile) { p.ID = strings.Repeat("x", maxID) }), ""},
+		{"ID too long", app(func(p *Profile) { p.ID = strings.Repeat("x", maxID+1) }), "ID"},
+		{"ID a path", app(func(p *Profile) { p.ID = ".." }), "ID"},
+		{"name too long", app(func(p *Profile) { p.Name = strings.Repeat("x", maxName+1) }), "Name"},
+		{"description too long", app(func(p *Profile) { p.Description = strings.Repeat("x", maxDescription+1) }), "Description"},
+		{"client ID too long", app(func(p *Profile) { p.ClientID = strings.Repeat("x", maxClient+1) }), "ClientID"},
+		{"scopes too long", app(func(p *Profile) { p.Scopes = []string{strings.Repeat("x", maxList)} }), "Scopes"},
+		{"params too long", app(func(p *Profile) { p.Params = url.Values{"x": {strings.Repeat("x", maxList)}} }), "Params"},
+		{"params not text", app(func(p *Profile) { p.Params = url.Values{"x": {"\xff"}} }), "Params"},
+		{"params without a name", app(func(p *Profile) { p.Params = url.Values{"": {"x"}} }), "Params"},
+		{"params with a control character", app(func(p *Profile) { p.Params = url.Values{"a\r\nb": {"x"}} }), "Params"},
+		{"048 response_type", user(func(p *Profile) { p.Params = url.Values{"response_type": {"token"}} }), "Params"},
+		{"048 response_mode", user(func(p *Profile) { p.Params = url.Values{"response_mode": {"fragment"}} }), "Params"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			err := test.p.Validate()
+			if got := strings.Join(fieldsOf(t, err), " "); got != test.want {
+				t.Errorf("fields: got %q, want %q (%v)", got, test.want, err)
+			}
+		})
+	}
+	for _, name := range reservedParams {
+		if got := fieldsOf(t, app(func(p *Profile) { p.Params = url.Values{name: {"x"}} }).Validate()); !slices.Equal(got, []string{"Params"}) {
+			t.Errorf("parameter %s: got %q, want it refused", name, got)
+		}
+	}
+}
+
+func TestThreat034_CharactersOfAProfile(t *testing.T) {
+	for _, bad := range []string{"\r", "\n", "\x00", "\t", "\x7f", "é", "\u202e", "\xff"} {
+		p := &Profile{Type: TypeUser, ClientID: "c" + bad, ClientSecret: Secret("s" + bad), RedirectURL: "https://me.test/" + bad,
+			Endpoints: Endpoints{AuthURL: "https://a.test/" + bad, TokenURL: "https://a.test/" + bad}}
+		err := p.Validate()
+		want := []string{"ClientID", "ClientSecret", "Endpoints.AuthURL", "Endpoints.TokenURL", "RedirectURL"}
+		if got := fieldsOf(t, err); !slices.Equal(got, want) {
+			t.Errorf("034 %q: got %q, want %q", bad, got, want)
+		}
+		if text := fmt.Sprint(err); strings.Contains(text, "s"+bad) || strings.Contains(text, "me.test") {
+			t.Errorf("034 %q: got %q, want no value in it", bad, text)
+		}
+	}
+	p := &Profile{Type: TypeApp, ClientID: "a: %+&=/\\\"'~", ClientSecret: "a: %+&=/\\\"'~", Endpoints: Endpoints{TokenURL: "https://a.test/"}}
+	if err := p.Validate(); err != nil {
+		t.Errorf("034 printable ASCII: got %v, want no error", err)
+	}
+}
+
+func TestThreat082_Scopes(t *testing.T) {
+	for scope, want := range map[string]bool{
+		"read": true, "https://www.googleapis.com/auth/drive.readonly": true, "a:b/c.d-e_f!#$%&'()*+,;<=>?@[]^`{|}~": true,
+		"": false, "a b": false, " a": false, `a"b`: false, `a\b`: false, "a\nb": false, "a\x00": false, "é": false, "a\x7f": false,
+	} {
+		p := &Profile{Type: TypeApp, ClientID: "c", Endpoints: Endpoints{TokenURL: "https://a.test/"}, Scopes: []string{"ok", scope}}
+		got := fieldsOf(t, p.Validate())
+		if want && got != nil || !want && !slices.Equal(got, []string{"Scopes[1]"}) {
+			t.Errorf("082 %q: got %q, want valid: %t", scope, got, want)
+		}
+	}
+}
+
+func TestThreat064_Addresses(t *testing.T) {
+	for address, want := range map[string]bool{
+		"https://a.test":                true,
+		"https://a.test/":               true,
+		"https://A.Test:8443/x?y=z%20w": true,
+		"https://my_host/":              true,
+		"https://192.0.2.1/":            true,
+		"https://[2001:db8::1]:443/":    true,
+		"http://localhost/":             true,
+		"http://127.0.0.1:8080/":        true,
+		"http://127.8.9.10/":            true,
+		"http://[::1]:8080/":            true,
+		"https://a.test:1/":             true,
+		"https://a.test:65535/":         true,
+
+		"":                          false,
+		"a.test":                    false,
+		"/a":                        false,
+		"//a.test/":                 false,
+		"https:a.test":              false,
+		"https:/a.test":             false,
+		"https:///a":                false,
+		"https://:443/":             false,
+		"https://":                  false,
+		"http://a.test/":            false,
+		"http://localhost.a.test/":  false,
+		"http://LOCALHOST/":         false,
+		"http://2130706433/":        false,
+		"http://0177.0.0.1/":        false,
+		"http://0x7f.1/":            false,
+		"http://0.0.0.0/":           false,
+		"http://[::]/":              false,
+		"http://127.0.0.1.a.test/":  false,
+		"http://10.0.0.1/":          false,
+		"ftp://localhost/":          false,
+		"HTTPS ://a.test/":          false,
+		"javascript:alert(1)":       false,
+		"file:///etc/passwd":        false,
+		"data:text/plain,x":         false,
+		"https://user@a.test/":      false,
+		"https://user:pass@a.test/": false,
+		"https://@a.test/":          false,
+		"https://a.test/#":          false,
+		"https://a.test/#x":         false,
+		"https://a.test/ ":          false,
+		" https://a.test/":          false,
+		"https://a.test/\n":         false,
+		"https://a.tést/":           false,
+		"https://a%41.test/":        false,
+		"https://$(calc)/":          false,
+		"https://a.test;x/":         false,
+		"https://a.test,b.test/":    false,
+		"https://a<b>/":             false,
+		`https://a"b/`:              false,
+		`https://a.test\@b.test/`:   false,
+		"https://[::1/":             false,
+		"https://[fe80::1%25eth0]/": false,
+		"https://[v1.x]/":           false,
+		"https://a.test:0/":         false,
+		"https://a.test:65536/":     false,
+		"https://a.test:/":          false,
+		"https://a.test:x/":         false,
+		"https://a.test:-1/":        false,
+		"https://a.test/%zz":        false,
+		"https://a.test/" + strings.Repeat("x", maxAddress): false,
+	} {
+		if got := checkAddress(address); (got == "") != want {
+			t.Errorf("064 %.60q: got %q, want valid: %t", address, got, want)
+		}
+	}
+}
+
+func TestIdentifiers(t *testing.T) {
+	for s, want := range map[string]bool{
+		"alice": true, "Alice ": true, "😀": true, strings.Repeat("x", maxUser): true,
+		strings.Repeat("x", maxUser+1): false, "\xff": false, "a\x00": false, "a\n": false, "a\u0085": false,
+	} {
+		if got := checkIdentifier(s, maxUser); (got == "") != want {
+			t.Errorf("%.20q: got %q, want valid: %t", s, got, want)
+		}
+	}
+}
