@@ -253,10 +253,7 @@ func findRefreshToken(text []byte) string {
 		case '"':
 			start := i
 			i = stringEnd(text, start)
-			if depth != 1 || i-start > len(`\u0000`)*len("refresh_token")+1 {
-				break
-			}
-			if s, ok := unquote(text, start, i); ok && s == "refresh_token" {
+			if depth == 1 && isRefreshTokenName(text[start:min(i+1, len(text))]) {
 				key = true
 				continue
 			}
@@ -264,6 +261,17 @@ func findRefreshToken(text []byte) string {
 		key = false
 	}
 	return found
+}
+
+// isRefreshTokenName reports whether a JSON string is the name, which may be
+// spelt with escapes.
+func isRefreshTokenName(quoted []byte) bool {
+	const name, longest = `"refresh_token"`, len(`""`) + len(`\u0000`)*len("refresh_token")
+	if len(quoted) <= len(name) || len(quoted) > longest {
+		return string(quoted) == name
+	}
+	s, ok := unquote(quoted, 0, len(quoted)-1)
+	return ok && s == "refresh_token"
 }
 
 // unquote decodes the JSON string from the quote at start to the one at end.
@@ -461,13 +469,15 @@ func readScopes(raw json.RawMessage) (scopes []string, known bool) {
 			list = strings.Fields(s)
 		}
 	case len(raw) > 0 && raw[0] == '[':
-		var values []json.RawMessage
-		if json.Unmarshal(raw, &values) != nil {
-			return nil, false
-		}
-		for _, v := range values {
+		dec := json.NewDecoder(bytes.NewReader(raw))
+		dec.Token()
+		for n := 0; n < maxMembers && dec.More(); n++ {
+			var value json.RawMessage
+			if dec.Decode(&value) != nil {
+				return nil, false
+			}
 			var s string
-			if json.Unmarshal(v, &s) == nil {
+			if json.Unmarshal(value, &s) == nil {
 				list = append(list, strings.Fields(s)...)
 			}
 		}

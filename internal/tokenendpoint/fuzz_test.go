@@ -1,0 +1,177 @@
+package tokenendpoint
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// problems are all that an error about an answer may say in words.
+var problems = []error{
+	nil, errNotObject, errMalformed, errTrailing, errDuplicate, errMembers, errDepth,
+	errBadForm, errNoAccess, errBadAccess, errTokenType, errNotReported, errRedirect,
+	ErrBodyTooLarge, io.ErrUnexpectedEOF,
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(usable), asJSON, 200)
+	f.Fuzz(func(t *testing.T, body []byte, contentType string, status int) {
+		if len(body) > MaxBody {
+			return // read gives no more
+		}
+		for _, readErr := range []error{nil, io.ErrUnexpectedEOF, ErrBodyTooLarge} {
+			checkAnswer(t, body, contentType, status, readErr)
+		}
+		checkRefreshToken(t, body, contentType)
+
+		// Whatever follows a refresh token, or goes before it in good order,
+		// cannot make it disappear, unless it is another.
+		if !bytes.Contains(body, []byte("refresh_toke")) && !bytes.Contains(body, []byte(`\u`)) {
+			kept := func(doc string, contentType string) {
+				if got := parse([]byte(doc), contentType).RefreshToken; got != "rt-planted" {
+					t.Errorf("got refresh token %q of %q, want the planted one", got, doc)
+				}
+			}
+			kept(`{"refresh_token":"rt-planted",`+string(body), contentType)
+			kept(`{"refresh_token" : "rt-planted"`+string(body), contentType)
+			if !bytes.Contains(body, []byte("%")) {
+				kept("refresh_token=rt-planted&"+string(body), asForm)
+				if !parse(body, asForm).object {
+					kept(string(body)+"&refresh_token=rt-planted", asForm)
+				}
+			}
+			if json.Valid(body) {
+				kept(`{"x":`+string(body)+`,"refresh_token":"rt-planted","access_token":`+string(body)+`}`, contentType)
+			}
+		}
+	})
+}
+
+// checkAnswer holds what comes out of any answer to what callers rely on.
+func checkAnswer(t *testing.T, body []byte, contentType string, status int, readErr error) {
+	x := &exchange{
+		endpoint: "token endpoint",
+		secrets:  []string{"sentinel-secret"},
+		status:   status,
+		header:   http.Header{"Content-Type": {contentType}, "Retry-After": {contentType}},
+		body:     body,
+		readErr:  readErr,
+	}
+	a, err := evaluate(x)
+	if a != nil {
+		if a.AccessToken != "" && !validAccessToken(a.AccessToken) || a.RefreshToken != "" && !validRefreshToken(a.RefreshToken) {
+			t.Errorf("got tokens %q, %q, want such as can be sent", a.AccessToken, a.RefreshToken)
+		}
+		if a.Lifetime < 0 || a.Lifetime > maxLifetime || a.RefreshLifetime < 0 || a.RefreshLifetime > maxLifetime || !a.LifetimeKnown && a.Lifetime != 0 {
+			t.Errorf("got lifetimes %v, %v, want them within bounds", a.Lifetime, a.RefreshLifetime)
+		}
+		size := 0
+		for name, value := range a.Extra {
+			if size += len(name) + len(value); size > maxExtra || slices.Contains(standard, name) {
+				t.Errorf("got %d bytes of extra members with %q, want at most %d", size, name, maxExtra)
+			}
+		}
+		for i, s := range a.Scopes {
+			if !validScope(s) || slices.Contains(a.Scopes[:i], s) {
+				t.Errorf("got scope %q, want a valid one, once", s)
+			}
+		}
+	}
+	if err == nil {
+		if !x.success() || a == nil || a.AccessToken == "" || a.TokenType != "Bearer" {
+			t.Errorf("got %v for status %d, want success only with a token", show(a), status)
+		}
+		return
+	}
+	if a != nil && (a.RefreshToken == "" || len(show(a)) != 1 || !x.success()) {
+		t.Errorf("got %v with %v, want nothing but a refresh token", show(a), err)
+	}
+	if _, ok := classNames[err.Class]; !ok {
+		t.Errorf("got %v, want a known class", err.Class)
+	}
+	if len(err.Code) > maxCode || strings.ContainsFunc(err.Code, func(r rune) bool { return r < ' ' || r > '~' }) {
+		t.Errorf("got code %q, want clean text", err.Code)
+	}
+	if len(err.Description) > maxDescription || !printable(err.Description) {
+		t.Errorf("got description %q, want clean text", err.Description)
+	}
+	for _, s := range []string{err.Code, err.Description, err.URI} {
+		if strings.Contains(s, "sentinel-secret") {
+			t.Errorf("got %q, want the secret left out", s)
+		}
+	}
+	if err.URI != "" && !strings.HasPrefix(err.URI, "https://") {
+		t.Errorf("got URI %q, want https", err.URI)
+	}
+	if err.RetryAfter < 0 || err.RetryAfter > maxRetryAfter {
+		t.Errorf("got retry after %v, want it within an hour", err.RetryAfter)
+	}
+	if !slices.Contains(problems, err.Err) {
+		t.Errorf("got cause %v, want one of our own", err.Err)
+	}
+	want := fmt.Sprintf("token endpoint: %v", err.Class)
+	if status != 0 {
+		want += ": HTTP " + strconv.Itoa(status)
+	}
+	if err.Code != "" {
+		want += fmt.Sprintf(" %q", err.Code)
+	}
+	if err.Err != nil {
+		want += ": " + err.Err.Error()
+	}
+	if got := err.Error(); got != want {
+		t.Errorf("got text %q, want %q: nothing but what is cleaned", got, want)
+	}
+	if r := err.RetrieveError(); r != nil && (r.Body != nil || r.Error() == "") {
+		t.Errorf("got %#v, want no body", r)
+	}
+}
+
+// checkRefreshToken compares with a reader that is strict and slow.
+func checkRefreshToken(t *testing.T, body []byte, contentType string) {
+	want, ok := strictRefreshToken(body)
+	if !ok {
+		return
+	}
+	c := parse(body, contentType)
+	if c.RefreshToken != want {
+		t.Errorf("got refresh token %q of %q, want %q", c.RefreshToken, body, want)
+	}
+}
+
+// strictRefreshToken returns the only valid refresh_token of a JSON object, or
+// "". It reports false if body is not one, or is one that parse does not
+// follow to its end.
+func strictRefreshToken(body []byte) (string, bool) {
+	dec := json.NewDecoder(bytes.NewReader(body))
+	if open, err := dec.Token(); err != nil || open != json.Delim('{') || !json.Valid(body) {
+		return "", false
+	}
+	var found []string
+	for dec.More() {
+		name, err := dec.Token()
+		if err != nil {
+			return "", false
+		}
+		var value any
+		if err := dec.Decode(&value); errors.As(err, new(*json.UnmarshalTypeError)) {
+			continue // a number that no float64 holds
+		} else if err != nil {
+			return "", false
+		}
+		if s, _ := value.(string); name == "refresh_token" && validRefreshToken(s) && !slices.Contains(found, s) {
+			found = append(found, s)
+		}
+	}
+	if len(found) != 1 {
+		return "", true
+	}
+	return found[0], true
+}
