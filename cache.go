@@ -320,6 +320,7 @@ func (s *slot) leave() {
 	s.mu.Lock()
 	s.gone = true
 	s.hot.Store(nil)
+	s.cur.Store(nil) // the sweeper may hold on to the slot for a while yet
 	s.mu.Unlock()
 }
 
