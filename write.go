@@ -51,7 +51,7 @@ func (n *renewal) write(g, old *Grant) (*Grant, error) {
 // tryWrite puts g, which replaces old. Whether it still may is a question
 // about tokens: that the version is another one says little.
 func (e *engine) tryWrite(ctx context.Context, g, old *Grant) (*Grant, error) {
-	for {
+	for range writeRounds {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
@@ -81,7 +81,12 @@ func (e *engine) tryWrite(ctx context.Context, g, old *Grant) (*Grant, error) {
 			g.Version = cur.Version
 		}
 	}
+	return nil, ErrConflict
 }
+
+// writeRounds is how often in a row a conflict is looked into. Nobody writes a
+// grant that often but a store that does not tell the truth.
+const writeRounds = 10
 
 // movedOn reports whether cur, which is in the Store, follows from something
 // else than old, so that g, which follows from old, must not replace it.
