@@ -390,6 +390,7 @@ func TestUnknownLifetime(t *testing.T) {
 
 				// Until an API refuses it.
 				w.srv.ClearFaults(providertest.Token)
+				time.Sleep(3 * time.Second) // the backoff of the last failure
 				tok, _ := w.m.Token(t.Context(), p, asAda)
 				if got := w.token(w.m, p, asAda, authprofile.Rejected(tok)); got == tok.AccessToken {
 					t.Error("got the rejected token")

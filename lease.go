@@ -26,6 +26,9 @@ const (
 // errLeaseOver keeps a request from being sent whose lease may have run out.
 var errLeaseOver = errors.New("the lease ran out before the request was sent")
 
+// errStoreSlow: the time of a lease passes while it is written.
+var errStoreSlow = errors.New("the store is too slow to hold a lease in it")
+
 // A lease is one that this process holds.
 type lease struct {
 	grant *Grant // as last written, with the lease in it
@@ -65,10 +68,22 @@ func (n *renewal) takeLease(g *Grant) (*lease, error) {
 		return nil, ErrConflict
 	case err != nil:
 		return nil, err
-	case cur.Lease == nil || cur.Lease.Attempt != attempt, l.left() < leaseLength/2:
+	case cur.Lease == nil || cur.Lease.Attempt != attempt:
 		return nil, ErrConflict
 	}
 	l.grant = cur
+	if l.left() < leaseLength/2 {
+		// The store is slow. That nobody else was quicker shows in that it
+		// takes the lease a second time.
+		began := time.Now()
+		if err := n.putGrant(n.ctx, l.grant); err != nil {
+			return nil, err
+		}
+		l.renewed(began)
+		if l.left() < leaseMargin {
+			return nil, errStoreSlow
+		}
+	}
 	return l, nil
 }
 
@@ -76,28 +91,30 @@ func (n *renewal) takeLease(g *Grant) (*lease, error) {
 func (n *renewal) extendLease(ctx context.Context, l *lease) error {
 	ctx, cancel := context.WithTimeout(ctx, max(0, l.left()))
 	defer cancel()
-	began := time.Now()
-	g := l.grant.Clone()
-	err := n.putGrant(ctx, g)
-	if err == nil {
-		l.grant = g
-		l.renewed(began)
-		return nil
+	for range 2 {
+		began := time.Now()
+		g := l.grant.Clone()
+		err := n.putGrant(ctx, g)
+		if err == nil {
+			l.grant = g
+			l.renewed(began)
+			return nil
+		}
+		if !errors.Is(err, ErrConflict) {
+			return err
+		}
+		// Either somebody else has it, or an earlier extension took effect
+		// although its answer was lost.
+		cur, err := n.readGrant(ctx, g.GrantKey)
+		if err != nil {
+			return err
+		}
+		if cur.Lease == nil || cur.Lease.Attempt != g.Lease.Attempt {
+			return ErrConflict
+		}
+		l.grant = cur
 	}
-	if !errors.Is(err, ErrConflict) {
-		return err
-	}
-	// Either somebody else has it, or an earlier extension took effect
-	// although its answer was lost.
-	cur, err := n.readGrant(ctx, g.GrantKey)
-	if err != nil {
-		return err
-	}
-	if cur.Lease == nil || cur.Lease.Attempt != g.Lease.Attempt {
-		return ErrConflict
-	}
-	l.grant = cur
-	return errors.New("extended before")
+	return errStoreSlow
 }
 
 // ask sends the token request under the lease, and extends that while the

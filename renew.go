@@ -160,9 +160,26 @@ func (n *renewal) run() (*Grant, error) {
 	if n.ref.private {
 		return n.alone(nil)
 	}
+	g, err := n.together()
+	if n.isApp() && errors.Is(err, errOthersSlow) {
+		return n.alone(err)
+	}
+	return g, err
+}
+
+// together renews a grant that other processes may renew too.
+func (n *renewal) together() (*Grant, error) {
 	var w watch
 	giveUp := time.Now().Add(waitForOthers)
-	for {
+	for round := 0; ; round++ {
+		if round > 2 {
+			// Whoever came first has a lease to be seen. A store without it,
+			// that says conflict all the same, is not to be overrun.
+			w.looks++
+			if err := n.pause(w.delay(), giveUp); err != nil {
+				return nil, err
+			}
+		}
 		if err := n.awaitWrite(giveUp); err != nil {
 			return nil, err
 		}
@@ -192,6 +209,7 @@ func (n *renewal) run() (*Grant, error) {
 				if err := n.pause(w.delay(), giveUp); err != nil {
 					return nil, err
 				}
+				round = -1
 				continue
 			}
 			// Whoever held it is gone. The request may have been answered.

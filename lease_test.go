@@ -1,0 +1,548 @@
+package authprofile_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/authprofile/authprofile"
+	"github.com/authprofile/authprofile/providertest"
+)
+
+// One refresh token, many processes: whoever comes first asks, and all others
+// take what it has stored.
+func TestOneOfManyProcessesAsks(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		p := w.adasProfile()
+		var managers []*authprofile.Manager
+		for range 10 {
+			managers = append(managers, w.manager())
+		}
+		for want := 1; want <= 5; want++ {
+			expire()
+			w.srv.Fault(providertest.Token, providertest.Fault{Delay: 700 * time.Millisecond})
+			var mu sync.Mutex
+			tokens := make(map[string]bool)
+			var wg sync.WaitGroup
+			for _, m := range managers {
+				for range 5 {
+					wg.Go(func() {
+						tok := w.token(m, p, asAda)
+						mu.Lock()
+						tokens[tok] = true
+						mu.Unlock()
+					})
+				}
+			}
+			wg.Wait()
+			w.asked("refresh_token", want)
+			if len(tokens) != 1 {
+				t.Errorf("got %d tokens, want the same for all", len(tokens))
+			}
+			w.healthy(ada)
+		}
+	})
+}
+
+// A slow provider takes longer than a lease lasts. The lease is extended
+// meanwhile, so that nobody else asks.
+func TestLeaseIsExtendedWhileTheProviderThinks(t *testing.T) {
+	for _, delay := range []time.Duration{6 * time.Second, 12 * time.Second, 28 * time.Second} {
+		t.Run(delay.String(), func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				p := w.adasProfile()
+				other := w.manager()
+				expire()
+				w.srv.Fault(providertest.Token, providertest.Fault{Committed: true, Delay: delay})
+				begin := time.Now()
+				var wg sync.WaitGroup
+				for _, m := range []*authprofile.Manager{w.m, other} {
+					wg.Go(func() { w.token(m, p, asAda) })
+				}
+				wg.Wait()
+				if d := time.Since(begin); d > delay+time.Second {
+					t.Errorf("got the token after %v", d)
+				}
+				w.asked("refresh_token", 1)
+				w.healthy(ada)
+			})
+		})
+	}
+}
+
+// When the lease cannot be extended any more, the request's time is up: its
+// refresh token is somebody else's business now.
+func TestRequestEndsWithItsLease(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		p := w.adasProfile()
+		proc := w.process()
+		expire()
+		var ended time.Duration
+		proc.net.on(func(r *http.Request) (*http.Response, error) {
+			if r.Method == http.MethodGet {
+				return proc.net.base.RoundTrip(r)
+			}
+			begin := time.Now()
+			r.Body.Read(make([]byte, 10000))
+			proc.store.goAway()
+			<-r.Context().Done()
+			ended = time.Since(begin)
+			return nil, r.Context().Err()
+		})
+		w.refuses(proc.Manager, p, nil, asAda)
+		if ended < 4*time.Second || ended > 5*time.Second {
+			t.Errorf("the request ended after %v, want it to end with the lease of 5s", ended)
+		}
+	})
+}
+
+// A process was killed while its request was under way. Another one waits for
+// the whole length of the lease, and then asks once more with the same refresh
+// token, while the provider's period of grace is still open.
+func TestDeadProcessIsSucceeded(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.srv.SetPolicy(providertest.Policy{Rotation: providertest.RotateGrace, Grace: 10 * time.Second})
+		p := w.adasProfile()
+		dead := w.process()
+		expire()
+		dies(t, dead, p)
+		w.asked("refresh_token", 1) // and the answer is lost
+
+		begin := time.Now()
+		w.token(w.m, p, asAda)
+		if d := time.Since(begin); d < 4900*time.Millisecond || d > 6*time.Second {
+			t.Errorf("got the token after %v, want the length of a lease and up to a second", d)
+		}
+		w.asked("refresh_token", 2)
+		w.healthy(ada)
+	})
+}
+
+// dies lets a process ask the provider and be killed before it sees the
+// answer: nothing more comes from it.
+func dies(t *testing.T, proc *process, p *authprofile.Profile) {
+	t.Helper()
+	answered := make(chan struct{})
+	proc.net.on(func(r *http.Request) (*http.Response, error) {
+		resp, err := proc.net.base.RoundTrip(r)
+		if r.Method == http.MethodPost {
+			proc.store.on(func(c *storeCall) error {
+				<-c.ctx.Done()
+				return c.ctx.Err()
+			})
+			close(answered)
+			<-r.Context().Done()
+			return nil, r.Context().Err()
+		}
+		return resp, err
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	go proc.Token(ctx, p, asAda)
+	<-answered
+	cancel()
+}
+
+func TestInterruptedRenewalSaysSo(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) { // the provider is strict
+		p := w.adasProfile()
+		dead := w.process()
+		expire()
+		dies(t, dead, p)
+		w.refuses(w.m, p, authprofile.ErrReauthorize, asAda)
+		w.asked("refresh_token", 2)
+		if g := w.grant(ada); g.Status != needsPerson || g.Failure.Reason != authprofile.ReasonInterrupted {
+			t.Errorf("got %v", g)
+		}
+		for range 20 {
+			time.Sleep(time.Hour)
+			w.refuses(w.m, p, authprofile.ErrReauthorize, asAda)
+			w.refuses(w.manager(), p, authprofile.ErrReauthorize, asAda)
+		}
+		w.asked("refresh_token", 2)
+	})
+}
+
+// The answer is lost on the way: the same process asks once more, at once.
+func TestLostAnswer(t *testing.T) {
+	for _, fault := range []struct {
+		name string
+		providertest.Fault
+	}{
+		{"dropped", providertest.Fault{Committed: true, Drop: true}},
+		{"cut", providertest.Fault{Committed: true, CutAfter: 5}},
+		{"cut after the header", providertest.Fault{Committed: true, CutAfter: -1}},
+		{"too late", providertest.Fault{Committed: true, Hang: true, Drop: true}},
+	} {
+		t.Run(fault.name+" grace", func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				w.srv.SetPolicy(providertest.Policy{Rotation: providertest.RotateGrace, Grace: 35 * time.Second})
+				p := w.adasProfile()
+				expire()
+				w.srv.Fault(providertest.Token, fault.Fault)
+				begin := time.Now()
+				w.token(w.m, p, asAda)
+				if d := time.Since(begin); d > 0 && fault.name != "too late" {
+					t.Errorf("got the token after %v, want it at once", d)
+				}
+				w.asked("refresh_token", 2)
+				w.healthy(ada)
+			})
+		})
+		t.Run(fault.name+" strict", func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				p := w.adasProfile()
+				expire()
+				w.srv.Fault(providertest.Token, fault.Fault)
+				w.refuses(w.m, p, authprofile.ErrReauthorize, asAda)
+				w.refuses(w.manager(), p, authprofile.ErrReauthorize, asAda)
+				w.asked("refresh_token", 2)
+				if f := w.grant(ada).Failure; f.Reason != authprofile.ReasonInterrupted {
+					t.Errorf("got reason %q", f.Reason)
+				}
+			})
+		})
+	}
+}
+
+// The connection breaks just as the lease is being extended, and the store's
+// word about that is lost with it: the refresh token is tried again all the
+// same.
+func TestLostAnswerDuringAnExtension(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.srv.SetPolicy(providertest.Policy{Rotation: providertest.RotateGrace, Grace: 10 * time.Second})
+		p := w.adasProfile()
+		proc := w.process()
+		expire()
+		w.srv.Fault(providertest.Token, providertest.Fault{Committed: true, Delay: 2 * time.Second, Drop: true})
+		puts := 0
+		proc.store.on(func(c *storeCall) error {
+			if c.op == "PutGrant" {
+				if puts++; puts == 2 { // the first extension takes effect, and hangs
+					err := c.run()
+					<-c.ctx.Done()
+					return errors.Join(err, c.ctx.Err())
+				}
+			}
+			return c.run()
+		})
+		begin := time.Now()
+		w.token(proc.Manager, p, asAda)
+		if d := time.Since(begin); d > 3*time.Second {
+			t.Errorf("got the token after %v", d)
+		}
+		w.asked("refresh_token", 2)
+		w.healthy(ada)
+	})
+}
+
+// A lease runs out by the clock of those who watch it, and only if there was no
+// sign of life for its whole length.
+func TestLeaseRunsOutByTheObserversClock(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		p := w.adasProfile()
+		expire()
+		g := w.grant(ada)
+		for _, length := range []time.Duration{0, time.Second, 5 * time.Second, 20 * time.Second, time.Hour} {
+			g = w.grant(ada)
+			g.Lease = &authprofile.Lease{Owner: "another", Attempt: "one", Length: length}
+			g.Obtained, g.Expiry = time.Now().Add(-time.Hour), time.Now()
+			w.put(g)
+			// Its holder lives, and extends it for a while.
+			for range 10 {
+				time.AfterFunc(length/4, func() {
+					g, err := w.store.Grant(context.Background(), ada)
+					if err == nil && g.Lease != nil && g.Lease.Owner == "another" {
+						w.store.PutGrant(context.Background(), g)
+					}
+				})
+			}
+			begin := time.Now()
+			w.token(w.manager(), p, asAda)
+			d := time.Since(begin)
+			want := min(length, time.Minute) + min(length/4, time.Minute)
+			if length == time.Hour {
+				want = time.Minute // nobody is believed for longer; the extension would have come later
+			}
+			if d < want || d > want+time.Second {
+				t.Errorf("a lease of %v without a holder was taken over after %v, want %v", length, d, want)
+			}
+		}
+		w.healthy(ada)
+	})
+}
+
+// A different attempt is a different lease: its time begins anew.
+func TestSuccessiveLeasesAreNotOne(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		p := w.adasProfile()
+		expire()
+		lease := func(attempt string) {
+			g := w.grant(ada)
+			g.Lease = &authprofile.Lease{Owner: "another", Attempt: attempt, Length: 5 * time.Second}
+			w.put(g)
+		}
+		lease("one")
+		time.AfterFunc(4*time.Second, func() { lease("two") })
+		begin := time.Now()
+		w.token(w.m, p, asAda)
+		if d := time.Since(begin); d < 9*time.Second || d > 10*time.Second {
+			t.Errorf("got the token after %v, want 9s and up to a second", d)
+		}
+	})
+}
+
+// The watch of somebody else's lease begins while the token is still good, so
+// that callers do not wait for the lease from the token's end on.
+func TestLeaseIsWatchedAheadOfTheTokensEnd(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		p := w.adasProfile()
+		w.token(w.m, p, asAda)
+		g := w.grant(ada)
+		time.Sleep(time.Until(g.Expiry) - 4*time.Second)
+		g.Lease = &authprofile.Lease{Owner: "dead", Attempt: "one", Length: 5 * time.Second}
+		w.put(g)
+		begin := time.Now()
+		for time.Now().Before(g.Expiry) {
+			at := time.Now()
+			w.token(w.m, p, asAda)
+			if time.Since(at) != 0 {
+				t.Fatal("a caller with a valid token waited")
+			}
+			time.Sleep(500 * time.Millisecond)
+		}
+		w.token(w.m, p, asAda)
+		if d := time.Since(begin); d > 6*time.Second {
+			t.Errorf("got a new token after %v, want the length of the lease and up to a second", d)
+		}
+	})
+}
+
+// A renewal whose outcome could not be noted leaves its lease behind. The same
+// Manager knows that this one is its own, and does not wait for it.
+func TestOwnLeaseLeftBehind(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		p := w.adasProfile()
+		proc := w.process()
+		expire()
+		w.srv.Fault(providertest.Token, providertest.Fault{Status: 503})
+		proc.store.failPuts(func(g *authprofile.Grant) bool { return g.Lease == nil })
+		w.refuses(proc.Manager, p, nil, asAda)
+		if w.grant(ada).Lease == nil {
+			t.Fatal("got no lease, want it left behind")
+		}
+		proc.store.heal()
+		begin := time.Now()
+		w.token(proc.Manager, p, asAda)
+		if d := time.Since(begin); d > time.Second {
+			t.Errorf("got the token after %v, want it at once", d)
+		}
+		w.healthy(ada)
+	})
+}
+
+// A process is stopped after it took the lease and before it has sent the
+// request. When it goes on, the refresh token is somebody else's: it must not
+// be sent, or a provider that detects reuse ends the grant.
+func TestStoppedProcessDoesNotSend(t *testing.T) {
+	tests := []struct {
+		name string
+		stop func(proc *process, stopped func())
+	}{
+		{"after the lease was written", func(proc *process, stopped func()) {
+			proc.store.on(func(c *storeCall) error {
+				err := c.run()
+				if c.op == "PutGrant" && c.grant.Lease != nil {
+					stopped()
+				}
+				return err
+			})
+		}},
+		{"after the second look", func(proc *process, stopped func()) {
+			held := false
+			proc.store.on(func(c *storeCall) error {
+				err := c.run()
+				if c.op == "PutGrant" {
+					held = c.grant.Lease != nil
+				}
+				if c.op == "Grant" && held {
+					stopped()
+				}
+				return err
+			})
+		}},
+		{"while connecting", func(proc *process, stopped func()) {
+			// Whoever is stopped does not extend the lease either.
+			var once sync.Once
+			proc.store.on(func(c *storeCall) error {
+				if c.op == "PutGrant" && c.grant.Lease != nil {
+					once.Do(func() {
+						proc.net.on(func(r *http.Request) (*http.Response, error) {
+							if r.Method == http.MethodPost {
+								proc.store.on(func(c *storeCall) error { stopped(); return c.run() })
+								stopped()
+							}
+							return proc.net.base.RoundTrip(r)
+						})
+					})
+				}
+				return c.run()
+			})
+		}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				p := w.adasProfile()
+				proc := w.process()
+				expire()
+				goOn := make(chan struct{})
+				tt.stop(proc, func() { <-goOn })
+				var first string
+				var wg sync.WaitGroup
+				wg.Go(func() { first = w.token(proc.Manager, p, asAda) })
+				synctest.Wait()
+				second := w.token(w.m, p, asAda)
+				time.Sleep(time.Minute)
+				proc.store.heal()
+				proc.net.heal()
+				close(goOn)
+				wg.Wait()
+				if first != second {
+					t.Error("the stopped process has got another token than its successor")
+				}
+				w.asked("refresh_token", 1)
+				w.healthy(ada)
+			})
+		})
+	}
+}
+
+// A process is stopped with the answer in its hands, and its successor has
+// renewed meanwhile: what it has to write is old.
+func TestStoppedProcessDoesNotOverwrite(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.srv.SetPolicy(providertest.Policy{Rotation: providertest.RotateKeep})
+		p := w.adasProfile()
+		proc := w.process()
+		expire()
+		goOn := make(chan struct{})
+		proc.store.on(func(c *storeCall) error {
+			if c.op == "PutGrant" && c.grant.Lease == nil {
+				<-goOn // and only then does it reach the database
+			}
+			return c.run()
+		})
+		var wg sync.WaitGroup
+		wg.Go(func() { w.token(proc.Manager, p, asAda) })
+		synctest.Wait()
+		w.token(w.m, p, asAda)
+		after := w.grant(ada)
+		time.Sleep(time.Minute)
+		proc.store.heal()
+		close(goOn)
+		wg.Wait()
+		time.Sleep(time.Minute)
+		if got := w.grant(ada); got.RefreshToken != after.RefreshToken || got.AccessToken != after.AccessToken {
+			t.Error("the stopped process has overwritten its successor's token")
+		}
+		w.asked("refresh_token", 2)
+		w.healthy(ada)
+		if got, want := w.token(proc.Manager, p, asAda), string(after.AccessToken); got != want {
+			t.Error("the stopped process does not serve its successor's token")
+		}
+	})
+}
+
+// A store that needs its time does not keep a grant from being renewed, nor
+// its callers waiting for ever.
+func TestSlowStore(t *testing.T) {
+	for _, tt := range []struct {
+		latency time.Duration
+		works   bool
+	}{
+		{500 * time.Millisecond, true},
+		{1300 * time.Millisecond, true},
+		{2 * time.Second, true},
+		{6 * time.Second, false}, // each call runs into its limit
+	} {
+		t.Run(tt.latency.String(), func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				user, app := w.adasProfile(), w.app()
+				proc := w.process()
+				expire()
+				slow := func(c *storeCall) error {
+					select {
+					case <-time.After(tt.latency):
+						return c.run()
+					case <-c.ctx.Done():
+						return c.ctx.Err()
+					}
+				}
+				proc.store.on(slow)
+				begin := time.Now()
+				w.token(proc.Manager, app)
+				if d := time.Since(begin); d > 30*time.Second {
+					t.Errorf("the application got its token after %v", d)
+				}
+				begin = time.Now()
+				if tt.works {
+					w.token(proc.Manager, user, asAda)
+				} else {
+					w.refuses(proc.Manager, user, nil, asAda)
+				}
+				if d := time.Since(begin); d > 30*time.Second {
+					t.Errorf("the user's token took %v", d)
+				}
+				if tt.works {
+					w.asked("refresh_token", 1)
+				}
+				w.asked("client_credentials", 1)
+				proc.store.heal()
+				w.token(proc.Manager, user, asAda)
+				time.Sleep(time.Minute)
+				w.healthy(ada)
+			})
+		})
+	}
+}
+
+// A Store that says conflict to everything is answered with an error.
+func TestEndlessConflicts(t *testing.T) {
+	for _, when := range []string{"always", "after the answer"} {
+		t.Run(when, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				user, app := w.adasProfile(), w.app()
+				proc := w.process()
+				expire()
+				conflict := func(c *storeCall) error {
+					if c.op == "PutGrant" && (when == "always" || c.grant.Lease == nil) {
+						time.Sleep(time.Millisecond)
+						return authprofile.ErrConflict
+					}
+					return c.run()
+				}
+				proc.store.on(conflict)
+				begin := time.Now()
+				_, err := proc.Token(t.Context(), user, asAda)
+				if (err != nil) != (when == "always") {
+					t.Errorf("got error %v", err)
+				}
+				if d := time.Since(begin); d > 100*time.Second {
+					t.Errorf("got an answer after %v", d)
+				}
+				w.token(proc.Manager, app)
+				if got := proc.store.count("PutGrant"); got > 10_000 {
+					t.Errorf("got %d calls of PutGrant", got)
+				}
+				proc.store.heal()
+				time.Sleep(time.Minute)
+				w.token(proc.Manager, user, asAda)
+				w.healthy(ada)
+			})
+		})
+	}
+}
