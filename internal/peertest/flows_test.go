@@ -574,19 +574,19 @@ func TestUnderLoad(t *testing.T) {
 // A request that never arrived, a provider that is out of order for a moment,
 // a caller that hangs up: none of them costs the grant.
 func TestFaultsBeforeCommit(t *testing.T) {
-	for _, fault := range []struct {
-		name string
-		authservers.Fault
-		reason authprofile.Reason // noted if the first attempt fails; empty: it must not
-	}{
-		{"request lost once", authservers.Fault{Times: 1, Then: authservers.Drop}, ""},
-		{"requests lost", authservers.Fault{Times: 2, Then: authservers.Drop}, authprofile.ReasonLost},
-		{"503", authservers.Fault{Times: 1, Then: authservers.Reply, Status: 503, Body: "<html>busy</html>"}, authprofile.ReasonUnavailable},
-		{"HTML with 200", authservers.Fault{Times: 1, Then: authservers.Reply, Status: 200, Body: "<html>hello</html>"}, authprofile.ReasonUnreadable},
-		{"429", authservers.Fault{Times: 1, Then: authservers.Reply, Status: 429, Header: http.Header{"Retry-After": {"1"}}, Body: `{"error":"slow_down"}`}, authprofile.ReasonUnavailable},
-	} {
-		t.Run(fault.name, func(t *testing.T) {
-			atEach(t, func(t *testing.T, s *authservers.Server) {
+	atEach(t, func(t *testing.T, s *authservers.Server) {
+		for _, fault := range []struct {
+			name string
+			authservers.Fault
+			reason authprofile.Reason // noted if the first attempt fails; empty: it must not
+		}{
+			{"request lost once", authservers.Fault{Times: 1, Then: authservers.Drop}, ""},
+			{"requests lost", authservers.Fault{Times: 2, Then: authservers.Drop}, authprofile.ReasonLost},
+			{"503", authservers.Fault{Times: 1, Then: authservers.Reply, Status: 503, Body: "<html>busy</html>"}, authprofile.ReasonUnavailable},
+			{"HTML with 200", authservers.Fault{Times: 1, Then: authservers.Reply, Status: 200, Body: "<html>hello</html>"}, authprofile.ReasonUnreadable},
+			{"429", authservers.Fault{Times: 1, Then: authservers.Reply, Status: 429, Header: http.Header{"Retry-After": {"1"}}, Body: `{"error":"slow_down"}`}, authprofile.ReasonUnavailable},
+		} {
+			t.Run(fault.name, func(t *testing.T) {
 				store, p, key := connected(t, s)
 				m := newManager(t, store)
 				expire(t, store, key)
@@ -609,8 +609,51 @@ func TestFaultsBeforeCommit(t *testing.T) {
 					t.Errorf("the stored refresh token is not the last that was issued, or a failure is left: %v", g)
 				}
 			})
-		})
-	}
+		}
+	})
+}
+
+// A network that is down for a while, and one that drips.
+func TestBadNetwork(t *testing.T) {
+	atEach(t, func(t *testing.T, s *authservers.Server) {
+		u, err := url.Parse(s.TokenURL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		network := authservers.Toxic(t, u.Host)
+		u.Host = network.Addr
+		store := new(authprofile.MemStore)
+		p := userProfile(s, authservers.Web)
+		p.Endpoints = authprofile.Endpoints{AuthURL: s.AuthURL, TokenURL: u.String()}
+		m := newManager(t, store)
+		save(t, m, p)
+		key := connect(t, m, p, "alice").GrantKey
+
+		expire(t, store, key)
+		before := stored(t, store, key).RefreshToken
+		network.Down()
+		m = newManager(t, store)
+		if _, err := m.Token(t.Context(), p, authprofile.AsUser("alice")); err == nil || errors.Is(err, authprofile.ErrReauthorize) {
+			t.Errorf("while the network is down: got %v, want an error that passes", err)
+		}
+		if g := stored(t, store, key); g.Status != authprofile.StatusFailing || g.Failure.Reason != authprofile.ReasonUnreachable || g.RefreshToken != before {
+			t.Errorf("while the network is down: got %v, want failing, unreachable", g)
+		}
+		network.Up(t)
+		if tok := eventually(t, m, p); !s.Active(t, tok.AccessToken) {
+			t.Errorf("when the network is back: the token is not good")
+		}
+
+		expire(t, store, key)
+		network.Add(t, "slicer", "downstream", map[string]int{"average_size": 40, "delay": 5000})
+		tok, err := newManager(t, store).Token(t.Context(), p, authprofile.AsUser("alice"))
+		if err != nil || !s.Active(t, tok.AccessToken) {
+			t.Errorf("by a network that drips: got %v, want an active token", err)
+		}
+		if n := s.Token.Count("refresh_token"); n != 2 {
+			t.Errorf("got %d refreshes, want 2", n)
+		}
+	})
 }
 
 // eventually asks until there is a token, for at most ten seconds.

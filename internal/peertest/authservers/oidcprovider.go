@@ -17,8 +17,9 @@ import (
 )
 
 // OIDCProvider starts the npm package oidc-provider as a process of its own.
-// It names itself in its authorization responses (RFC 9207), and gives a
-// refresh token only to those who ask for consent (prompt=consent).
+// It names itself in its authorization responses (RFC 9207), signs ID tokens
+// with ES256, and gives a refresh token only to those who ask for consent
+// (prompt=consent).
 func OIDCProvider(t testing.TB, opts Options) *Server {
 	t.Helper()
 	node := require.Tool(t, "node", "install Node.js 20 or newer")

@@ -48,12 +48,13 @@ class Memory {
   }
 }
 
-const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
+const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
 
 const provider = new Provider(config.issuer, {
   adapter: Memory,
   clients: config.clients,
-  jwks: { keys: [{ ...privateKey.export({ format: 'jwk' }), kid: 'key-1', alg: 'RS256', use: 'sig' }] },
+  clientDefaults: { id_token_signed_response_alg: 'ES256' },
+  jwks: { keys: [{ ...privateKey.export({ format: 'jwk' }), kid: 'key-1', alg: 'ES256', use: 'sig' }] },
   cookies: { keys: [randomBytes(32).toString('hex')] },
   scopes: config.scopes,
   features: {
