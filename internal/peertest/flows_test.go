@@ -369,6 +369,41 @@ func TestRevoke(t *testing.T) {
 	})
 }
 
+// What a renewal brings for a grant that is revoked meanwhile is not kept, and
+// does not live on at the provider.
+func TestRevokeDuringRefresh(t *testing.T) {
+	atEach(t, func(t *testing.T, s *authservers.Server) {
+		store, p, key := connected(t, s)
+		expire(t, store, key)
+		release := make(chan struct{})
+		s.Token.Set(authservers.Fault{At: authservers.Answer, Until: release})
+		m := newManager(t, store)
+		done := make(chan error, 1)
+		go func() {
+			_, err := m.Token(t.Context(), p, authprofile.AsUser("alice"))
+			done <- err
+		}()
+		s.Token.Await(t, "a committed refresh", func(log []authservers.Exchange) bool {
+			e := log[len(log)-1]
+			return e.Grant == "refresh_token" && !e.Committed.IsZero()
+		})
+		m.Revoke(t.Context(), key) // what the provider thinks of it matters less
+		close(release)
+		if err := <-done; err == nil {
+			t.Errorf("Token: got a token of a revoked grant")
+		}
+		if err := m.Shutdown(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if g, err := store.Grant(t.Context(), key); !errors.Is(err, authprofile.ErrNotFound) {
+			t.Errorf("the grant has come back: %v, %v", g, err)
+		}
+		if e := latest(s); s.Active(t, e.Issued) || s.Active(t, e.Access) {
+			t.Errorf("tokens that nobody has live on at the provider")
+		}
+	})
+}
+
 func TestRevokedAtProvider(t *testing.T) {
 	atEach(t, func(t *testing.T, s *authservers.Server) {
 		store, p, key := connected(t, s)

@@ -103,9 +103,13 @@ func (s *Server) Refuse(token string) {
 	s.refused[token] = true
 }
 
-// Active reports whether the server takes a token for good (RFC 7662).
+// Active reports whether the server takes a token for good (RFC 7662): the
+// token itself, or one of the log by its Hash.
 func (s *Server) Active(t testing.TB, token string) bool {
 	t.Helper()
+	if issued := s.Token.token(token); issued != "" {
+		token = issued
+	}
 	said, err := s.introspect(token)
 	if err != nil {
 		t.Fatal(err)

@@ -93,12 +93,13 @@ type Switch struct {
 	mu      sync.Mutex
 	faults  []Fault
 	log     []*Exchange
-	changed chan struct{} // closed at every change of the log, and replaced
+	issued  map[string]string // tokens by their hashes
+	changed chan struct{}     // closed at every change of the log, and replaced
 	closed  chan struct{}
 }
 
 func newSwitch(next http.Handler) *Switch {
-	return &Switch{next: next, changed: make(chan struct{}), closed: make(chan struct{})}
+	return &Switch{next: next, issued: make(map[string]string), changed: make(chan struct{}), closed: make(chan struct{})}
 }
 
 // Set replaces the faults that are waiting. A request meets the first that
@@ -185,6 +186,7 @@ func (s *Switch) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		if json.Unmarshal(rec.Body.Bytes(), &said) == nil {
 			e.Code, e.Issued, e.Access = said.Error, Hash(said.Refresh), Hash(said.Access)
+			s.issued[e.Issued], s.issued[e.Access] = said.Refresh, said.Access
 		}
 	})
 
@@ -263,6 +265,13 @@ func (s *Switch) update(change func()) {
 	change()
 	close(s.changed)
 	s.changed = make(chan struct{})
+}
+
+// token returns the token that was issued with a hash, or nothing.
+func (s *Switch) token(hash string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.issued[hash]
 }
 
 // close lets go of all who wait.
