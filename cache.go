@@ -17,6 +17,8 @@ type held struct {
 	tok oauth2.Token
 	due int64 // when to renew it, in Unix nanoseconds
 	end int64 // when to stop serving it, in Unix nanoseconds
+
+	obtained time.Time
 }
 
 const never = math.MaxInt64
@@ -27,7 +29,7 @@ const minUse = shortestBackoff
 
 // hold takes a grant's access token into memory.
 func (e *engine) hold(g *Grant) *held {
-	h := &held{tok: *g.Token(), due: never, end: never}
+	h := &held{tok: *g.Token(), due: never, end: never, obtained: g.Obtained}
 	renewable := g.User == "" || g.RefreshToken != ""
 	if g.Expiry.IsZero() {
 		// The lifetime is not known: it is served until an API refuses it, and

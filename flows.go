@@ -503,7 +503,7 @@ func (e *engine) redeem(ctx context.Context, f *Flow, code string) (*Grant, erro
 	if err != nil {
 		return nil, err
 	}
-	e.cache.slot(g.GrantKey).set(e.hold(g))
+	e.replace(g.GrantKey, e.hold(g))
 	e.log.LogAttrs(ctx, slog.LevelInfo, "authprofile: authorized", slog.String("profile", g.ProfileID))
 	e.logStatus(g.ProfileID, before, g.Status)
 	return g, nil
@@ -756,7 +756,7 @@ func (m *Manager) Revoke(ctx context.Context, key GrantKey) error {
 	if err := e.store.DeleteGrant(ctx, key); err != nil {
 		return wrap("revoke", key.ProfileID, key.User, err)
 	}
-	e.cache.drop(key)
+	e.replace(key, nil)
 	e.log.LogAttrs(ctx, slog.LevelInfo, "authprofile: revoked", slog.String("profile", key.ProfileID), slog.Bool("at_provider", last != "" && outcome == nil))
 	if errors.Is(outcome, errNoRevocation) {
 		outcome = nil

@@ -25,9 +25,10 @@ type gate struct {
 	users      int
 }
 
-// enter waits for a place at the provider of an address. The caller must call
-// leave afterwards.
-func (gs *gates) enter(address string, need bool, closing <-chan struct{}) (leave func(), err error) {
+// enter waits for a place at the provider of an address. One that hurries, or
+// begins to while it waits, waits for any place. The caller must call leave
+// afterwards.
+func (gs *gates) enter(address string, hurry, closing <-chan struct{}) (leave func(), err error) {
 	host := address
 	if u, err := url.Parse(address); err == nil {
 		host = u.Host
@@ -44,7 +45,7 @@ func (gs *gates) enter(address string, need bool, closing <-chan struct{}) (leav
 	g.users++
 	gs.mu.Unlock()
 
-	entered := make([]chan struct{}, 0, 2)
+	var entered []chan struct{}
 	leave = func() {
 		for _, c := range entered {
 			<-c
@@ -55,18 +56,24 @@ func (gs *gates) enter(address string, need bool, closing <-chan struct{}) (leav
 		}
 		gs.mu.Unlock()
 	}
-	wanted := []chan struct{}{g.all}
-	if !need {
-		wanted = []chan struct{}{g.ahead, g.all}
-	}
-	for _, c := range wanted {
+	select {
+	case <-hurry: // not even one that is free
+	default:
 		select {
-		case c <- struct{}{}:
-			entered = append(entered, c)
+		case g.ahead <- struct{}{}:
+			entered = append(entered, g.ahead)
+		case <-hurry:
 		case <-closing:
 			leave()
 			return nil, errShutdown
 		}
+	}
+	select {
+	case g.all <- struct{}{}:
+		entered = append(entered, g.all)
+	case <-closing:
+		leave()
+		return nil, errShutdown
 	}
 	return leave, nil
 }

@@ -82,7 +82,7 @@ func (m *Manager) Delete(ctx context.Context, id string) error {
 	if err := e.store.DeleteProfile(ctx, id); err != nil {
 		return wrap("delete", id, "", err)
 	}
-	e.cache.dropProfile(id)
+	e.forgetProfile(id)
 	return nil
 }
 

@@ -48,6 +48,12 @@ type result struct {
 	need bool  // somebody waits who has no valid token
 	h    *held // the result: this,
 	err  error // or that
+
+	// The rest is under the engine's lock.
+
+	hurry   chan struct{} // closed as soon as somebody waits who has no valid token
+	hurried bool
+	late    bool // a person has ended or replaced the grant meanwhile
 }
 
 // token returns a valid token of a slot: from memory if it is there, and
@@ -88,9 +94,11 @@ func (e *engine) launch(ctx context.Context, s *slot, r *ref, rejected string, n
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if f := e.flights[r.key]; f != nil {
+		f.join(need)
 		return f, false
 	}
-	f = &result{done: make(chan struct{}), need: need}
+	f = &result{done: make(chan struct{}), need: need, hurry: make(chan struct{})}
+	f.join(need)
 	if e.closed {
 		f.err = errShutdown
 		close(f.done)
@@ -98,12 +106,46 @@ func (e *engine) launch(ctx context.Context, s *slot, r *ref, rejected string, n
 	}
 	e.flights[r.key] = f
 	s.flying.Store(true)
-	n := &renewal{engine: e, ctx: context.WithoutCancel(ctx), ref: r, slot: s, need: need, rejected: rejected}
+	n := &renewal{engine: e, ctx: context.WithoutCancel(ctx), ref: r, slot: s, need: need, hurry: f.hurry, rejected: rejected}
 	if h := s.cur.Load(); h != nil {
 		n.have = h.tok.AccessToken
 	}
 	e.work.Go(func() { n.fly(f) })
 	return f, true
+}
+
+func (f *result) join(need bool) {
+	if need && !f.hurried {
+		f.hurried = true
+		close(f.hurry)
+	}
+}
+
+// replace puts what a person has brought about into memory, nil for the end of
+// a grant. A renewal under way, which does not know of it, does not undo it.
+func (e *engine) replace(key GrantKey, h *held) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if f := e.flights[key]; f != nil {
+		f.late = true
+	}
+	if h != nil {
+		e.cache.slot(key).set(h)
+	} else {
+		e.cache.drop(key)
+	}
+}
+
+// forgetProfile ends all grants of a profile in memory.
+func (e *engine) forgetProfile(id string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for key, f := range e.flights {
+		if key.ProfileID == id {
+			f.late = true
+		}
+	}
+	e.cache.dropProfile(id)
 }
 
 // A renewal obtains the next token of one grant. It runs in its own goroutine,
@@ -114,21 +156,30 @@ type renewal struct {
 	ref  *ref
 	slot *slot
 
-	need     bool   // somebody has no valid token
-	have     string // the access token in memory, whether valid or not
-	rejected string // the access token that an API refuses
+	need     bool            // somebody has no valid token
+	hurry    <-chan struct{} // closed as soon as that is so
+	have     string          // the access token in memory, whether valid or not
+	rejected string          // the access token that an API refuses
 
 	profile     *Profile
 	target      *target
+	entered     bool // has a place among the requests to the provider
 	interrupted bool // an earlier request with this refresh token may have been answered
 }
 
 func (n *renewal) fly(f *result) {
 	g, err := n.run()
+	if err == nil {
+		f.h = n.hold(g)
+	} else {
+		f.err = err
+	}
+
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	s := n.slot
 	switch {
-	case err == nil:
-		f.h = n.hold(g)
+	case err == nil && !f.late:
 		if !n.ref.private && s.hasLeft() {
 			s = n.cache.slot(n.ref.key)
 		}
@@ -136,8 +187,7 @@ func (n *renewal) fly(f *result) {
 		if g.Failure != nil {
 			s.nextTry.Store(g.Failure.Next.UnixNano())
 		}
-	default:
-		f.err = err
+	case err != nil:
 		next := now().Add(time.Minute) // to see whether a person has helped
 		var failed *failedError
 		if errors.As(err, &failed) && !failed.Next.IsZero() {
@@ -149,9 +199,7 @@ func (n *renewal) fly(f *result) {
 	}
 	s.flying.Store(false)
 	n.slot.flying.Store(false)
-	n.mu.Lock()
 	delete(n.flights, n.ref.key)
-	n.mu.Unlock()
 	close(f.done)
 }
 
@@ -366,7 +414,7 @@ func (n *renewal) pause(d time.Duration, giveUp time.Time) error {
 // attempt takes the lease and asks the provider. It reports again if another
 // process came first.
 func (n *renewal) attempt(g *Grant) (got *Grant, again bool, err error) {
-	leave, err := n.gates.enter(n.target.tokenURL, n.need, n.closing)
+	leave, err := n.enter()
 	if err != nil {
 		return nil, false, err
 	}
@@ -403,6 +451,23 @@ func (n *renewal) attempt(g *Grant) (got *Grant, again bool, err error) {
 	}
 	got, err = n.answered(l, answer)
 	return got, false, err
+}
+
+// enter waits for a place among the requests to the provider, unless this
+// renewal has one.
+func (n *renewal) enter() (leave func(), err error) {
+	if n.entered {
+		return func() {}, nil
+	}
+	done, err := n.gates.enter(n.target.tokenURL, n.hurry, n.closing)
+	if err != nil {
+		return nil, err
+	}
+	n.entered = true
+	return func() {
+		n.entered = false
+		done()
+	}, nil
 }
 
 // form returns the parameters of the token request.
@@ -568,6 +633,9 @@ func (n *renewal) refused(l *lease, salvaged *tokenendpoint.Answer, te *tokenend
 		if next.usable(n.now()) && string(next.AccessToken) != n.have && string(next.AccessToken) != n.rejected {
 			return next, false, nil
 		}
+		if next.Failure == nil {
+			return nil, true, nil // another process moved it on
+		}
 		return nil, false, n.failed(g, next, te)
 	}
 	return nil, false, n.fail(g, nil, status, f, te)
@@ -687,7 +755,7 @@ func (n *renewal) alone(away error) (*Grant, error) {
 		}
 	}
 	if h := n.slot.cur.Load(); h != nil {
-		g.AccessToken, g.Expiry = Secret(h.tok.AccessToken), h.tok.Expiry
+		g.AccessToken, g.Obtained, g.Expiry = Secret(h.tok.AccessToken), h.obtained, h.tok.Expiry
 	}
 
 	fail := func(status Status, f Failure, cause error) error {
@@ -702,13 +770,14 @@ func (n *renewal) alone(away error) (*Grant, error) {
 		}
 		return nil, fail(StatusFailing, Failure{Reason: ReasonUnreachable}, err)
 	}
-	if away == nil {
-		leave, err := n.gates.enter(n.target.tokenURL, n.need, n.closing)
-		if err != nil {
-			return nil, err
-		}
-		defer leave()
+	if err := n.pace(g, time.Now().Add(waitForOthers)); err != nil {
+		return nil, err
 	}
+	leave, err := n.enter()
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	ctx, cancel := context.WithTimeout(n.ctx, requestTimeout)
 	defer cancel()
 	a, err := tokenendpoint.Do(ctx, n.http, tokenRequest(n.profile, n.target, appForm(n.profile)))

@@ -130,7 +130,7 @@ func (n *renewal) writeLater(g, old *Grant) {
 			got, err := n.tryWrite(n.ctx, g, old)
 			switch {
 			case errors.Is(err, errGone):
-				n.cache.drop(g.GrantKey)
+				n.replace(g.GrantKey, nil)
 				n.discard(g)
 				return
 			case err == nil:
