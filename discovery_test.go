@@ -466,12 +466,18 @@ func TestThreat057_BoundedInSizeAndTime(t *testing.T) {
 		wantWrong(t, err, srv.URL)
 	})
 
-	t.Run("057 the largest", func(t *testing.T) {
+	t.Run("057 the largest, and one byte more", func(t *testing.T) {
 		doc := exampleDocument(nil)
+		doc += strings.Repeat(" ", maxDocument-len(doc))
 		w := newWeb()
-		w.set(exampleURL, jsonPage(doc+strings.Repeat(" ", maxDocument-len(doc))))
+		w.set(exampleURL, jsonPage(doc))
 		if _, err := w.manager().Discover(t.Context(), exampleURL); err != nil {
 			t.Errorf("got %v, want no error", err)
+		}
+		w.set(exampleURL, jsonPage(doc+" "))
+		_, err := w.manager().Discover(t.Context(), exampleURL)
+		if wantWrong(t, err, exampleURL); err != nil && !strings.Contains(err.Error(), "larger than 256 KiB") {
+			t.Errorf("got %q, want the limit in it", err)
 		}
 	})
 
@@ -539,10 +545,11 @@ func TestThreat058_WhatIsNotADocument(t *testing.T) {
 			m := w.manager()
 			_, err := m.Discover(t.Context(), exampleURL)
 			wantWrong(t, err, exampleURL)
-			if test.name == "058 HTML" {
-				if _, ok := m.e.docs.byKey["discovery "+exampleURL].value.(*Metadata); ok {
-					t.Error("a bad document was kept as good")
-				}
+			if v := m.e.docs.byKey["discovery "+exampleURL].value; v != nil {
+				t.Errorf("kept as good: got %v, want nothing", v)
+			}
+			if test.name == "058 byte order mark" && !strings.Contains(fmt.Sprint(err), "byte order mark") { // nobody sees it otherwise
+				t.Errorf("got %v, want the reason in it", err)
 			}
 		})
 	}
@@ -804,6 +811,28 @@ func TestDocumentsAreBounded(t *testing.T) {
 		check(t, d, 20)
 		if d.size != 20*len(doc) {
 			t.Errorf("size: got %d, want %d", d.size, 20*len(doc))
+		}
+	})
+	t.Run("size of what is fetched again", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			d := fill(t, 2, 1000, 1<<30)
+			pass(2 * time.Hour)
+			d.metadata(t.Context(), address(0), nil)
+			synctest.Wait()
+			if d.size != 2*len(doc) {
+				t.Errorf("size: got %d, want %d", d.size, 2*len(doc))
+			}
+		})
+	})
+	t.Run("failures", func(t *testing.T) {
+		d := newDocuments(&http.Client{Transport: newWeb()}, slog.New(slog.DiscardHandler))
+		d.maxNumber = 20
+		for i := range 30 {
+			_, err := d.metadata(t.Context(), address(i), nil)
+			wantAway(t, err)
+		}
+		if len(d.byKey) != 20 {
+			t.Errorf("kept: got %d, want 20", len(d.byKey))
 		}
 	})
 	t.Run("one that is too large by itself", func(t *testing.T) {

@@ -229,10 +229,8 @@ func (c *idClaims) check(t *target, want *idCheck, h header, now time.Time) stri
 		return "it is from another issuer"
 	case c.Subject == "":
 		return "sub is missing"
-	case len(c.Subject) > maxSubject:
-		return fmt.Sprintf("sub is longer than %d bytes", maxSubject)
 	case checkIdentifier(c.Subject, maxSubject) != "":
-		return "sub has a control character"
+		return "sub " + checkIdentifier(c.Subject, maxSubject)
 	case len(c.audience) == 0:
 		return "aud is missing"
 	case slices.ContainsFunc(c.audience, func(aud string) bool { return aud != want.clientID }):

@@ -539,6 +539,7 @@ func TestThreat113_MalformedTokens(t *testing.T) {
 		"113 two parts":         parts[0] + "." + parts[1],
 		"113 one more part":     good + ".x",
 		"113 encrypted":         jwe + ".x.x.x.x",
+		"113 large but signed":  key.sign(key.header(), claimsAt(time.Now(), map[string]any{"pad": strings.Repeat("x", maxIDToken)})),
 		"113 large header":      strings.Repeat("A", 10<<20) + "." + parts[1] + "." + parts[2],
 		"113 large payload":     parts[0] + "." + strings.Repeat("A", 10<<20) + "." + parts[2],
 		"113 empty header":      "." + parts[1] + "." + parts[2],
@@ -647,7 +648,10 @@ func TestThreat061_KeysChange(t *testing.T) {
 		began := time.Now()
 		for i := range 1000 {
 			k := testKey{fmt.Sprint("random", i), "ES256", newer.private}
-			wantInvalid(t, verify(t, tt, k))
+			err := verify(t, tt, k)
+			if wantInvalid(t, err); err != nil && !strings.Contains(err.Error(), "signature") {
+				t.Errorf("got %q, want one about the signature", err)
+			}
 			pass(100 * time.Millisecond)
 		}
 		if n, limit := tt.count(exampleKeys), 1+refetchBurst+int(time.Since(began)/refetchEvery); n > limit {
@@ -691,6 +695,21 @@ func TestThreat061_KeysChange(t *testing.T) {
 		})
 	}
 
+	run("061 another caller has brought the later keys", func(t *testing.T, tt *tokenTest) {
+		keys, err := tt.t.keys.keys(t.Context(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 10 {
+			if later, err := tt.t.keys.keys(t.Context(), keys); err != nil || later == keys {
+				t.Errorf("got %v, %v, want later keys", later, err)
+			}
+		}
+		if n := tt.count(exampleKeys); n != 2 {
+			t.Errorf("requests: got %d, want 2", n)
+		}
+	})
+
 	run("061 a caller leaves", func(t *testing.T, tt *tokenTest) {
 		tt.set(exampleKeys, func(w http.ResponseWriter, r *http.Request) {
 			pass(3 * time.Second)
@@ -710,7 +729,7 @@ func TestThreat061_KeysChange(t *testing.T) {
 func TestThreat062_KeySets(t *testing.T) {
 	type change = map[string]any
 	rs, other := newTestKey("k", "RS256"), testKey{"k", "RS256", rsaKeys()[1]}
-	es, ed := newTestKey("k", "ES256"), newTestKey("k", "EdDSA")
+	es, ed, p384 := newTestKey("k", "ES256"), newTestKey("k", "EdDSA"), newTestKey("k", "ES384")
 	weak, err := rsa.GenerateKey(rand.Reader, 1024)
 	if err != nil {
 		t.Fatal(err)
@@ -754,7 +773,7 @@ func TestThreat062_KeySets(t *testing.T) {
 		{"062 point at zero", es, keySetOf(es.jwk(change{"x": b64(make([]byte, 32)), "y": b64(make([]byte, 32))})), false},
 		{"062 another curve", es, keySetOf(es.jwk(change{"crv": "P-384"})), false},
 		{"062 unknown curve", es, keySetOf(es.jwk(change{"crv": "secp256k1"})), false},
-		{"062 key of another curve", testKey{"k", "ES256", newTestKey("k", "ES384").private}, keySetOf(testKey{"k", "ES256", newTestKey("k", "ES384").private}.jwk(change{"alg": nil})), false},
+		{"062 key of another curve", testKey{"k", "ES256", p384.private}, keySetOf(p384.jwk(change{"alg": nil})), false},
 		{"062 short Ed25519", ed, keySetOf(ed.jwk(change{"x": "AAAA"})), false},
 		{"062 kid a number", rs, keySetOf(rs.jwk(change{"kid": 7})), false},
 		{"062 beside what nobody knows", rs, keySetOf(change{"kty": "LMS"}, change{}, change{"kty": 7}, change{"kty": "OKP", "crv": "Ed448", "x": "AA"}, rs.jwk(nil)), true},
@@ -776,6 +795,41 @@ func TestThreat062_KeySets(t *testing.T) {
 				t.Errorf("got %v, want one about the signature or the keys", err)
 			}
 		})
+	}
+
+	// None of these is a key that could be tried.
+	ones := func(n int) string { return b64([]byte(strings.Repeat("\xff", n))) }
+	for name, jwk := range map[string]map[string]any{
+		"enc":                  rs.jwk(change{"use": "enc"}),
+		"key_ops":              rs.jwk(change{"key_ops": []string{"encrypt"}}),
+		"key_ops none":         rs.jwk(change{"key_ops": []string{}}),
+		"key_ops text":         rs.jwk(change{"key_ops": "verify"}),
+		"alg of encryption":    rs.jwk(change{"alg": "RSA-OAEP"}),
+		"HS256":                rs.jwk(change{"alg": "HS256"}),
+		"alg of another type":  rs.jwk(change{"alg": "ES256"}),
+		"alg of another curve": p384.jwk(change{"alg": "ES256"}),
+		"alg a number":         rs.jwk(change{"alg": 256}),
+		"private":              rs.jwk(change{"d": "AQAB"}),
+		"weak":                 testKey{"k", "RS256", weak}.jwk(nil),
+		"even modulus":         rs.jwk(change{"n": b64(append([]byte{0x80}, make([]byte, 255)...))}),
+		"huge modulus":         rs.jwk(change{"n": ones(maxRSABits/8 + 1)}),
+		"modulus not base64":   rs.jwk(change{"n": "!"}),
+		"no modulus":           rs.jwk(change{"n": nil}),
+		"exponent 1":           rs.jwk(change{"e": "AQ"}),
+		"even exponent":        rs.jwk(change{"e": "BA"}),
+		"huge exponent":        rs.jwk(change{"e": ones(9)}),
+		"no exponent":          rs.jwk(change{"e": ""}),
+		"off the curve":        es.jwk(change{"y": es.jwk(nil)["x"]}),
+		"long coordinate":      es.jwk(change{"x": ones(33)}),
+		"unknown curve":        es.jwk(change{"crv": "P-224", "alg": nil}),
+		"short Ed25519":        ed.jwk(change{"x": "AAAA"}),
+		"long Ed25519":         ed.jwk(change{"x": ones(33)}),
+		"X25519":               ed.jwk(change{"crv": "X25519"}),
+		"oct":                  {"kty": "oct", "k": ones(32)},
+	} {
+		if keys, problem := parseKeys([]byte(keySetOf(jwk))); problem == "" {
+			t.Errorf("062 %s: got %v, want no key", name, keys.list)
+		}
 	}
 
 	for name, body := range map[string]string{
