@@ -1,0 +1,182 @@
+package sqlstore
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// A dialect is what the databases differ in.
+type dialect struct {
+	name Dialect
+
+	dollars   bool // placeholders are $1, $2, not ?
+	returning bool // UPDATE and DELETE return rows
+
+	// timeLayout is how times are written and read. If empty, drivers take
+	// and return a time.Time. MySQL's would do so too, but in a zone that is
+	// a matter of settings.
+	timeLayout string
+	timeRead   string // how a column of times is selected
+
+	types         *strings.Replacer // of columns, in steps
+	tableEnd      string
+	now           string // the present, in the format of a column
+	transactional bool   // CREATE and ALTER can be rolled back
+}
+
+var dialects = map[Dialect]*dialect{
+	SQLite: {
+		name:       SQLite,
+		returning:  true,
+		timeLayout: "2006-01-02T15:04:05.000Z",
+		timeRead:   "%s",
+		types: strings.NewReplacer("{id}", "TEXT", "{user}", "TEXT", "{text}", "TEXT", "{secret}", "BLOB",
+			"{time}", "TEXT", "{int}", "INTEGER", "{bool}", "INTEGER"),
+		now:           "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')",
+		transactional: true,
+	},
+	Postgres: {
+		name:      Postgres,
+		dollars:   true,
+		returning: true,
+		timeRead:  "%s",
+		types: strings.NewReplacer("{id}", `TEXT COLLATE "C"`, "{user}", `TEXT COLLATE "C"`, "{text}", "TEXT", "{secret}", "BYTEA",
+			"{time}", "TIMESTAMPTZ(3)", "{int}", "BIGINT", "{bool}", "BOOLEAN"),
+		now:           "now()",
+		transactional: true,
+	},
+	MySQL: {
+		name:       MySQL,
+		timeLayout: "2006-01-02 15:04:05.000",
+		timeRead:   "CAST(%s AS CHAR)",
+		// No collation of MySQL and MariaDB both is binary and minds spaces
+		// at the end. VARBINARY has none.
+		types: strings.NewReplacer("{id}", "VARBINARY(255)", "{user}", "VARBINARY(512)", "{text}", "LONGTEXT", "{secret}", "LONGBLOB",
+			"{time}", "DATETIME(3)", "{int}", "BIGINT", "{bool}", "BOOLEAN"),
+		tableEnd: " ENGINE=InnoDB ROW_FORMAT=DYNAMIC CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
+		now:      "UTC_TIMESTAMP(3)",
+	},
+}
+
+// A table is the statements for one kind of record.
+type table struct {
+	keys []string
+
+	get, first, next       string
+	insert, update, upsert string
+	created                string // its time of creation, if it is at that version
+	delete, deleteAll      string
+	take                   string
+}
+
+// table returns the statements for records with these columns. Pages go by the
+// last key, through all records or through those of one profile.
+func (d *dialect) table(name string, cols []column, keys ...string) table {
+	var names, selected, changed, excluded, marks []string
+	for _, c := range cols {
+		names = append(names, c.name)
+		marks = append(marks, "?")
+		selected = append(selected, d.selected(c))
+		if !slices.Contains(keys, c.name) {
+			excluded = append(excluded, c.name+" = excluded."+c.name)
+			if c.name != "created" {
+				changed = append(changed, c.name+" = ?")
+			}
+		}
+	}
+	columns := strings.Join(selected, ", ")
+	var one, within []string
+	for _, k := range keys {
+		one = append(one, k+" = ?")
+	}
+	last := keys[len(keys)-1]
+	within = one[:len(one)-1]
+	page := " ORDER BY " + last + " LIMIT ?"
+	version := append(slices.Clone(one), "version = ?")
+	after := append(slices.Clone(within), last+" > ?")
+
+	t := table{
+		keys:      keys,
+		get:       "SELECT " + columns + " FROM " + name + where(one),
+		first:     "SELECT " + columns + " FROM " + name + where(within) + page,
+		next:      "SELECT " + columns + " FROM " + name + where(after) + page,
+		insert:    "INSERT INTO " + name + " (" + strings.Join(names, ", ") + ") VALUES (" + strings.Join(marks, ", ") + ")",
+		update:    "UPDATE " + name + " SET " + strings.Join(changed, ", ") + where(version),
+		created:   "SELECT " + d.selected(column{"created", when{}}) + " FROM " + name + where(version),
+		delete:    "DELETE FROM " + name + where(one),
+		deleteAll: "DELETE FROM " + name + where(within),
+		take:      "DELETE FROM " + name + where(one) + " RETURNING " + columns,
+	}
+	if d.returning {
+		t.update += " RETURNING created"
+	}
+	if d.name == MySQL {
+		// INSERT IGNORE would cut what is too long, and an update that
+		// changes nothing counts as one row or as none, as the connection
+		// has it. One that changes something counts as two.
+		t.upsert = "REPLACE" + strings.TrimPrefix(t.insert, "INSERT")
+		t.insert += " ON DUPLICATE KEY UPDATE refused = refused + 1"
+	} else {
+		conflict := " ON CONFLICT (" + strings.Join(keys, ", ") + ") DO "
+		t.upsert = t.insert + conflict + "UPDATE SET " + strings.Join(excluded, ", ")
+		t.insert += conflict + "NOTHING"
+	}
+	for _, s := range []*string{&t.get, &t.first, &t.next, &t.insert, &t.update, &t.upsert, &t.created, &t.delete, &t.deleteAll, &t.take} {
+		*s = d.sql(*s)
+	}
+	return t
+}
+
+func where(conditions []string) string {
+	if len(conditions) == 0 {
+		return ""
+	}
+	return " WHERE " + strings.Join(conditions, " AND ")
+}
+
+func (d *dialect) selected(c column) string {
+	if isWhen(c.value) {
+		return fmt.Sprintf(d.timeRead, c.name)
+	}
+	return c.name
+}
+
+func isWhen(v value) bool {
+	if o, ok := v.(optional); ok {
+		v = o.value
+	}
+	_, ok := v.(when)
+	return ok
+}
+
+// sweep deletes some of the flows that have expired. Rows that another process
+// is about to delete are left to it where the database can tell.
+func (d *dialect) sweep(flows string) string {
+	const order = " WHERE expires < ? ORDER BY expires LIMIT 100"
+	switch d.name {
+	case MySQL:
+		return d.sql("DELETE FROM " + flows + order)
+	case Postgres:
+		return d.sql("DELETE FROM " + flows + " WHERE id IN (SELECT id FROM " + flows + order + " FOR UPDATE SKIP LOCKED)")
+	default:
+		return d.sql("DELETE FROM " + flows + " WHERE id IN (SELECT id FROM " + flows + order + ")")
+	}
+}
+
+// sql writes the placeholders of a statement as the database wants them. There
+// is no question mark in our statements that is not one.
+func (d *dialect) sql(s string) string {
+	if !d.dollars {
+		return s
+	}
+	var b strings.Builder
+	for i, part := range strings.Split(s, "?") {
+		if i > 0 {
+			b.WriteString("$" + strconv.Itoa(i))
+		}
+		b.WriteString(part)
+	}
+	return b.String()
+}

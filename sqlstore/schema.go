@@ -1,0 +1,293 @@
+package sqlstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// A step is one change of the tables. Steps are done once and in order, and
+// recorded in a table of their own. Steps are added at the end and never
+// changed: there are databases that have done them. A step must leave the
+// tables usable for replicas that run the release before.
+type step []statement
+
+// A statement is written for all dialects: names of types in braces stand for
+// each dialect's own, {p} for the prefix of the tables.
+type statement struct {
+	sql string
+
+	// index is the name of the index that it creates. MySQL, which cannot
+	// roll back a step that was interrupted, is asked whether it is there.
+	index string
+}
+
+var steps = []step{
+	{
+		{sql: `CREATE TABLE IF NOT EXISTS {p}profiles (
+	id              {id} NOT NULL PRIMARY KEY,
+	version         {int} NOT NULL,
+	created         {time} NOT NULL,
+	updated         {time} NOT NULL,
+	name            {text} NOT NULL,
+	description     {text} NOT NULL,
+	type            {text} NOT NULL,
+	client_id       {text} NOT NULL,
+	client_secret   {secret} NOT NULL,
+	auth_method     {text} NOT NULL,
+	template        {text} NOT NULL,
+	discovery_url   {text} NOT NULL,
+	auth_url        {text} NOT NULL,
+	token_url       {text} NOT NULL,
+	revocation_url  {text} NOT NULL,
+	device_auth_url {text} NOT NULL,
+	scopes          {text} NOT NULL,
+	redirect_url    {text} NOT NULL,
+	params          {text} NOT NULL{refused}
+){end}`},
+		{sql: `CREATE TABLE IF NOT EXISTS {p}grants (
+	profile_id              {id} NOT NULL,
+	user_id                 {user} NOT NULL,
+	version                 {int} NOT NULL,
+	created                 {time} NOT NULL,
+	updated                 {time} NOT NULL,
+	status                  {text} NOT NULL,
+	access_token            {secret} NOT NULL,
+	refresh_token           {secret} NOT NULL,
+	token_type              {text} NOT NULL,
+	obtained                {time},
+	expiry                  {time},
+	refresh_expiry          {time},
+	scopes                  {text} NOT NULL,
+	requested               {text} NOT NULL,
+	client_id               {text} NOT NULL,
+	issuer                  {text} NOT NULL,
+	subject                 {text} NOT NULL,
+	nonce                   {text} NOT NULL,
+	extra                   {secret} NOT NULL,
+	failure_reason          {text},
+	failure_code            {text},
+	failure_description     {text},
+	failure_http_status     {int},
+	failing_since           {time},
+	last_attempt            {time},
+	next_attempt            {time},
+	attempts                {int},
+	paced                   {bool},
+	failure_profile_version {int},
+	lease_owner             {text},
+	lease_attempt           {text},
+	lease_length_ns         {int}{refused},
+	PRIMARY KEY (profile_id, user_id)
+){end}`},
+		{sql: `CREATE TABLE IF NOT EXISTS {p}flows (
+	id              {id} NOT NULL PRIMARY KEY,
+	profile_id      {id} NOT NULL,
+	user_id         {user} NOT NULL,
+	expires         {time} NOT NULL,
+	verifier        {secret} NOT NULL,
+	nonce           {text} NOT NULL,
+	redirect_url    {text} NOT NULL,
+	requested       {text} NOT NULL,
+	issuer          {text} NOT NULL,
+	issuer_required {bool} NOT NULL,
+	profile_version {int} NOT NULL,
+	browser         {text} NOT NULL,
+	return_to       {text} NOT NULL
+){end}`},
+	},
+	{
+		// For people: the grants that need one.
+		{sql: `CREATE INDEX {ifnew}{p}grants_status ON {p}grants (status{prefix}, failing_since){failing}`, index: "grants_status"},
+		// For PutFlow, which removes some of those that have expired.
+		{sql: `CREATE INDEX {ifnew}{p}flows_expires ON {p}flows (expires)`, index: "flows_expires"},
+	},
+}
+
+const stepsTable = `CREATE TABLE IF NOT EXISTS {p}schema (
+	step    {int} NOT NULL PRIMARY KEY,
+	applied {time} NOT NULL
+){end}`
+
+// ddl writes a statement in the dialect.
+func (d *dialect) ddl(sql, prefix string) string {
+	refused, ifnew, indexed, failing := "", "IF NOT EXISTS ", "", " WHERE status <> 'active'"
+	if d.name == MySQL {
+		refused = ",\n\trefused BIGINT NOT NULL DEFAULT 0"
+		ifnew, indexed, failing = "", "(32)", ""
+	}
+	sql = strings.NewReplacer("{p}", prefix, "{end}", d.tableEnd, "{refused}", refused,
+		"{ifnew}", ifnew, "{prefix}", indexed, "{failing}", failing).Replace(sql)
+	return d.types.Replace(sql)
+}
+
+func (d *dialect) recordStep(prefix string, n int) string {
+	return fmt.Sprintf("INSERT INTO %sschema (step, applied) VALUES (%d, %s)", prefix, n, d.now)
+}
+
+// Schema returns the statements that [Store.Migrate] runs on an empty
+// database, each ended by a semicolon at the end of a line, for those who
+// prefer their own way of migrating. If opts is nil, the defaults hold.
+//
+// Migrate finds nothing to do on a database that was made with them. Later
+// releases add statements at the end.
+func Schema(d Dialect, opts *Options) (string, error) {
+	dia, prefix, err := settings(d, opts)
+	if err != nil {
+		return "", err
+	}
+	var b strings.Builder
+	write := func(sql string) { b.WriteString(sql + ";\n\n") }
+	write(dia.ddl(stepsTable, prefix))
+	for i, st := range steps {
+		for _, x := range st {
+			write(dia.ddl(x.sql, prefix))
+		}
+		write(dia.recordStep(prefix, i+1))
+	}
+	return strings.TrimSuffix(b.String(), "\n"), nil
+}
+
+// Migrate makes the tables, or brings those of an older release up to date. If
+// they are, it only reads. Many processes may call it at once, at every start;
+// it returns when the tables are ready.
+//
+// It changes nothing that the release before does not understand, so that
+// replicas can be replaced one by one. Tables of a later release it leaves as
+// they are.
+//
+// It needs the right to create tables only if there is something to do; see
+// [Schema] for how to do it by other means.
+func (s *Store) Migrate(ctx context.Context) error {
+	var err error
+	for delay := 20 * time.Millisecond; ; delay *= 2 {
+		// Databases fail in many ways if two processes create the same
+		// thing. Whatever it was: what is there in the end counts.
+		err = s.migrate(ctx)
+		if err == nil || ctx.Err() != nil || delay > time.Second {
+			break
+		}
+		timer := time.NewTimer(delay)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			err = ctx.Err()
+		}
+	}
+	if err != nil {
+		if _, ok := errors.AsType[*storeError](err); !ok {
+			err = &storeError{"migrate", err}
+		}
+		return err
+	}
+	return nil
+}
+
+func (s *Store) migrate(ctx context.Context) error {
+	applied, err := s.applied(ctx)
+	if err != nil { // most likely there is no such table
+		if err := s.exec(ctx, s.d.ddl(stepsTable, s.prefix)); err != nil {
+			return err
+		}
+		if applied, err = s.applied(ctx); err != nil {
+			return err
+		}
+	}
+	for i, st := range steps {
+		if applied[int64(i+1)] {
+			continue
+		}
+		apply := s.applyInPieces
+		if s.d.transactional {
+			apply = s.applyWhole
+		}
+		if err := apply(ctx, i+1, st); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// applied returns the steps that are done.
+func (s *Store) applied(ctx context.Context) (map[int64]bool, error) {
+	done := make(map[int64]bool)
+	err := s.retry(ctx, "migrate", func() error {
+		return s.query(ctx, "SELECT step FROM "+s.prefix+"schema", nil, func(scan func([]column) error) error {
+			var n int64
+			err := scan([]column{{"step", number[int64]{&n}}})
+			done[n] = true
+			return err
+		})
+	})
+	return done, err
+}
+
+func (s *Store) exec(ctx context.Context, sql string) error {
+	return s.retry(ctx, "migrate", func() error {
+		_, err := s.db.ExecContext(ctx, sql)
+		return err
+	})
+}
+
+// applyWhole does a step in one transaction. It records the step first: of
+// several processes, the others wait there until the first has done it or has
+// failed. That takes the place of a lock.
+func (s *Store) applyWhole(ctx context.Context, n int, st step) error {
+	return s.retry(ctx, "migrate", func() error {
+		tx, err := s.db.BeginTx(ctx, nil)
+		if err != nil {
+			return err
+		}
+		defer tx.Rollback()
+		res, err := tx.ExecContext(ctx, s.d.recordStep(s.prefix, n)+" ON CONFLICT (step) DO NOTHING")
+		if err != nil {
+			return err
+		}
+		if first, err := res.RowsAffected(); err != nil || first == 0 {
+			return err
+		}
+		for _, x := range st {
+			if _, err := tx.ExecContext(ctx, s.d.ddl(x.sql, s.prefix)); err != nil {
+				return err
+			}
+		}
+		return tx.Commit()
+	})
+}
+
+// applyInPieces does a step where each statement stands for itself: it may be
+// that some were done before, or are being done by another process.
+func (s *Store) applyInPieces(ctx context.Context, n int, st step) error {
+	for _, x := range st {
+		if ok, err := s.hasIndex(ctx, x.index); ok || err != nil {
+			if err != nil {
+				return err
+			}
+			continue
+		}
+		if err := s.exec(ctx, s.d.ddl(x.sql, s.prefix)); err != nil {
+			if ok, _ := s.hasIndex(ctx, x.index); !ok {
+				return err
+			}
+		}
+	}
+	return s.exec(ctx, s.d.recordStep(s.prefix, n)+" ON DUPLICATE KEY UPDATE step = step")
+}
+
+func (s *Store) hasIndex(ctx context.Context, name string) (bool, error) {
+	if name == "" {
+		return false, nil
+	}
+	table, _, _ := strings.Cut(name, "_")
+	var n int64
+	err := s.retry(ctx, "migrate", func() error {
+		return s.query(ctx, "SELECT COUNT(*) FROM information_schema.statistics WHERE table_schema = DATABASE() AND table_name = ? AND index_name = ?",
+			[]any{s.prefix + table, s.prefix + name}, func(scan func([]column) error) error {
+				return scan([]column{{"count", number[int64]{&n}}})
+			})
+	})
+	return n > 0, err
+}

@@ -1,0 +1,451 @@
+// Package sqlstore keeps profiles, grants and flows in a SQL database: SQLite,
+// PostgreSQL, or MySQL and MariaDB.
+//
+// The application opens the database with a driver of its choice; this package
+// imports none. [Store.Migrate] makes the tables and brings older ones up to
+// date, and may run at every start of every replica:
+//
+//	db, err := sql.Open("pgx", os.Getenv("DATABASE_URL"))
+//	...
+//	store, err := sqlstore.New(db, sqlstore.Postgres, nil)
+//	...
+//	if err := store.Migrate(ctx); err != nil {
+//		...
+//	}
+//	m := &authprofile.Manager{Store: store}
+//
+// # What it asks of a database
+//
+// Every call is one statement, or one short transaction. There is no session
+// state, no advisory lock and no lock that outlives a call, so that it works
+// behind poolers such as PgBouncer in transaction mode. Of an application that
+// runs behind one, the driver must not keep prepared statements there: pgx has
+// default_query_exec_mode=exec for that, as a parameter of the connection
+// string. Any isolation level will do: statements that the database gives up
+// for the sake of others (serialization failures, deadlocks, SQLite's "database
+// is locked") are repeated.
+//
+// PostgreSQL: version 12 or later, encoding UTF8.
+//
+// MySQL: version 8, or MariaDB 10.5, or later. The connection's character set
+// must be utf8mb4, which go-sql-driver/mysql has unless told otherwise.
+//
+// SQLite: version 3.35 or later. With several connections or processes on one
+// file, the application should choose WAL and a busy timeout, as in
+//
+//	file:tokens.db?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)
+//
+// for modernc.org/sqlite. The file must not be on a network file system. A
+// database in memory is one for each connection: call SetMaxOpenConns(1).
+//
+// # Reading the tables
+//
+// The columns are made to be queried by people and monitoring. Who has to
+// authorize again, and since when:
+//
+//	SELECT profile_id, user_id, failing_since, failure_reason
+//	FROM authprofile_grants
+//	WHERE status = 'needs_reauthorization'
+//	ORDER BY failing_since
+//
+// Times are in UTC, to the millisecond: TIMESTAMPTZ in PostgreSQL, DATETIME(3)
+// in MySQL, and text such as 2026-01-02T15:04:05.000Z in SQLite. Lists are JSON.
+// Secrets are bytes as they are; package sealed encrypts them. Text that no
+// text column can hold (a zero byte, invalid UTF-8) is kept as base64 behind
+// the mark "\base64:". Nothing but this package should write to the tables.
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/authprofile/authprofile"
+)
+
+// A Dialect is the SQL that a database speaks.
+type Dialect string
+
+const (
+	SQLite   Dialect = "sqlite"
+	Postgres Dialect = "postgres"
+	MySQL    Dialect = "mysql" // and MariaDB
+)
+
+// Options are the settings of a Store.
+type Options struct {
+	// TablePrefix begins the name of every table. If empty, it is
+	// "authprofile_". It consists of lower-case letters, digits and
+	// underscores, begins with a letter, and has at most 32 bytes.
+	TablePrefix string
+}
+
+// A Store is an [authprofile.Store] in a SQL database. Its methods may be
+// called by many goroutines at once; many processes may share the database.
+type Store struct {
+	db       *sql.DB
+	d        *dialect
+	prefix   string
+	profiles table
+	grants   table
+	flows    table
+	sweep    string
+}
+
+var _ authprofile.Store = (*Store)(nil)
+
+// New returns a Store on db. It does not connect. If opts is nil, the defaults
+// hold.
+//
+// The Store leaves db to the caller, who closes it once the Store is no longer
+// used, and limits its connections as fits the database.
+func New(db *sql.DB, d Dialect, opts *Options) (*Store, error) {
+	if db == nil {
+		return nil, errors.New("sqlstore: no database")
+	}
+	dia, prefix, err := settings(d, opts)
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{db: db, d: dia, prefix: prefix}
+	s.profiles = dia.table(prefix+"profiles", profileColumns(dia, new(authprofile.Profile)), "id")
+	s.grants = dia.table(prefix+"grants", grantColumns(dia, new(grantRow)), "profile_id", "user_id")
+	s.flows = dia.table(prefix+"flows", flowColumns(dia, new(authprofile.Flow)), "id")
+	s.sweep = dia.sweep(prefix + "flows")
+	return s, nil
+}
+
+func settings(d Dialect, opts *Options) (*dialect, string, error) {
+	prefix := "authprofile_"
+	if opts != nil && opts.TablePrefix != "" {
+		prefix = opts.TablePrefix
+	}
+	if !validPrefix(prefix) {
+		return nil, "", fmt.Errorf("sqlstore: table prefix %q: want at most 32 lower-case letters, digits and underscores, a letter first", prefix)
+	}
+	dia, ok := dialects[d]
+	if !ok {
+		return nil, "", fmt.Errorf("sqlstore: unknown dialect %q: want %q, %q or %q", d, SQLite, Postgres, MySQL)
+	}
+	return dia, prefix, nil
+}
+
+// validPrefix admits what needs no quotes in any dialect and is folded in none.
+func validPrefix(s string) bool {
+	if len(s) > 32 || s[0] < 'a' || s[0] > 'z' {
+		return false
+	}
+	return !strings.ContainsFunc(s, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '_'
+	})
+}
+
+// Limits of identifiers, in bytes: what the columns of MySQL hold.
+const (
+	maxID   = 255
+	maxUser = 512
+)
+
+// An identifier that cannot be stored is not in the Store: PostgreSQL would
+// call the question an error.
+func storable(id string, limit int) bool {
+	return len(id) <= limit && utf8.ValidString(id) && !strings.Contains(id, "\x00")
+}
+
+var errIdentifier = errors.New("an identifier is too long or not text")
+
+// timestamp is the present, as it is stored.
+func timestamp() time.Time { return time.Now().UTC().Truncate(time.Millisecond) }
+
+// firstVersion begins a record's life with the time in microseconds. A record
+// that is deleted and created again so gets versions that it did not have
+// before, without a trace of it having to be kept: no record is replaced more
+// often than once in a microsecond.
+func firstVersion() int64 { return time.Now().UnixMicro() }
+
+func (s *Store) Profile(ctx context.Context, id string) (*authprofile.Profile, error) {
+	if !storable(id, maxID) {
+		return nil, notFound(ctx, "profile")
+	}
+	list, err := s.queryProfiles(ctx, "profile", s.profiles.get, id)
+	if err == nil && len(list) == 0 {
+		err = authprofile.ErrNotFound
+	}
+	if err != nil {
+		return nil, err
+	}
+	return list[0], nil
+}
+
+func (s *Store) ListProfiles(ctx context.Context, after string, limit int) ([]*authprofile.Profile, error) {
+	if after == "" {
+		return s.queryProfiles(ctx, "list profiles", s.profiles.first, max(limit, 0))
+	}
+	return s.queryProfiles(ctx, "list profiles", s.profiles.next, after, max(limit, 0))
+}
+
+func (s *Store) queryProfiles(ctx context.Context, op, query string, args ...any) (list []*authprofile.Profile, err error) {
+	err = s.retry(ctx, op, func() error {
+		list = nil
+		return s.query(ctx, query, args, func(scan func([]column) error) error {
+			p := new(authprofile.Profile)
+			list = append(list, p)
+			return scan(profileColumns(s.d, p))
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	return list, nil
+}
+
+func (s *Store) PutProfile(ctx context.Context, p *authprofile.Profile) error {
+	if !storable(p.ID, maxID) {
+		return &storeError{op: "put profile", err: errIdentifier}
+	}
+	c := *p
+	if err := s.put(ctx, "put profile", s.profiles, profileColumns(s.d, &c), &c.Version, &c.Created, &c.Updated); err != nil {
+		return err
+	}
+	p.Version, p.Created, p.Updated = c.Version, c.Created, c.Updated
+	return nil
+}
+
+func (s *Store) DeleteProfile(ctx context.Context, id string) error {
+	if !storable(id, maxID) {
+		return ctxError(ctx, "delete profile")
+	}
+	return s.retry(ctx, "delete profile", func() error {
+		tx, err := s.db.BeginTx(ctx, nil)
+		if err != nil {
+			return err
+		}
+		defer tx.Rollback()
+		if _, err := tx.ExecContext(ctx, s.profiles.delete, id); err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, s.grants.deleteAll, id); err != nil {
+			return err
+		}
+		return tx.Commit()
+	})
+}
+
+func (s *Store) Grant(ctx context.Context, key authprofile.GrantKey) (*authprofile.Grant, error) {
+	if !storable(key.ProfileID, maxID) || !storable(key.User, maxUser) {
+		return nil, notFound(ctx, "grant")
+	}
+	list, err := s.queryGrants(ctx, "grant", s.grants.get, key.ProfileID, key.User)
+	if err == nil && len(list) == 0 {
+		err = authprofile.ErrNotFound
+	}
+	if err != nil {
+		return nil, err
+	}
+	return list[0], nil
+}
+
+func (s *Store) ListGrants(ctx context.Context, profileID, after string, limit int) ([]*authprofile.Grant, error) {
+	if !storable(profileID, maxID) {
+		return nil, ctxError(ctx, "list grants")
+	}
+	if after == "" { // an empty user included
+		return s.queryGrants(ctx, "list grants", s.grants.first, profileID, max(limit, 0))
+	}
+	return s.queryGrants(ctx, "list grants", s.grants.next, profileID, after, max(limit, 0))
+}
+
+func (s *Store) queryGrants(ctx context.Context, op, query string, args ...any) (list []*authprofile.Grant, err error) {
+	err = s.retry(ctx, op, func() error {
+		list = nil
+		return s.query(ctx, query, args, func(scan func([]column) error) error {
+			var row grantRow
+			if err := scan(grantColumns(s.d, &row)); err != nil {
+				return err
+			}
+			list = append(list, row.grant())
+			return nil
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	return list, nil
+}
+
+func (s *Store) PutGrant(ctx context.Context, g *authprofile.Grant) error {
+	if !storable(g.ProfileID, maxID) || !storable(g.User, maxUser) {
+		return &storeError{op: "put grant", err: errIdentifier}
+	}
+	row := newGrantRow(g)
+	if err := s.put(ctx, "put grant", s.grants, grantColumns(s.d, row), &row.Version, &row.Created, &row.Updated); err != nil {
+		return err
+	}
+	g.Version, g.Created, g.Updated = row.Version, row.Created, row.Updated
+	return nil
+}
+
+func (s *Store) DeleteGrant(ctx context.Context, key authprofile.GrantKey) error {
+	if !storable(key.ProfileID, maxID) || !storable(key.User, maxUser) {
+		return ctxError(ctx, "delete grant")
+	}
+	return s.retry(ctx, "delete grant", func() error {
+		_, err := s.db.ExecContext(ctx, s.grants.delete, key.ProfileID, key.User)
+		return err
+	})
+}
+
+func (s *Store) PutFlow(ctx context.Context, f *authprofile.Flow) error {
+	if !storable(f.ID, maxID) || !storable(f.ProfileID, maxID) || !storable(f.User, maxUser) {
+		return &storeError{op: "put flow", err: errIdentifier}
+	}
+	c := *f
+	if c.Expires.IsZero() {
+		c.Expires = time.UnixMilli(0) // has expired as well, and will be swept
+	}
+	err := s.retry(ctx, "put flow", func() error {
+		_, err := s.db.ExecContext(ctx, s.flows.upsert, arguments(flowColumns(s.d, &c))...)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	// Flows of people who never came back are removed here, a few at a time
+	// and a minute late, since clocks differ. If that fails, the next does it.
+	before := timestamp().Add(-time.Minute)
+	s.db.ExecContext(ctx, s.sweep, when{s.d, &before})
+	return nil
+}
+
+func (s *Store) TakeFlow(ctx context.Context, id string) (*authprofile.Flow, error) {
+	if !storable(id, maxID) {
+		return nil, notFound(ctx, "take flow")
+	}
+	var f *authprofile.Flow
+	read := func(query string) error {
+		return s.query(ctx, query, []any{id}, func(scan func([]column) error) error {
+			f = new(authprofile.Flow)
+			return scan(flowColumns(s.d, f))
+		})
+	}
+	err := s.retry(ctx, "take flow", func() error {
+		f = nil
+		if s.d.returning {
+			return read(s.flows.take)
+		}
+		// Whoever deletes the row has it; all others have merely read it.
+		if err := read(s.flows.get); err != nil || f == nil {
+			return err
+		}
+		res, err := s.db.ExecContext(ctx, s.flows.delete, id)
+		if err != nil {
+			return err
+		}
+		if n, err := res.RowsAffected(); err != nil || n == 0 {
+			f = nil
+			return err
+		}
+		return nil
+	})
+	switch {
+	case err != nil:
+		return nil, err
+	case f == nil, !f.Expires.After(time.Now()):
+		return nil, authprofile.ErrNotFound
+	}
+	return f, nil
+}
+
+// put creates or replaces one record by compare-and-swap. version, created and
+// updated belong to the columns; they are set if the error is nil, and hold
+// anything otherwise.
+func (s *Store) put(ctx context.Context, op string, t table, cols []column, version *int64, created, updated *time.Time) error {
+	was := *version
+	*updated = timestamp()
+	if was == 0 {
+		*version, *created = firstVersion(), *updated
+		return s.retry(ctx, op, func() error {
+			res, err := s.db.ExecContext(ctx, t.insert, arguments(cols)...)
+			return swapped(res, err)
+		})
+	}
+
+	keys := make([]any, 0, len(t.keys))
+	var set []any
+	for _, c := range cols {
+		switch {
+		case slices.Contains(t.keys, c.name):
+			keys = append(keys, c.value)
+		case c.name != "created":
+			set = append(set, c.value)
+		}
+	}
+	where := append(keys, was)
+	*version = was + 1
+	return s.retry(ctx, op, func() error {
+		if s.d.returning {
+			n := 0
+			err := s.query(ctx, t.update, append(set, where...), func(scan func([]column) error) error {
+				n++
+				return scan([]column{{"created", when{s.d, created}}})
+			})
+			if err == nil && n == 0 {
+				err = authprofile.ErrConflict
+			}
+			return err
+		}
+		// A version is given only once, so what was created at this one was
+		// created then, whatever happens meanwhile.
+		found := false
+		err := s.query(ctx, t.created, where, func(scan func([]column) error) error {
+			found = true
+			return scan([]column{{"created", when{s.d, created}}})
+		})
+		if err != nil {
+			return err
+		}
+		if !found {
+			return authprofile.ErrConflict
+		}
+		res, err := s.db.ExecContext(ctx, t.update, append(set, where...)...)
+		return swapped(res, err)
+	})
+}
+
+// swapped reports a compare-and-swap that has met another version. Exactly one
+// row is one that was inserted or replaced: see dialect.table for MySQL's two.
+func swapped(res sql.Result, err error) error {
+	if err != nil {
+		return err
+	}
+	n, err := res.RowsAffected()
+	if err == nil && n != 1 {
+		err = authprofile.ErrConflict
+	}
+	return err
+}
+
+// query calls row for each row. It reads to the end even where one row is
+// expected, because only then is it known that the statement has taken effect.
+func (s *Store) query(ctx context.Context, query string, args []any, row func(scan func([]column) error) error) error {
+	rows, err := s.db.QueryContext(ctx, query, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		err := row(func(cols []column) error { return rows.Scan(arguments(cols)...) })
+		if err != nil {
+			return err
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return err
+	}
+	return rows.Close()
+}
