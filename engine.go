@@ -30,8 +30,8 @@ type engine struct {
 	now     func() time.Time // the wall clock
 
 	mu      sync.Mutex
-	flights map[GrantKey]*result       // renewals under way
-	pending map[GrantKey]chan struct{} // renewed, and not stored yet
+	flights map[GrantKey]*result   // renewals under way
+	pending map[GrantKey]*unstored // renewed, and not stored yet
 	closed  bool
 	closing chan struct{}  // closed by Shutdown
 	work    sync.WaitGroup // all that Shutdown waits for
@@ -48,7 +48,7 @@ func (m *Manager) engine() *engine {
 			owner:   uuid.NewString(),
 			now:     time.Now,
 			flights: make(map[GrantKey]*result),
-			pending: make(map[GrantKey]chan struct{}),
+			pending: make(map[GrantKey]*unstored),
 			closing: make(chan struct{}),
 		}
 		if e.store == nil {

@@ -72,6 +72,12 @@ func (n *renewal) takeLease(g *Grant) (*lease, error) {
 		return nil, ErrConflict
 	}
 	l.grant = cur
+	if g.Version == 0 {
+		// It has made a grant: not for a profile that is just being deleted.
+		if err := n.stillWanted(n.ctx, cur); err != nil {
+			return nil, err
+		}
+	}
 	if l.left() < leaseLength/2 {
 		// The store is slow. That nobody else was quicker shows in that it
 		// takes the lease a second time.

@@ -129,6 +129,9 @@ func (e *engine) replace(key GrantKey, h *held) {
 	if f := e.flights[key]; f != nil {
 		f.late = true
 	}
+	if u := e.pending[key]; u != nil {
+		u.ended = true
+	}
 	if h != nil {
 		e.cache.slot(key).set(h)
 	} else {
@@ -143,6 +146,11 @@ func (e *engine) forgetProfile(id string) {
 	for key, f := range e.flights {
 		if key.ProfileID == id {
 			f.late = true
+		}
+	}
+	for key, u := range e.pending {
+		if key.ProfileID == id {
+			u.ended = true
 		}
 	}
 	e.cache.dropProfile(id)
@@ -227,6 +235,9 @@ func (n *renewal) together() (*Grant, error) {
 			if err := n.pause(w.delay(), giveUp); err != nil {
 				return nil, err
 			}
+		}
+		if g := n.waiting(n.ref.key); g != nil && n.adoptable(g) {
+			return g, nil // it has left memory
 		}
 		if err := n.awaitWrite(giveUp); err != nil {
 			return nil, err
@@ -424,6 +435,8 @@ func (n *renewal) attempt(g *Grant) (got *Grant, again bool, err error) {
 	switch {
 	case errors.Is(err, ErrConflict):
 		return nil, true, nil
+	case errors.Is(err, ErrNotFound):
+		return nil, false, err
 	case err != nil && n.isApp():
 		got, err := n.alone(err)
 		return got, false, err
@@ -450,6 +463,9 @@ func (n *renewal) attempt(g *Grant) (got *Grant, again bool, err error) {
 		return n.refused(l, answer, asTokenError(err))
 	}
 	got, err = n.answered(l, answer)
+	if errors.Is(err, errGone) {
+		return nil, true, nil // to see what has become of it
+	}
 	return got, false, err
 }
 
@@ -627,7 +643,9 @@ func (n *renewal) refused(l *lease, salvaged *tokenendpoint.Answer, te *tokenend
 		next.RefreshToken = Secret(salvaged.RefreshToken)
 		next.Lease = nil
 		next.Status, next.Failure = n.failure(g, status, f)
-		if next, err = n.write(next, g); err != nil {
+		if next, err = n.write(next, g); errors.Is(err, errGone) {
+			return nil, true, nil
+		} else if err != nil {
 			return nil, false, err
 		}
 		if next.usable(n.now()) && string(next.AccessToken) != n.have && string(next.AccessToken) != n.rejected {

@@ -27,7 +27,11 @@ type world struct {
 // inWorld runs a test in a world of its own.
 func inWorld(t *testing.T, f func(t *testing.T, w *world)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) { f(t, newWorld(t)) })
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.srv.SetSigning(providertest.ES256) // its keys are made more quickly
+		f(t, w)
+	})
 }
 
 func newWorld(t *testing.T) *world {

@@ -40,7 +40,7 @@ func (n *renewal) write(g, old *Grant) (*Grant, error) {
 	got, err := n.tryWrite(ctx, g, old)
 	if err == nil || errors.Is(err, errGone) {
 		if err != nil {
-			n.discard(g)
+			n.work.Go(func() { n.discard(g) })
 		}
 		return got, err
 	}
@@ -103,60 +103,98 @@ func movedOn(cur, g, old *Grant) bool {
 	return false
 }
 
+// An unstored is a renewed grant that waits to be stored.
+type unstored struct {
+	done chan struct{} // closed once it is stored, or pointless
+
+	// Under the engine's lock.
+
+	g     *Grant
+	ended bool // a person has ended or replaced the grant meanwhile
+}
+
 // writeLater goes on trying to store g until it is stored, or pointless.
 func (n *renewal) writeLater(g, old *Grant) {
-	stored := make(chan struct{})
+	g = g.Clone() // callers are served from the other one meanwhile
 	n.mu.Lock()
-	if n.pending[g.GrantKey] != nil {
-		// An app profile may be renewed again while its last token still
-		// waits: the newest counts, and the next renewal will bring it.
+	if u := n.pending[g.GrantKey]; u != nil {
+		// An app profile was renewed again while its last token still waits.
+		u.g = g
 		n.mu.Unlock()
 		return
 	}
-	n.pending[g.GrantKey] = stored
+	u := &unstored{done: make(chan struct{}), g: g}
+	n.pending[g.GrantKey] = u
 	n.mu.Unlock()
 	n.log.LogAttrs(n.ctx, slog.LevelError, "authprofile: renewed token not stored yet", slog.String("profile", g.ProfileID))
-	g = g.Clone() // callers are served from the other one meanwhile
 
 	n.work.Go(func() {
-		defer func() {
-			n.mu.Lock()
-			delete(n.pending, g.GrantKey)
-			n.mu.Unlock()
-			close(stored)
-		}()
 		for attempt := 1; ; attempt++ {
 			time.Sleep(min(backoff(attempt)/10, maxWriteDelay))
-			got, err := n.tryWrite(n.ctx, g, old)
+			n.mu.Lock()
+			g, ended := u.g, u.ended
+			n.mu.Unlock()
+			var got *Grant
+			err := errGone
+			if old.Version != 0 || !ended { // else it would be made anew
+				got, err = n.tryWrite(n.ctx, g.Clone(), old)
+			}
+			if err == nil && old.Version == 0 && n.stillWanted(n.ctx, got) != nil {
+				err = errGone
+			}
+			if err != nil && !errors.Is(err, errGone) || !n.settle(u, g) {
+				continue
+			}
 			switch {
-			case errors.Is(err, errGone):
+			case err != nil:
 				n.replace(g.GrantKey, nil)
 				n.discard(g)
-				return
-			case err == nil:
-				if got.AccessToken != g.AccessToken && got.usable(n.now()) {
-					n.cache.slot(g.GrantKey).set(n.hold(got))
-				}
+			case got.AccessToken != g.AccessToken && got.usable(n.now()):
+				n.cache.slot(g.GrantKey).set(n.hold(got))
+				fallthrough
+			default:
 				n.log.LogAttrs(n.ctx, slog.LevelInfo, "authprofile: renewed token stored", slog.String("profile", g.ProfileID))
-				return
 			}
+			return
 		}
 	})
+}
+
+// settle ends the waiting of u if g is what was waiting to be stored.
+func (e *engine) settle(u *unstored, g *Grant) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if u.g != g {
+		return false // it has got a successor
+	}
+	delete(e.pending, g.GrantKey)
+	close(u.done)
+	return true
+}
+
+// waiting returns the grant that waits to be stored, or nil.
+func (e *engine) waiting(key GrantKey) *Grant {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if u := e.pending[key]; u != nil && !u.ended {
+		return u.g
+	}
+	return nil
 }
 
 // awaitWrite waits until the last token of this grant is stored: only then is
 // there something to go by. An app profile does not depend on it.
 func (n *renewal) awaitWrite(giveUp time.Time) error {
 	n.mu.Lock()
-	stored := n.pending[n.ref.key]
+	u := n.pending[n.ref.key]
 	n.mu.Unlock()
-	if stored == nil || n.isApp() {
+	if u == nil || n.isApp() {
 		return nil
 	}
 	t := time.NewTimer(min(storeTimeout, time.Until(giveUp)))
 	defer t.Stop()
 	select {
-	case <-stored:
+	case <-u.done:
 		return nil
 	case <-t.C:
 		return errStoreAway

@@ -1,0 +1,683 @@
+package authprofile_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/authprofile/authprofile"
+	"github.com/authprofile/authprofile/providertest"
+)
+
+// The caller hangs up while the provider is asked. What was paid for is stored
+// all the same.
+func TestCallerHangsUp(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		p := w.adasProfile()
+		expire()
+		w.srv.Fault(providertest.Token, providertest.Fault{Committed: true, Delay: 3 * time.Second})
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		begin := time.Now()
+		if _, err := w.m.Token(ctx, p, asAda); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got error %v, want the context's", err)
+		}
+		if d := time.Since(begin); d != 100*time.Millisecond {
+			t.Errorf("the caller was kept for %v", d)
+		}
+		time.Sleep(5 * time.Second)
+		w.healthy(ada)
+		w.token(w.m, p, asAda)
+		w.asked("refresh_token", 1)
+	})
+}
+
+// A Store in the hands of a careless driver may look at the caller's context.
+func TestContextOfTheCallerKeepsItsValuesAndNotItsEnd(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		type key struct{}
+		p := w.adasProfile()
+		proc := w.process()
+		expire()
+		ctx, cancel := context.WithCancel(context.WithValue(t.Context(), key{}, "trace"))
+		src := proc.Source(ctx, p, asAda)
+		cancel()
+		proc.store.on(func(c *storeCall) error {
+			if c.ctx.Err() != nil || c.ctx.Value(key{}) != "trace" {
+				t.Errorf("%s: got context error %v, value %v", c.op, c.ctx.Err(), c.ctx.Value(key{}))
+			}
+			if _, ok := c.ctx.Deadline(); !ok {
+				t.Errorf("%s: got a context without a deadline", c.op)
+			}
+			return c.run()
+		})
+		if _, err := src.Token(); err != nil {
+			t.Error(err)
+		}
+		// From memory, also for those whose time is up.
+		if _, err := proc.Token(ctx, p, asAda); err != nil {
+			t.Errorf("got error %v, want the token that is in memory", err)
+		}
+	})
+}
+
+// An ID token that is wrong is no reason to lose the refresh token that came
+// with it.
+func TestBadIDTokenOnRefresh(t *testing.T) {
+	for name, mutate := range map[string]func(header, claims map[string]any){
+		"another subject":  func(_, c map[string]any) { c["sub"] = "mallory" },
+		"another issuer":   func(_, c map[string]any) { c["iss"] = "https://evil.example" },
+		"another audience": func(_, c map[string]any) { c["aud"] = "somebody" },
+		"expired":          func(_, c map[string]any) { c["exp"] = 1 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				p := w.adasProfile()
+				expire()
+				w.srv.MutateIDToken(mutate)
+				proc := w.process()
+				var puts []*authprofile.Grant
+				proc.store.on(func(c *storeCall) error {
+					if c.op == "PutGrant" && c.grant.Lease == nil {
+						puts = append(puts, c.grant.Clone())
+					}
+					return c.run()
+				})
+				w.refuses(proc.Manager, p, nil, asAda)
+				g := w.grant(ada)
+				if !w.srv.IsCurrent(string(g.RefreshToken)) {
+					t.Fatal("the refresh token is lost")
+				}
+				if g.Status != failing || g.Failure.Reason != authprofile.ReasonIDToken || g.AccessToken != "" {
+					t.Errorf("got %v, want no access token", g)
+				}
+				if len(puts) == 0 || puts[0].RefreshToken != g.RefreshToken {
+					t.Error("the first thing that was written is not the new refresh token")
+				}
+				w.refuses(w.manager(), p, nil, asAda)
+				w.asked("refresh_token", 1)
+
+				w.srv.MutateIDToken(nil)
+				time.Sleep(3 * time.Second)
+				w.token(w.m, p, asAda)
+				w.healthy(ada)
+			})
+		})
+	}
+}
+
+// A process that dies while it verifies the ID token has stored what it got.
+func TestTokenIsStoredBeforeTheIDTokenIsVerified(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		p := w.adasProfile()
+		proc := w.process() // which has not seen the keys yet
+		expire()
+		w.srv.Fault(providertest.JWKS, providertest.Fault{Hang: true, Drop: true})
+		var wg sync.WaitGroup
+		wg.Go(func() { proc.Token(t.Context(), p, asAda) })
+		if err := w.srv.AwaitHang(t.Context(), 1); err != nil {
+			t.Fatal(err)
+		}
+		w.healthy(ada)
+		w.srv.Release()
+		wg.Wait()
+	})
+}
+
+// A refresh token in an answer that is good for nothing else.
+func TestRefreshTokenIsSalvaged(t *testing.T) {
+	for _, valid := range []bool{false, true} {
+		inWorld(t, func(t *testing.T, w *world) {
+			p := w.adasProfile()
+			first := w.token(w.m, p, asAda)
+			if valid {
+				time.Sleep(time.Hour - 5*time.Second)
+			} else {
+				expire()
+			}
+			w.srv.Fault(providertest.Token, providertest.Fault{Committed: true, Rewrite: func(a *providertest.Answer) {
+				a.Body = []byte(strings.Replace(string(a.Body), "access_token", "access", 1))
+			}})
+			if valid {
+				if got := w.token(w.m, p, asAda); got != first {
+					t.Error("the valid token is no longer served")
+				}
+				synctest.Wait()
+			} else {
+				w.refuses(w.m, p, nil, asAda)
+			}
+			g := w.grant(ada)
+			if !w.srv.IsCurrent(string(g.RefreshToken)) {
+				t.Fatal("the refresh token is lost")
+			}
+			if g.Status != failing || g.Failure.Reason != authprofile.ReasonUnreadable || g.Lease != nil || string(g.AccessToken) != first {
+				t.Errorf("got %v", g)
+			}
+			time.Sleep(3 * time.Second)
+			w.token(w.m, p, asAda)
+			time.Sleep(time.Second)
+			w.healthy(ada)
+			w.asked("refresh_token", 2)
+		})
+	}
+}
+
+// The store goes away between the provider's answer and ours: callers get the
+// token, and it is stored as soon as it can be.
+func TestStoreGoesAwayAfterTheAnswer(t *testing.T) {
+	faults := map[string]func(c *storeCall) error{
+		"away":               func(c *storeCall) error { return errAway },
+		"hangs":              func(c *storeCall) error { <-c.ctx.Done(); return c.ctx.Err() },
+		"read-only":          readOnly,
+		"answers are lost":   func(c *storeCall) error { c.run(); return errAway },
+		"cannot be read":     func(c *storeCall) error { return cond(c.op != "PutGrant", errAway, c) },
+		"conflicts, wrongly": func(c *storeCall) error { return cond(c.op == "PutGrant", authprofile.ErrConflict, c) },
+	}
+	for name, fault := range faults {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				p := w.adasProfile()
+				proc := w.process()
+				expire()
+				failAfterAnswer(proc, fault)
+				begin := time.Now()
+				first := w.token(proc.Manager, p, asAda)
+				if d := time.Since(begin); d > 2500*time.Millisecond {
+					t.Errorf("the caller waited %v for the store", d)
+				}
+				for range 30 {
+					begin := time.Now()
+					if got := w.token(proc.Manager, p, asAda); got != first || time.Since(begin) != 0 {
+						t.Fatalf("got %q after %v, want %q at once", got, time.Since(begin), first)
+					}
+					time.Sleep(time.Minute)
+				}
+				proc.store.heal()
+				time.Sleep(7 * time.Second) // a call may still hang for five
+				w.healthy(ada)
+				if got := string(w.grant(ada).AccessToken); got != first {
+					t.Error("another token is stored than was served")
+				}
+				if got := w.token(w.manager(), p, asAda); got != first {
+					t.Error("other processes have another token")
+				}
+				w.asked("refresh_token", 1)
+			})
+		})
+	}
+}
+
+func readOnly(c *storeCall) error {
+	return cond(c.op == "PutGrant" || c.op == "DeleteGrant", errors.New("read-only"), c)
+}
+
+func cond(fails bool, err error, c *storeCall) error {
+	if fails {
+		return err
+	}
+	return c.run()
+}
+
+// failAfterAnswer lets a fault strike the Store as soon as the provider has
+// answered a token request.
+func failAfterAnswer(proc *process, fault func(c *storeCall) error) {
+	proc.net.on(func(r *http.Request) (*http.Response, error) {
+		resp, err := proc.net.base.RoundTrip(r)
+		if r.Method == http.MethodPost {
+			proc.store.on(fault)
+			proc.net.heal()
+		}
+		return resp, err
+	})
+}
+
+// Meanwhile others may have come to conclusions. What counts is whether the
+// refresh token that we spent is still there.
+func TestConflictsAreJudgedByTokens(t *testing.T) {
+	tests := []struct {
+		name   string
+		change func(w *world, g *authprofile.Grant)
+		ours   bool // is what is stored in the end
+	}{
+		{"a successor has taken the lease", func(w *world, g *authprofile.Grant) {
+			g.Lease = &authprofile.Lease{Owner: "successor", Attempt: "two", Length: 5 * time.Second}
+		}, true},
+		{"a successor has noted a failure", func(w *world, g *authprofile.Grant) {
+			g.Lease, g.Status = nil, failing
+			g.Failure = &authprofile.Failure{Reason: authprofile.ReasonUnavailable, Attempts: 3}
+		}, true},
+		{"a successor has given it up", func(w *world, g *authprofile.Grant) {
+			g.Lease, g.Status = nil, needsPerson
+			g.Failure = &authprofile.Failure{Reason: authprofile.ReasonInterrupted, Attempts: 1}
+		}, true},
+		{"the grant has moved on", func(w *world, g *authprofile.Grant) {
+			g.Lease, g.AccessToken, g.RefreshToken = nil, "theirs", "theirs"
+			g.Obtained, g.Expiry = time.Now(), time.Now().Add(time.Hour)
+		}, false},
+		{"the grant has moved on, and its token has ended", func(w *world, g *authprofile.Grant) {
+			g.Lease, g.AccessToken, g.RefreshToken = nil, "theirs", "theirs"
+			g.Obtained, g.Expiry = time.Now().Add(-time.Hour), time.Now()
+		}, false},
+	}
+	for _, tt := range tests {
+		for _, late := range []bool{false, true} {
+			t.Run(tt.name+map[bool]string{true: ", after a while"}[late], func(t *testing.T) {
+				inWorld(t, func(t *testing.T, w *world) {
+					p := w.adasProfile()
+					proc := w.process()
+					expire()
+					var once sync.Once
+					change := func() {
+						g := w.grant(ada)
+						tt.change(w, g)
+						w.put(g)
+					}
+					failAfterAnswer(proc, func(c *storeCall) error {
+						if c.op == "PutGrant" && late {
+							return errAway
+						}
+						once.Do(change)
+						return c.run()
+					})
+					got := w.token(proc.Manager, p, asAda)
+					if late {
+						change()
+						proc.store.heal()
+						time.Sleep(2 * time.Second)
+					}
+					g := w.grant(ada)
+					if tt.ours {
+						w.healthy(ada)
+						if string(g.AccessToken) != got {
+							t.Error("got another token than is stored")
+						}
+					} else if g.RefreshToken != "theirs" {
+						t.Error("the tokens of another process were overwritten")
+					} else if g.Expiry.After(time.Now()) {
+						if got := w.token(proc.Manager, p, asAda); got != "theirs" {
+							t.Errorf("got %q, want the other process's token", got)
+						}
+					}
+					w.asked("refresh_token", 1)
+				})
+			})
+		}
+	}
+}
+
+// Without rotation the refresh token says nothing: of two access tokens the
+// later one stays.
+func TestConflictWithoutRotation(t *testing.T) {
+	for _, later := range []bool{true, false} {
+		inWorld(t, func(t *testing.T, w *world) {
+			w.srv.SetPolicy(providertest.Policy{Rotation: providertest.RotateNever})
+			p := w.adasProfile()
+			proc := w.process()
+			expire()
+			var once sync.Once
+			failAfterAnswer(proc, func(c *storeCall) error {
+				once.Do(func() {
+					g := w.grant(ada)
+					g.AccessToken, g.Obtained, g.Expiry = "theirs", time.Now().Add(-time.Minute), time.Now().Add(time.Hour)
+					if later {
+						g.Obtained = time.Now().Add(time.Second)
+					}
+					w.put(g)
+				})
+				return c.run()
+			})
+			got := w.token(proc.Manager, p, asAda)
+			if (got == "theirs") != later || string(w.grant(ada).AccessToken) != got {
+				t.Errorf("theirs is later: %t; got %q, and stored is another: %t", later, got, string(w.grant(ada).AccessToken) != got)
+			}
+		})
+	}
+}
+
+// The lease cannot be had: the provider is not asked for a user's token.
+func TestNoLeaseNoRequest(t *testing.T) {
+	for name, fault := range map[string]func(c *storeCall) error{
+		"away":      func(c *storeCall) error { return errAway },
+		"hangs":     func(c *storeCall) error { <-c.ctx.Done(); return c.ctx.Err() },
+		"read-only": readOnly,
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				p := w.adasProfile()
+				proc := w.process()
+				expire()
+				proc.store.on(fault)
+				for range 5 {
+					err := w.refuses(proc.Manager, p, nil, asAda)
+					if errors.Is(err, authprofile.ErrReauthorize) || errors.Is(err, authprofile.ErrConfiguration) {
+						t.Errorf("got error %v, which is nothing that a person could help", err)
+					}
+					time.Sleep(time.Second)
+				}
+				w.asked("refresh_token", 0)
+				proc.store.heal()
+				w.token(proc.Manager, p, asAda)
+				w.healthy(ada)
+			})
+		})
+	}
+}
+
+// A store that is away never stops an app profile.
+func TestAppProfileWithoutTheStore(t *testing.T) {
+	for name, fault := range map[string]func(c *storeCall) error{
+		"away":      func(c *storeCall) error { return errAway },
+		"read-only": readOnly,
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				p := w.app()
+				proc := w.process()
+				proc.store.on(fault)
+				for hour := 1; hour <= 3; hour++ {
+					first := w.token(proc.Manager, p)
+					for range 50 {
+						if got := w.token(proc.Manager, p); got != first {
+							t.Fatal("the token is not kept in memory")
+						}
+						time.Sleep(time.Minute)
+					}
+					w.asked("client_credentials", hour)
+					expire()
+				}
+				last := w.token(proc.Manager, p)
+				proc.store.heal()
+				time.Sleep(2 * time.Second)
+				if got := w.token(w.m, p); got != last {
+					t.Error("the latest token was not stored once the store was back")
+				}
+				w.asked("client_credentials", 4)
+			})
+		})
+	}
+}
+
+// The provider is away too: its failures are paced without a store.
+func TestAppProfileWithoutStoreAndProvider(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		p := w.app()
+		proc := w.process()
+		proc.store.goAway()
+		w.srv.Fault(providertest.Token, providertest.Fault{Times: -1, Status: 503, Header: http.Header{"Retry-After": {"60"}}})
+		for range 100 {
+			w.refuses(proc.Manager, p, nil)
+			time.Sleep(100 * time.Millisecond)
+		}
+		w.asked("client_credentials", 1)
+		w.srv.ClearFaults(providertest.Token)
+		time.Sleep(time.Minute)
+		w.token(proc.Manager, p)
+	})
+}
+
+// Memory is bounded, but what is nowhere else does not leave it.
+func TestUnstoredTokenIsServedThoughItLeftTheCache(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		p := w.adasProfile()
+		w.authorize(p, "bob")
+		proc := w.process()
+		proc.CacheSize = 1
+		expire()
+		failAfterAnswer(proc, func(c *storeCall) error {
+			return cond(c.key.User == "ada", errAway, c)
+		})
+		first := w.token(proc.Manager, p, asAda)
+		w.token(proc.Manager, p, authprofile.AsUser("bob"))
+		begin := time.Now()
+		if got := w.token(proc.Manager, p, asAda); got != first || time.Since(begin) != 0 {
+			t.Errorf("got %q after %v, want %q at once", got, time.Since(begin), first)
+		}
+		proc.store.heal()
+		time.Sleep(2 * time.Second)
+		w.healthy(ada)
+	})
+}
+
+// What was renewed for a grant that is ended meanwhile is not kept, neither
+// here nor at the provider.
+func TestGrantEndsDuringItsRenewal(t *testing.T) {
+	ends := map[string]func(w *world, p *authprofile.Profile) error{
+		"Revoke": func(w *world, p *authprofile.Profile) error { return w.m.Revoke(w.Context(), ada) },
+		"Delete": func(w *world, p *authprofile.Profile) error { return w.m.Delete(w.Context(), p.ID) },
+		"deleted by another process": func(w *world, p *authprofile.Profile) error {
+			return w.store.DeleteProfile(w.Context(), p.ID)
+		},
+	}
+	phases := map[string]func(w *world, proc *process) (goOn func()){
+		"asked": func(w *world, proc *process) func() {
+			w.srv.Fault(providertest.Token, providertest.Fault{Hang: true})
+			return w.srv.Release
+		},
+		"answered": func(w *world, proc *process) func() {
+			w.srv.Fault(providertest.Token, providertest.Fault{Committed: true, Hang: true})
+			return w.srv.Release
+		},
+		"waiting for the store": func(w *world, proc *process) func() {
+			failAfterAnswer(proc, func(*storeCall) error { return errAway })
+			return proc.store.heal
+		},
+		"verifying": func(w *world, proc *process) func() {
+			w.srv.Fault(providertest.JWKS, providertest.Fault{Hang: true})
+			return w.srv.Release
+		},
+	}
+	for end, f := range ends {
+		for phase, begin := range phases {
+			t.Run(end+" "+phase, func(t *testing.T) {
+				inWorld(t, func(t *testing.T, w *world) {
+					p := w.adasProfile()
+					proc := w.process()
+					w.m = proc.Manager
+					expire()
+					goOn := begin(w, proc)
+					var wg sync.WaitGroup
+					wg.Go(func() { proc.Token(t.Context(), p, asAda) })
+					synctest.Wait()
+					if phase == "waiting for the store" {
+						wg.Wait()
+						proc.store.on(func(c *storeCall) error { return cond(c.op == "PutGrant", errAway, c) })
+					}
+					if err := f(w, p); err != nil {
+						t.Fatal(err)
+					}
+					goOn()
+					wg.Wait()
+					time.Sleep(5 * time.Second)
+
+					if _, err := w.store.Grant(t.Context(), ada); !errors.Is(err, authprofile.ErrNotFound) {
+						t.Errorf("got error %v, want the grant to be gone", err)
+					}
+					if end == "deleted by another process" && phase == "verifying" {
+						return // it was stored before it was deleted: nothing is known of that here
+					}
+					w.refuses(proc.Manager, p, authprofile.ErrReauthorize, asAda)
+					if end == "Delete" && phase == "verifying" {
+						return // what was stored then is not revoked by Delete
+					}
+					for _, r := range w.srv.Requests() {
+						if r.Grant == "refresh_token" && r.IssuedRefresh != "" {
+							if slices.ContainsFunc(liveTokens(w), func(s string) bool { return providertest.Fingerprint(s) == r.IssuedRefresh }) {
+								t.Error("the new refresh token is still good at the provider")
+							}
+						}
+					}
+				})
+			})
+		}
+	}
+}
+
+// liveTokens returns the refresh tokens that were revoked at the provider in
+// vain, or never: those in requests that it would still accept.
+func liveTokens(w *world) []string {
+	var live []string
+	for _, c := range w.srv.Captured() {
+		form, err := url.ParseQuery(c.Body)
+		if err != nil {
+			continue
+		}
+		for _, s := range []string{form.Get("token"), form.Get("refresh_token")} {
+			if s != "" && w.srv.IsLive(s) {
+				live = append(live, s)
+			}
+		}
+	}
+	return live
+}
+
+func TestAppGrantIsNotMadeForADeletedProfile(t *testing.T) {
+	phases := map[string]func(w *world, proc *process, del func()){
+		"before the lease": func(w *world, proc *process, del func()) {
+			proc.store.on(func(c *storeCall) error {
+				err := c.run()
+				if c.op == "Profile" {
+					proc.store.heal()
+					del()
+				}
+				return err
+			})
+		},
+		"while asking": func(w *world, proc *process, del func()) {
+			proc.net.on(func(r *http.Request) (*http.Response, error) {
+				resp, err := proc.net.base.RoundTrip(r)
+				del()
+				return resp, err
+			})
+		},
+		"while the token waits for the store": func(w *world, proc *process, del func()) {
+			proc.store.goAway()
+			time.AfterFunc(time.Second, func() {
+				del()
+				proc.store.heal()
+			})
+		},
+	}
+	for phase, begin := range phases {
+		t.Run(phase, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				p := w.app()
+				proc := w.process()
+				begin(w, proc, func() { w.m.Delete(context.Background(), p.ID) })
+				_, err := proc.Token(t.Context(), p)
+				if err != nil && !errors.Is(err, authprofile.ErrNotFound) {
+					t.Errorf("got error %v, want none or ErrNotFound", err)
+				}
+				time.Sleep(5 * time.Second)
+				if g, err := w.store.Grant(t.Context(), app); err == nil {
+					t.Errorf("got %v, want no grant of a profile that was deleted", g)
+				}
+			})
+		})
+	}
+}
+
+// Finish replaces a grant while its renewal is under way: what the person has
+// just brought stays.
+func TestFinishDuringARenewal(t *testing.T) {
+	for _, phase := range []string{"asked", "answered", "verifying"} {
+		t.Run(phase, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				p := w.adasProfile()
+				proc := w.process()
+				expire()
+				switch phase {
+				case "asked":
+					w.srv.Fault(providertest.Token, providertest.Fault{Hang: true, Grant: "refresh_token"})
+				case "answered":
+					w.srv.Fault(providertest.Token, providertest.Fault{Committed: true, Hang: true, Grant: "refresh_token"})
+				case "verifying":
+					w.srv.Fault(providertest.JWKS, providertest.Fault{Hang: true})
+				}
+				var wg sync.WaitGroup
+				wg.Go(func() { w.token(proc.Manager, p, asAda) })
+				synctest.Wait()
+
+				f, err := proc.Begin(t.Context(), withRedirect(w, p), "ada")
+				if err != nil {
+					t.Fatal(err)
+				}
+				back, err := w.srv.Authorize(f.URL)
+				if err != nil {
+					t.Fatal(err)
+				}
+				var g *authprofile.Grant
+				var finished sync.WaitGroup
+				finished.Go(func() {
+					if g, err = proc.Finish(t.Context(), "ada", back.Query()); err != nil {
+						t.Error(err)
+					}
+				})
+				synctest.Wait()
+				w.srv.Release()
+				finished.Wait()
+				wg.Wait()
+				time.Sleep(10 * time.Second)
+				if g == nil {
+					return
+				}
+				if got := w.grant(ada); got.RefreshToken != g.RefreshToken || got.AccessToken != g.AccessToken {
+					t.Error("the renewal has replaced what Finish had stored")
+				}
+				if got := w.token(proc.Manager, p, asAda); got != string(g.AccessToken) {
+					t.Error("the renewal has replaced in memory what Finish has brought")
+				}
+				w.healthy(ada)
+			})
+		})
+	}
+}
+
+func withRedirect(w *world, p *authprofile.Profile) *authprofile.Profile {
+	w.Helper()
+	p.RedirectURL = "https://app.example.com/callback"
+	return w.save(p)
+}
+
+// Two processes, one answer each: an answer of invalid_grant is no verdict as
+// long as another process may have moved the grant on.
+func TestInvalidGrantBecauseAnotherProcessWasFirst(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.srv.SetPolicy(providertest.Policy{Rotation: providertest.RotateRefuse})
+		p := w.adasProfile()
+		proc := w.process()
+		expire()
+		old := w.grant(ada)
+		proc.net.on(func(r *http.Request) (*http.Response, error) {
+			if r.Method == http.MethodPost {
+				proc.net.heal()
+				// A process that does not know of leases.
+				resp, err := w.srv.Client().PostForm(w.srv.TokenURL(), url.Values{
+					"grant_type": {"refresh_token"}, "refresh_token": {string(old.RefreshToken)},
+					"client_id": {providertest.ClientID}, "client_secret": {providertest.ClientSecret},
+				})
+				if err != nil || resp.StatusCode != 200 {
+					t.Errorf("got %v, %v", resp, err)
+				}
+				resp.Body.Close()
+				g := w.grant(ada)
+				g.AccessToken, g.RefreshToken = "theirs", "their refresh token"
+				g.Obtained, g.Expiry, g.Lease = time.Now(), time.Now().Add(time.Hour), nil
+				w.put(g)
+			}
+			return proc.net.base.RoundTrip(r)
+		})
+		if got := w.token(proc.Manager, p, asAda); got != "theirs" {
+			t.Errorf("got %q, want the other process's token", got)
+		}
+		if g := w.grant(ada); g.Status != active {
+			t.Errorf("got %v", g)
+		}
+	})
+}
