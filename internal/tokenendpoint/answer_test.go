@@ -46,7 +46,7 @@ func with(member string) string {
 	return "{" + strings.Join(out, ",") + "}"
 }
 
-func TestThreat072_WhatIsAnAnswer(t *testing.T) {
+func TestThreat071_072_073_074_075_079_WhatIsAnAnswer(t *testing.T) {
 	tests := []struct {
 		name, contentType, body string
 		want                    error // nil: the tokens at-1 and rt-2

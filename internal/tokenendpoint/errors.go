@@ -42,7 +42,8 @@ const (
 	// Unavailable: the provider asks to come back later.
 	Unavailable
 
-	// Unreadable: the answer says success but has no usable token.
+	// Unreadable: the answer says success but has no usable token, or broke
+	// off after a refresh token that came along with the error.
 	Unreadable
 
 	// Refused: refused for a reason that is not known.

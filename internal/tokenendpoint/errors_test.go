@@ -11,7 +11,7 @@ import (
 	"unicode/utf8"
 )
 
-func TestClassification(t *testing.T) {
+func TestThreat070_084_087_088_Classification(t *testing.T) {
 	code := func(s string) string { return fmt.Sprintf(`{"error":%q}`, s) }
 	const html = "<html>sentinel</html>"
 	for _, tt := range []struct {
@@ -99,7 +99,7 @@ func TestSalvageGoesByStatus(t *testing.T) {
 	}
 }
 
-func TestThreat016_HostileErrors(t *testing.T) {
+func TestThreat016_017_HostileErrors(t *testing.T) {
 	hostile := "<b>a\r\nSet-Cookie: x=y\x1b[31m\u202eright\u200b\u2066 \u0085\x00 é\xff\U0001f600"
 	quoted := `"` + strings.NewReplacer("\r", `\r`, "\n", `\n`, "\x1b", `\u001b`, "\x00", `\u0000`).Replace(hostile) + `"`
 
@@ -188,6 +188,7 @@ func TestThreat084_RetryAfter(t *testing.T) {
 		{"3601", time.Hour, time.Hour},
 		{"315360000", time.Hour, time.Hour},
 		{"99999999999999999999999", time.Hour, time.Hour},
+		{"9223372036854775807", time.Hour, time.Hour},
 		{"-1", 0, 0},
 		{"1.5", 0, 0},
 		{"soon", 0, 0},
