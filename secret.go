@@ -12,9 +12,11 @@ import (
 //
 // An empty Secret holds nothing to hide and shows itself as empty.
 //
-// Package fmt does not call methods on unexported fields, nor for the verb %p:
-// a struct that keeps a Secret in such a field prints it in the clear unless it
-// has a Format method of its own.
+// Some places ask no method, and a Secret is shown there in the clear: in
+// package fmt unexported fields, the verbs %p and %w, and under any other verb
+// that is not for structs, such as %s, a struct behind a pointer in another
+// struct; in JSON the keys of maps. A struct that keeps a Secret and may be
+// printed does well to have a Format method of its own.
 type Secret string
 
 const redacted = "[redacted]"
