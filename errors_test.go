@@ -1,0 +1,115 @@
+package authprofile_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"testing"
+
+	"golang.org/x/oauth2"
+
+	"github.com/authprofile/authprofile"
+)
+
+func TestErrorSaysWhere(t *testing.T) {
+	reason := fmt.Errorf("%w: because", authprofile.ErrReauthorize)
+	for _, test := range []struct {
+		err  *authprofile.Error
+		want string
+	}{
+		{&authprofile.Error{Op: "token", ProfileID: "crm", User: "ada@example.com", Err: reason}, `authprofile: token "crm": the user must authorize again: because`},
+		{&authprofile.Error{Op: "profiles", Err: fs.ErrClosed}, "authprofile: profiles: file already closed"},
+		{&authprofile.Error{Op: "save", ProfileID: "a\nb\"", Err: fs.ErrClosed}, `authprofile: save "a\nb\"": file already closed`},
+		{&authprofile.Error{Op: "shutdown"}, "authprofile: shutdown"},
+	} {
+		if got := test.err.Error(); got != test.want {
+			t.Errorf("got %q, want %q", got, test.want)
+		}
+		for _, v := range []any{test.err, *test.err} { // by value, too
+			for _, format := range formats {
+				if format == "%!" {
+					continue
+				}
+				want := test.want
+				if strings.HasSuffix(format, "q") {
+					want = fmt.Sprintf("%q", want)
+				}
+				if got := fmt.Sprintf(format, v); got != want {
+					t.Errorf("%s of a %T: got %q, want %q", format, v, got, want)
+				}
+			}
+			text, err := json.Marshal(v)
+			if err != nil {
+				t.Error(err)
+			}
+			var got string
+			if err := json.Unmarshal(text, &got); err != nil || got != test.want {
+				t.Errorf("JSON of a %T: got %s, want the text", v, text)
+			}
+			if got := recorded(v); strings.Contains(got, "ada") {
+				t.Errorf("slog of a %T: got %s, want no user", v, got)
+			}
+		}
+	}
+	err := error(&authprofile.Error{Op: "token", ProfileID: "crm", User: "ada", Err: reason})
+	var e *authprofile.Error
+	if !errors.As(fmt.Errorf("sync: %w", err), &e) || e.User != "ada" || !errors.Is(err, authprofile.ErrReauthorize) {
+		t.Errorf("got %#v, want the user and the reason within reach", e)
+	}
+}
+
+// What was said by a provider is within reach, without its body.
+func TestErrorsOfAProvider(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		p := w.adasProfile()
+		expire()
+		w.srv.Fault("token", answers(400, `{"error":"invalid_grant","error_description":"ada has left","error_uri":"https://login.example.com/why","more":"secret body"}`))
+		for range 2 { // as it happens, and as it is read again
+			err := w.refuses(w.m, p, authprofile.ErrReauthorize, asAda)
+			var re *oauth2.RetrieveError
+			if !errors.As(err, &re) || re.ErrorCode != "invalid_grant" || re.ErrorDescription != "ada has left" || re.Body != nil || re.Response.StatusCode != 400 {
+				t.Fatalf("got %#v, want the code, the description and no body", re)
+			}
+			if len(re.Response.Header) != 0 || re.Response.Body != nil || re.Response.Request != nil {
+				t.Errorf("got %+v, want nothing of the response but its status", re.Response)
+			}
+			if got := err.Error(); !strings.Contains(got, "invalid_grant") || strings.Contains(got, "left") || strings.Contains(got, "body") {
+				t.Errorf("got %q, want the code and nothing else of it", got)
+			}
+			var e *authprofile.Error
+			if !errors.As(err, &e) || e.Op != "token" || e.ProfileID != "crm" || e.User != "ada" {
+				t.Errorf("got %#v, want where it happened", e)
+			}
+		}
+		w.asked("refresh_token", 1)
+	})
+}
+
+func TestFieldErrorsAreAllThere(t *testing.T) {
+	m := new(authprofile.Manager)
+	err := m.Save(t.Context(), &authprofile.Profile{ID: "a\n", Type: authprofile.TypeUser, Scopes: []string{"a b"}})
+	var e *authprofile.Error
+	if !errors.As(err, &e) || e.Op != "save" {
+		t.Fatalf("got %v, want an *Error of save", err)
+	}
+	list, ok := e.Err.(interface{ Unwrap() []error })
+	if !ok {
+		t.Fatalf("got %T, want a list", e.Err)
+	}
+	var fields []string
+	for _, err := range list.Unwrap() {
+		fe, ok := err.(*authprofile.FieldError)
+		if !ok {
+			t.Fatalf("got %T in the list, want a *FieldError", err)
+		}
+		fields = append(fields, fe.Field)
+		if got, want := fe.Error(), fe.Field+": "+fe.Problem; got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+	if got, want := strings.Join(fields, " "), "ID ClientID Endpoints Scopes[0] RedirectURL"; got != want {
+		t.Errorf("got problems of %s, want %s", got, want)
+	}
+}
