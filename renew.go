@@ -61,9 +61,10 @@ type result struct {
 func (e *engine) token(ctx context.Context, s *slot, r *ref, rejected string) (*oauth2.Token, error) {
 	for range 4 {
 		now := e.now().UnixNano()
+		seen := s.cur.Load()
 		if h := s.get(now, rejected); h != nil {
 			if s.due(h, now) {
-				e.launch(ctx, s, r, "", false)
+				e.launch(ctx, s, r, h, "", false)
 			}
 			e.arm(s, h, now)
 			return &h.tok, nil
@@ -71,7 +72,7 @@ func (e *engine) token(ctx context.Context, s *slot, r *ref, rejected string) (*
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		f, mine := e.launch(ctx, s, r, rejected, true)
+		f, mine := e.launch(ctx, s, r, seen, rejected, true)
 		select {
 		case <-f.done:
 		case <-ctx.Done():
@@ -89,8 +90,9 @@ func (e *engine) token(ctx context.Context, s *slot, r *ref, rejected string) (*
 	return nil, errors.New("no other token to be had")
 }
 
-// launch begins a flight for the slot's grant, unless there is one.
-func (e *engine) launch(ctx context.Context, s *slot, r *ref, rejected string, need bool) (f *result, mine bool) {
+// launch begins a flight for the slot's grant, unless there is one, or has been
+// one since the slot had what the caller has seen.
+func (e *engine) launch(ctx context.Context, s *slot, r *ref, seen *held, rejected string, need bool) (f *result, mine bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if f := e.flights[r.key]; f != nil {
@@ -99,6 +101,12 @@ func (e *engine) launch(ctx context.Context, s *slot, r *ref, rejected string, n
 	}
 	f = &result{done: make(chan struct{}), need: need, hurry: make(chan struct{})}
 	f.join(need)
+	if s.cur.Load() != seen {
+		if f.h = s.get(e.now().UnixNano(), rejected); f.h != nil {
+			close(f.done)
+			return f, true
+		}
+	}
 	if e.closed {
 		f.err = errShutdown
 		close(f.done)
