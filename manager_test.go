@@ -1,0 +1,598 @@
+package authprofile_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/oauth2"
+
+	"github.com/authprofile/authprofile"
+	"github.com/authprofile/authprofile/providertest"
+)
+
+// validApp returns an app profile that can be saved.
+func validApp(id string) *authprofile.Profile {
+	return &authprofile.Profile{
+		ID: id, Type: authprofile.TypeApp, ClientID: "c", ClientSecret: "hunter2",
+		Endpoints: authprofile.Endpoints{TokenURL: "https://auth.example.com/token"},
+	}
+}
+
+func TestSaveAssignsAnID(t *testing.T) {
+	m := new(authprofile.Manager)
+	before := ""
+	for range 100 {
+		p := validApp("")
+		if err := m.Save(t.Context(), p); err != nil {
+			t.Fatal(err)
+		}
+		// UUIDv7 text (RFC 9562), which sorts by time.
+		if len(p.ID) != 36 || p.ID[14] != '7' || strings.ToLower(p.ID) != p.ID || p.ID <= before {
+			t.Fatalf("got ID %q after %q, want a UUIDv7", p.ID, before)
+		}
+		before = p.ID
+		if p.Version == 0 || p.Created.IsZero() || p.Updated.IsZero() || p.Unsaved() {
+			t.Errorf("got %v, want a saved profile", p)
+		}
+	}
+	own := validApp("crm")
+	if err := m.Save(t.Context(), own); err != nil || own.ID != "crm" {
+		t.Errorf("got ID %q, %v; want the application's own", own.ID, err)
+	}
+	if got := countProfiles(t, m); got != 101 {
+		t.Errorf("got %d profiles, want 101", got)
+	}
+}
+
+func TestSaveConflicts(t *testing.T) {
+	m := new(authprofile.Manager)
+	p := validApp("crm")
+	p.Scopes, p.Params = []string{"read"}, url.Values{"audience": {"api"}}
+	if err := m.Save(t.Context(), p); err != nil {
+		t.Fatal(err)
+	}
+	stored, err := m.Profile(t.Context(), "crm")
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	second := validApp("crm") // a new one under an ID that exists
+	stale := p.Clone()
+	p.Name = "edited"
+	if err := m.Save(t.Context(), p); err != nil {
+		t.Fatal(err)
+	}
+	stale.Name, stale.Scopes = "stale", []string{"write"}
+	gone := validApp("gone") // one that was deleted since
+	gone.Version = 7
+	for name, q := range map[string]*authprofile.Profile{"new": second, "stale": stale, "gone": gone} {
+		before := q.Clone()
+		var e *authprofile.Error
+		if err := m.Save(t.Context(), q); !errors.Is(err, authprofile.ErrConflict) || !errors.As(err, &e) || e.Op != "save" || e.ProfileID != q.ID {
+			t.Errorf("%s: got %v, want ErrConflict", name, err)
+		}
+		if !reflect.DeepEqual(q, before) {
+			t.Errorf("%s: got a changed profile %v, want it as before: %v", name, q, before)
+		}
+	}
+	got, err := m.Profile(t.Context(), "crm")
+	if err != nil || got.Name != "edited" || got.ClientSecret != "hunter2" || !slices.Equal(got.Scopes, []string{"read"}) || !got.Created.Equal(stored.Created) {
+		t.Errorf("got %v, %v; want what was saved last", got, err)
+	}
+
+	// Read again, decide anew.
+	got.Name = "stale"
+	if err := m.Save(t.Context(), got); err != nil {
+		t.Errorf("got %v, want none", err)
+	}
+}
+
+func TestSaveThatFailsChangesNothing(t *testing.T) {
+	fails := &brokenStore{Store: new(authprofile.MemStore), err: errAway}
+	m := &authprofile.Manager{Store: fails}
+	p := validApp("")
+	before := p.Clone()
+	var e *authprofile.Error
+	if err := m.Save(t.Context(), p); !errors.Is(err, errAway) || !errors.As(err, &e) || e.Op != "save" {
+		t.Errorf("got %v, want the Store's own error", err)
+	}
+	if !reflect.DeepEqual(p, before) || !p.Unsaved() {
+		t.Errorf("got %v, want it as before", p)
+	}
+
+	invalid := validApp("")
+	invalid.Scopes = []string{"a b"}
+	before = invalid.Clone()
+	m = new(authprofile.Manager)
+	var fe *authprofile.FieldError
+	if err := m.Save(t.Context(), invalid); !errors.As(err, &fe) || fe.Field != "Scopes[0]" {
+		t.Errorf("got %v, want a *FieldError", err)
+	}
+	if !reflect.DeepEqual(invalid, before) {
+		t.Errorf("got %v, want it as before", invalid)
+	}
+	if got := countProfiles(t, m); got != 0 {
+		t.Errorf("got %d profiles, want none stored", got)
+	}
+}
+
+// A brokenStore changes the profiles that it is given, and fails.
+type brokenStore struct {
+	authprofile.Store
+	err error
+}
+
+func (s *brokenStore) PutProfile(ctx context.Context, p *authprofile.Profile) error {
+	p.Version, p.ID, p.Scopes = 9, "changed", append(p.Scopes, "changed")
+	return s.err
+}
+
+func (s *brokenStore) Profile(ctx context.Context, id string) (*authprofile.Profile, error) {
+	return nil, s.err
+}
+
+func (s *brokenStore) ListProfiles(ctx context.Context, after string, limit int) ([]*authprofile.Profile, error) {
+	list, _ := s.Store.ListProfiles(ctx, after, limit)
+	return list, s.err
+}
+
+func (s *brokenStore) ListGrants(ctx context.Context, id, after string, limit int) ([]*authprofile.Grant, error) {
+	list, _ := s.Store.ListGrants(ctx, id, after, limit)
+	return list, s.err
+}
+
+func (s *brokenStore) Grant(ctx context.Context, key authprofile.GrantKey) (*authprofile.Grant, error) {
+	return nil, s.err
+}
+
+func (s *brokenStore) DeleteProfile(ctx context.Context, id string) error { return s.err }
+
+func TestErrorsOfTheStore(t *testing.T) {
+	inner := new(authprofile.MemStore)
+	if err := inner.PutProfile(t.Context(), validApp("crm")); err != nil {
+		t.Fatal(err)
+	}
+	m := &authprofile.Manager{Store: &brokenStore{Store: inner, err: errAway}}
+	want := func(op string, err error) {
+		t.Helper()
+		var e *authprofile.Error
+		if !errors.Is(err, errAway) || !errors.As(err, &e) || e.Op != op {
+			t.Errorf("got %v, want the Store's error in %s", err, op)
+		}
+	}
+	_, err := m.Profile(t.Context(), "crm")
+	want("profile", err)
+	_, err = m.Grant(t.Context(), ada)
+	want("grant", err)
+	want("delete", m.Delete(t.Context(), "crm"))
+	want("revoke", m.Revoke(t.Context(), ada))
+	// What was read is given out before the error.
+	var list []string
+	for p, err := range m.Profiles(t.Context()) {
+		if err != nil {
+			want("profiles", err)
+			list = append(list, "error")
+			continue
+		}
+		list = append(list, p.ID)
+	}
+	if got := strings.Join(list, " "); got != "crm error" {
+		t.Errorf("got %s, want the profile and then the error", got)
+	}
+	for g, err := range m.Grants(t.Context(), "crm") {
+		if g != nil {
+			t.Errorf("got %v with an error", g)
+		}
+		want("grants", err)
+	}
+}
+
+func TestProfilesAndGrantsAreListedInPages(t *testing.T) {
+	m := new(authprofile.Manager)
+	store := new(authprofile.MemStore)
+	m.Store = store
+	const n = 250
+	for i := range n {
+		p := validApp(fmt.Sprintf("%03d", i))
+		if err := m.Save(t.Context(), p); err != nil {
+			t.Fatal(err)
+		}
+		g := &authprofile.Grant{GrantKey: authprofile.GrantKey{ProfileID: "000", User: fmt.Sprintf("%03d", i)}, Status: authprofile.StatusActive}
+		if i == 0 {
+			g.User = ""
+		}
+		if err := store.PutGrant(t.Context(), g); err != nil {
+			t.Fatal(err)
+		}
+	}
+	i := 0
+	for p, err := range m.Profiles(t.Context()) {
+		if err != nil || p.ID != fmt.Sprintf("%03d", i) || p.Unsaved() {
+			t.Fatalf("got %v, %v; want profile %d, saved", p, err, i)
+		}
+		// Other calls may be made inside the loop.
+		p.Name = "edited"
+		if err := m.Save(t.Context(), p); err != nil {
+			t.Fatal(err)
+		}
+		i++
+	}
+	if i != n {
+		t.Errorf("got %d profiles, want %d", i, n)
+	}
+	i = 0
+	for g, err := range m.Grants(t.Context(), "000") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i > 0 && g.User != fmt.Sprintf("%03d", i) {
+			t.Fatalf("got %v, want that of user %d", g, i)
+		}
+		i++
+	}
+	if i != n {
+		t.Errorf("got %d grants, want %d", i, n)
+	}
+	for range m.Profiles(t.Context()) {
+		break // leaves nothing behind
+	}
+	for range m.Grants(t.Context(), "nobody") {
+		t.Error("got a grant of a profile that is not there")
+	}
+}
+
+func TestDelete(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		p := w.adasProfile()
+		application := w.app()
+		src := w.m.Source(t.Context(), p, asAda)
+		appSource := w.m.Source(t.Context(), application)
+		for _, s := range []oauth2.TokenSource{src, appSource} {
+			if _, err := s.Token(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, id := range []string{"crm", "app", "crm", "never there"} {
+			if err := w.m.Delete(t.Context(), id); err != nil {
+				t.Errorf("%s: got %v, want none", id, err)
+			}
+		}
+		if _, err := w.m.Profile(t.Context(), "crm"); !errors.Is(err, authprofile.ErrNotFound) {
+			t.Errorf("got %v, want ErrNotFound", err)
+		}
+		w.noGrant(ada)
+		w.noGrant(app)
+		// What is in memory goes too.
+		w.refuses(w.m, p, authprofile.ErrReauthorize, asAda)
+		w.refuses(w.m, application, authprofile.ErrNotFound)
+		for _, s := range []oauth2.TokenSource{src, appSource} {
+			if _, err := s.Token(); err == nil {
+				t.Error("got a token of a deleted profile from its source")
+			}
+		}
+		// Its ID is free again, and what comes is not taken for what was.
+		if err := w.m.Save(t.Context(), p); !errors.Is(err, authprofile.ErrConflict) {
+			t.Errorf("got %v for an edit of what is gone, want ErrConflict", err)
+		}
+		p.Version = 0
+		w.save(p)
+		w.refuses(w.m, p, authprofile.ErrReauthorize, asAda)
+	})
+}
+
+// fillFields sets every exported field of a struct to something that is not
+// zero, and the elements of what it holds.
+func fillFields(v reflect.Value) {
+	switch v.Kind() {
+	case reflect.String:
+		v.SetString("text")
+	case reflect.Bool:
+		v.SetBool(true)
+	case reflect.Int, reflect.Int64:
+		v.SetInt(7)
+	case reflect.Slice:
+		v.Set(reflect.MakeSlice(v.Type(), 2, 4))
+		for i := range v.Len() {
+			fillFields(v.Index(i))
+		}
+	case reflect.Map:
+		v.Set(reflect.MakeMap(v.Type()))
+		value := reflect.New(v.Type().Elem()).Elem()
+		fillFields(value)
+		v.SetMapIndex(reflect.ValueOf("key"), value)
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		fillFields(v.Elem())
+	case reflect.Struct:
+		if v.Type() == reflect.TypeFor[time.Time]() {
+			v.Set(reflect.ValueOf(time.Date(2030, 1, 2, 3, 4, 5, 6e6, time.UTC)))
+			return
+		}
+		for f, fv := range v.Fields() {
+			if f.IsExported() {
+				fillFields(fv)
+			}
+		}
+	}
+}
+
+// eachChange calls f with the path of every exported value under v, and with
+// what changes it in place.
+func eachChange(path string, v reflect.Value, f func(path string, change func())) {
+	switch v.Kind() {
+	case reflect.String:
+		f(path, func() { v.SetString(v.String() + "x") })
+	case reflect.Bool:
+		f(path, func() { v.SetBool(!v.Bool()) })
+	case reflect.Int, reflect.Int64:
+		f(path, func() { v.SetInt(v.Int() + 1) })
+	case reflect.Slice:
+		eachChange(path+"[0]", v.Index(0), f)
+		f(path, func() { v.Set(reflect.AppendSlice(v, v.Slice(0, 1))) })
+		f(path+" to nil", func() { v.SetZero() })
+	case reflect.Map:
+		e := v.MapIndex(reflect.ValueOf("key"))
+		if e.Kind() == reflect.Slice {
+			f(path+"[key][0]", func() { e.Index(0).SetString("changed") })
+		}
+		f(path, func() { v.SetMapIndex(reflect.ValueOf("another"), e) })
+		f(path+"[key]", func() { v.SetMapIndex(reflect.ValueOf("key"), reflect.Zero(v.Type().Elem())) })
+	case reflect.Pointer:
+		eachChange(path, v.Elem(), f)
+	case reflect.Struct:
+		if v.Type() == reflect.TypeFor[time.Time]() {
+			f(path, func() { v.Set(reflect.ValueOf(v.Interface().(time.Time).Add(time.Millisecond))) })
+			return
+		}
+		for sf, fv := range v.Fields() {
+			if sf.IsExported() {
+				eachChange(path+"."+sf.Name, fv, f)
+			}
+		}
+	}
+}
+
+func TestUnsaved(t *testing.T) {
+	// A Store takes any profile; a Manager that reads it notes what it has.
+	store := new(authprofile.MemStore)
+	m := &authprofile.Manager{Store: store}
+	full := new(authprofile.Profile)
+	fillFields(reflect.ValueOf(full).Elem())
+	full.Version = 0
+	if err := store.PutProfile(t.Context(), full); err != nil {
+		t.Fatal(err)
+	}
+	read := func() *authprofile.Profile {
+		p, err := m.Profile(t.Context(), full.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	if read().Unsaved() || read().Clone().Unsaved() {
+		t.Error("got unsaved right after it was read, want saved")
+	}
+	var paths []string
+	eachChange("", reflect.ValueOf(read()).Elem(), func(path string, _ func()) { paths = append(paths, path) })
+	if len(paths) < 23 {
+		t.Errorf("got %d ways to change a profile: %q", len(paths), paths)
+	}
+	for i, path := range paths {
+		p := read()
+		n := 0
+		eachChange("", reflect.ValueOf(p).Elem(), func(_ string, change func()) {
+			if n == i {
+				change()
+			}
+			n++
+		})
+		if !p.Unsaved() {
+			t.Errorf("%s: got saved after the change, want unsaved", path)
+		}
+	}
+
+	p := validApp("x")
+	if !p.Unsaved() || !new(authprofile.Profile).Unsaved() {
+		t.Error("got saved, want unsaved: it never was")
+	}
+	for range 2 {
+		if err := m.Save(t.Context(), p); err != nil || p.Unsaved() {
+			t.Errorf("got unsaved after Save, %v; want saved", err)
+		}
+		p.Name += "x"
+		if !p.Unsaved() {
+			t.Error("got saved after an edit, want unsaved")
+		}
+	}
+	p.Name = strings.TrimSuffix(p.Name, "x")
+	if p.Unsaved() {
+		t.Error("got unsaved after the edit was undone, want saved")
+	}
+	// Nil and empty are the same to a Store.
+	p.Scopes, p.Params = []string{}, url.Values{}
+	if p.Unsaved() {
+		t.Error("got unsaved for an empty list in place of none, want saved")
+	}
+	p.Created = p.Created.In(time.FixedZone("", 3600))
+	if p.Unsaved() {
+		t.Error("got unsaved for the same time elsewhere, want saved")
+	}
+}
+
+// Clone leaves nothing in common: any change of the one is no change of the
+// other.
+func TestClonesAreDeep(t *testing.T) {
+	check(t, (*authprofile.Profile).Clone)
+	check(t, (*authprofile.Grant).Clone)
+	check(t, (*authprofile.Flow).Clone)
+}
+
+func check[T any](t *testing.T, clone func(*T) *T) {
+	t.Helper()
+	full := func() *T {
+		v := new(T)
+		fillFields(reflect.ValueOf(v).Elem())
+		return v
+	}
+	original, pristine := full(), full()
+	c := clone(original)
+	if !reflect.DeepEqual(c, original) {
+		t.Errorf("%T: got %+v, want an equal clone", original, c)
+	}
+	n := 0
+	eachChange("", reflect.ValueOf(c).Elem(), func(path string, change func()) { n++; change() })
+	if !reflect.DeepEqual(original, pristine) {
+		t.Errorf("%T: got an original that has changed with its clone", original)
+	}
+	if n < 10 {
+		t.Errorf("%T: got %d changes only", original, n)
+	}
+	zero := new(T)
+	if !reflect.DeepEqual(clone(zero), zero) {
+		t.Errorf("%T: got %+v, want the clone of a zero value to be one", zero, clone(zero))
+	}
+}
+
+func TestProfileJSON(t *testing.T) {
+	p := new(authprofile.Profile)
+	fillFields(reflect.ValueOf(p).Elem())
+	p.ClientSecret = "hunter2"
+	text, err := json.Marshal(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(text), "hunter2") || !strings.Contains(string(text), `"client_secret":"[redacted]"`) {
+		t.Errorf("got %s, want the secret redacted", text)
+	}
+	var back authprofile.Profile
+	var fe *authprofile.FieldError
+	if err := json.Unmarshal(text, &back); !errors.As(err, &fe) {
+		t.Errorf("got %v, want the placeholder to be refused as a *FieldError", err)
+	}
+	for _, with := range []string{"", `"client_secret":"hunter2",`} {
+		back = authprofile.Profile{}
+		in := strings.Replace(string(text), `"client_secret":"[redacted]",`, with, 1)
+		if err := json.Unmarshal([]byte(in), &back); err != nil {
+			t.Fatal(err)
+		}
+		want := p.Clone()
+		if with == "" {
+			want.ClientSecret = ""
+		}
+		if !reflect.DeepEqual(&back, want) {
+			t.Errorf("got %+v, want everything back but the secret: %+v", back, want)
+		}
+	}
+	// What is not there is not in the text either.
+	small, err := json.Marshal(&authprofile.Profile{Type: authprofile.TypeApp, ClientID: "c"})
+	if want := `{"type":"app","client_id":"c"}`; err != nil || string(small) != want {
+		t.Errorf("got %s, %v; want %s", small, err, want)
+	}
+	if back.Unsaved() {
+		t.Error("got unsaved for a profile with a version, want saved as far as anybody can tell")
+	}
+}
+
+// The placeholder is kept out of a Store on every way.
+func TestPlaceholderIsNoSecret(t *testing.T) {
+	p := validApp("")
+	p.ClientSecret = "[redacted]"
+	var fe *authprofile.FieldError
+	if err := new(authprofile.Manager).Save(t.Context(), p); !errors.As(err, &fe) || fe.Field != "ClientSecret" {
+		t.Errorf("got %v, want a *FieldError of ClientSecret", err)
+	}
+}
+
+func TestRedirectAddressIsCheckedBySave(t *testing.T) {
+	for _, test := range []struct {
+		manager, id string
+		ok          bool
+	}{
+		{"https://app.example.com/cb", "", true},
+		{"https://app.example.com/cb/{profile}", "", true},
+		{"https://{profile}.app.example.com/cb", "crm", true},
+		{"https://{profile}.app.example.com/cb", "not a host", false},
+		{"", "", false},
+		{"/cb", "", false},
+		{"http://app.example.com/cb", "", false},
+		{"https://app.example.com/cb#x", "", false},
+		{"https://app.example.com/" + strings.Repeat("{profile}", 10), strings.Repeat("x", 255), false},
+	} {
+		m := &authprofile.Manager{RedirectURL: test.manager}
+		p := &authprofile.Profile{ID: test.id, Type: authprofile.TypeUser, ClientID: "c", Template: authprofile.Google}
+		err := m.Save(t.Context(), p)
+		var fe *authprofile.FieldError
+		if test.ok != (err == nil) || err != nil && (!errors.As(err, &fe) || fe.Field != "RedirectURL") {
+			t.Errorf("%q: got %v, want success to be %v", test.manager, err, test.ok)
+		}
+		// A profile's own address comes first.
+		p = p.Clone()
+		p.ID, p.Version, p.RedirectURL = "own", 0, "https://own.example.com/CB"
+		if err := m.Save(t.Context(), p); err != nil {
+			t.Errorf("%q: got %v with an address of the profile's own, want none", test.manager, err)
+		}
+		if got := m.RedirectAddress(p); got != p.RedirectURL {
+			t.Errorf("got %q, want %q", got, p.RedirectURL)
+		}
+	}
+	if got := new(authprofile.Manager).RedirectAddress(validApp("x")); got != "" {
+		t.Errorf("got %q, want none", got)
+	}
+}
+
+// A saved profile is read again at each renewal: a new secret and new
+// addresses take effect in Sources that were made before.
+func TestSavedChangesTakeEffectAtTheNextRenewal(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		p := w.app()
+		src := w.manager().Source(t.Context(), p.Clone()) // another process
+		if _, err := src.Token(); err != nil {
+			t.Fatal(err)
+		}
+		w.srv.SetClientSecret(providertest.ClientID, "next")
+		p.ClientSecret, p.Scopes = "next", []string{"write"}
+		p.Params = url.Values{"audience": {"https://api.example.com"}, "resource": {"a", "b"}}
+		w.save(p)
+		expire()
+		if _, err := src.Token(); err != nil {
+			t.Errorf("got %v, want the new secret to be used", err)
+		}
+		forms := bodies(t, w.srv)
+		last := forms[len(forms)-1]
+		if last.Get("scope") != "write" || last.Get("audience") != "https://api.example.com" || !slices.Equal(last["resource"], []string{"a", "b"}) {
+			t.Errorf("got form %v, want the new scopes and parameters", last)
+		}
+	})
+}
+
+// A Manager may keep its client's limits, and none of its cookies or redirects.
+func TestManagerKeepsNoCookies(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		jar := &countingJar{}
+		hc := w.srv.Client()
+		hc.Jar = jar
+		m := &authprofile.Manager{HTTPClient: hc}
+		p := w.unsavedApp()
+		p.Endpoints = authprofile.Endpoints{DiscoveryURL: w.srv.DiscoveryURL()}
+		if _, err := m.Token(t.Context(), p); err != nil {
+			t.Fatal(err)
+		}
+		if jar.calls != 0 {
+			t.Errorf("got %d calls of the cookie jar, want none", jar.calls)
+		}
+	})
+}
+
+type countingJar struct{ calls int }
+
+func (j *countingJar) SetCookies(*url.URL, []*http.Cookie) { j.calls++ }
+func (j *countingJar) Cookies(*url.URL) []*http.Cookie     { j.calls++; return nil }
