@@ -248,7 +248,7 @@ func TestRenewBefore(t *testing.T) {
 }
 
 // An API has refused a token that looks valid.
-func TestRejected(t *testing.T) {
+func TestRejectedToken(t *testing.T) {
 	for _, saved := range []bool{true, false} {
 		t.Run(fmt.Sprint("saved ", saved), func(t *testing.T) {
 			inWorld(t, func(t *testing.T, w *world) {

@@ -1,0 +1,277 @@
+package authprofile_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/oauth2"
+
+	"github.com/authprofile/authprofile"
+	"github.com/authprofile/authprofile/providertest"
+)
+
+// apps saves app profiles.
+func (w *world) apps(n int) []*authprofile.Profile {
+	w.Helper()
+	var list []*authprofile.Profile
+	for i := range n {
+		p := w.unsavedApp()
+		p.ID = fmt.Sprintf("app%05d", i)
+		list = append(list, w.save(p))
+	}
+	return list
+}
+
+// Memory is bounded, and the least recently used leave first.
+func TestCacheIsBounded(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		proc := w.process()
+		proc.CacheSize = 10
+		list := w.apps(30)
+		for _, p := range list[:10] {
+			w.token(proc.Manager, p)
+		}
+		// The first five are used once more: the other five make room.
+		for _, p := range list[:5] {
+			w.token(proc.Manager, p)
+		}
+		for _, p := range list[10:15] {
+			w.token(proc.Manager, p)
+		}
+		reads := proc.store.count("Grant")
+		for _, i := range []int{0, 1, 2, 3, 4, 10, 11, 12, 13, 14} {
+			w.token(proc.Manager, list[i])
+		}
+		if got := proc.store.count("Grant"); got != reads {
+			t.Errorf("got %d reads of grants that should be in memory", got-reads)
+		}
+		w.token(proc.Manager, list[5])
+		if got := proc.store.count("Grant"); got != reads+1 {
+			t.Errorf("got %d reads of a grant that should have left, want 1", got-reads)
+		}
+		for _, p := range list {
+			w.token(proc.Manager, p)
+		}
+		if got := proc.Cached(); got != 10 {
+			t.Errorf("got %d grants in memory, want 10", got)
+		}
+		w.asked("client_credentials", 30)
+	})
+}
+
+func TestLargeCacheIsBounded(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		p := w.user()
+		proc := w.process()
+		proc.CacheSize = 5000
+		for i := range 20_000 {
+			proc.Token(t.Context(), p, authprofile.AsUser(fmt.Sprint(i)))
+		}
+		if got := proc.Cached(); got > 5000 || got < 4000 {
+			t.Errorf("got %d grants in memory, want at most 5000, and nearly that", got)
+		}
+	})
+}
+
+// A Source goes on working when its entry has left, and costs the provider
+// nothing.
+func TestSourceAfterItsEntryLeft(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		proc := w.process()
+		proc.CacheSize = 1
+		var sources []oauth2.TokenSource
+		for _, p := range w.apps(5) {
+			sources = append(sources, proc.Source(t.Context(), p))
+		}
+		for hour := 1; hour <= 3; hour++ {
+			for range 10 {
+				var wg sync.WaitGroup
+				for _, src := range sources {
+					for range 10 {
+						wg.Go(func() {
+							if tok, err := src.Token(); err != nil || !tok.Valid() {
+								t.Errorf("got token valid: %t, error %v", tok.Valid(), err)
+							}
+						})
+					}
+				}
+				wg.Wait()
+				time.Sleep(time.Minute)
+			}
+			w.asked("client_credentials", hour*len(sources))
+			expire()
+		}
+	})
+}
+
+// Entries come and go while a grant is being renewed: still one request.
+func TestOneRequestAcrossEviction(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		p := w.adasProfile()
+		others := w.apps(3)
+		proc := w.process()
+		proc.CacheSize = 1
+		src := proc.Source(t.Context(), p, asAda)
+		expire()
+		w.srv.Fault(providertest.Token, providertest.Fault{Grant: "refresh_token", Delay: 2 * time.Second})
+		var wg sync.WaitGroup
+		for i := range 20 {
+			wg.Go(func() {
+				if _, err := src.Token(); err != nil {
+					t.Error(err)
+				}
+			})
+			wg.Go(func() { w.token(proc.Manager, p, asAda) })
+			wg.Go(func() { w.token(proc.Manager, others[i%3]) })
+			time.Sleep(50 * time.Millisecond)
+		}
+		wg.Wait()
+		w.asked("refresh_token", 1)
+	})
+}
+
+// The wall clock jumps: a suspended machine wakes up. No token that ended
+// meanwhile is served for longer than a tick.
+func TestWallClockJumps(t *testing.T) {
+	for _, jump := range []time.Duration{time.Hour, 2 * time.Hour, 1000 * time.Hour} {
+		t.Run(jump.String(), func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				p := w.app()
+				var ahead atomic.Int64
+				w.m.SetNow(func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) })
+				src := w.m.Source(t.Context(), p)
+				var old *oauth2.Token
+				for range 10 {
+					var err error
+					if old, err = src.Token(); err != nil {
+						t.Fatal(err)
+					}
+					time.Sleep(70 * time.Millisecond)
+				}
+				ahead.Store(int64(jump))
+				begin := time.Now()
+				for {
+					tok, err := src.Token()
+					if err != nil {
+						t.Fatal(err)
+					}
+					if tok != old {
+						break
+					}
+					if d := time.Since(begin); d > 500*time.Millisecond {
+						t.Fatalf("a dead token is served %v after the jump", d)
+					}
+					time.Sleep(10 * time.Millisecond)
+				}
+				w.asked("client_credentials", 2)
+			})
+		})
+	}
+}
+
+// Nothing ticks while nothing is used.
+func TestNothingTicksWhenIdle(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		var sources []oauth2.TokenSource
+		for _, p := range w.apps(20) {
+			sources = append(sources, w.m.Source(t.Context(), p))
+		}
+		if w.m.Ticking() {
+			t.Error("a timer is armed before anything was used")
+		}
+		for range 3 {
+			for _, src := range sources {
+				src.Token()
+				src.Token()
+			}
+			if !w.m.Ticking() {
+				t.Error("no timer is armed, though tokens are in use")
+			}
+			time.Sleep(501 * time.Millisecond)
+			if w.m.Ticking() {
+				t.Error("a timer is still armed, though nothing is used")
+			}
+			time.Sleep(time.Minute)
+		}
+	})
+}
+
+// While many call, tokens end, are renewed, rejected, revoked and evicted. The
+// race detector must agree.
+func TestManyAtOnce(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.srv.SetPolicy(providertest.Policy{Rotation: providertest.RotateNever, TokenLifetime: 4 * time.Second})
+		user, list := w.adasProfile(), w.apps(6)
+		w.authorize(user, "bob")
+		proc := w.process()
+		proc.CacheSize = 3
+		end := time.Now().Add(20 * time.Second)
+		var wg sync.WaitGroup
+		forever := func(pause time.Duration, f func()) {
+			wg.Go(func() {
+				for time.Now().Before(end) {
+					f()
+					time.Sleep(pause)
+				}
+			})
+		}
+		check := func(tok *oauth2.Token, err error) {
+			if err != nil || time.Now().After(tok.Expiry) {
+				t.Errorf("got error %v, token %v", err, tok)
+			}
+		}
+		for _, p := range list {
+			src := proc.Source(t.Context(), p)
+			for range 3 {
+				forever(37*time.Millisecond, func() { check(src.Token()) })
+			}
+			forever(53*time.Millisecond, func() { check(proc.Token(t.Context(), p)) })
+			forever(1900*time.Millisecond, func() {
+				tok, err := src.Token()
+				check(tok, err)
+				check(proc.Token(t.Context(), p, authprofile.Rejected(tok)))
+			})
+		}
+		src := proc.Source(t.Context(), user, asAda)
+		forever(31*time.Millisecond, func() { check(src.Token()) })
+		forever(3*time.Second, func() { proc.Revoke(context.Background(), authprofile.GrantKey{ProfileID: user.ID, User: "bob"}) })
+		forever(400*time.Millisecond, func() { proc.Token(t.Context(), user, authprofile.AsUser("bob")) })
+		wg.Wait()
+	})
+}
+
+func TestAllocations(t *testing.T) {
+	if raceEnabled {
+		return // the race detector allocates
+	}
+	inWorld(t, func(t *testing.T, w *world) {
+		user, app := w.adasProfile(), w.app()
+		ctx := t.Context()
+		userSource, appSource := w.m.Source(ctx, user, asAda), w.m.Source(ctx, app)
+		who := "ada"
+		for _, tt := range []struct {
+			name string
+			want float64
+			call func() (*oauth2.Token, error)
+		}{
+			{"Source of a user profile", 0, userSource.Token},
+			{"Source of an app profile", 0, appSource.Token},
+			{"Token of an app profile", 0, func() (*oauth2.Token, error) { return w.m.Token(ctx, app) }},
+			{"Token as a user", 1, func() (*oauth2.Token, error) { return w.m.Token(ctx, user, authprofile.AsUser(who)) }},
+		} {
+			if _, err := tt.call(); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			tt.call()
+			if got := testing.AllocsPerRun(100, func() { tt.call() }); got > tt.want {
+				t.Errorf("%s: got %v allocations, want %v at most", tt.name, got, tt.want)
+			}
+		}
+	})
+}

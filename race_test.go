@@ -1,0 +1,5 @@
+//go:build race
+
+package authprofile_test
+
+const raceEnabled = true
