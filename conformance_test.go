@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -360,33 +361,45 @@ func (w *world) authorizeInVain(p *authprofile.Profile, user string) {
 }
 
 func TestConformance_KeyWithoutID(t *testing.T) {
-	noID := func(set map[string]any) {
-		for _, key := range set["keys"].([]any) {
-			delete(key.(map[string]any), "kid")
-		}
-	}
-	for _, keys := range []int{1, 4} {
-		for _, alg := range []providertest.Signing{providertest.RS256, providertest.ES256, providertest.WrongKey} {
-			for _, set := range []func(map[string]any){nil, noID} {
-				t.Run(fmt.Sprintf("062 %d keys, %s, named %t", keys, alg, set == nil), func(t *testing.T) {
-					inWorld(t, func(t *testing.T, w *world) {
-						for range keys - 1 {
-							w.srv.RotateKeys()
+	for _, test := range []struct {
+		alg   providertest.Signing
+		keys  int  // of that kind
+		named bool // in the key set
+	}{
+		{providertest.ES256, 1, true},
+		{providertest.ES256, 1, false},
+		{providertest.ES256, 4, true},
+		{providertest.ES256, 4, false},
+		{providertest.RS256, 2, true},
+		{providertest.RS256, 2, false},
+		{providertest.WrongKey, 1, true},
+		{providertest.WrongKey, 2, false},
+	} {
+		t.Run(fmt.Sprintf("062 %d keys, %s, named %t", test.keys, test.alg, test.named), func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				w.srv.SetSigning(test.alg)
+				for range test.keys - 1 {
+					w.srv.RotateKeys()
+				}
+				w.srv.MutateIDToken(func(header, _ map[string]any) { delete(header, "kid") })
+				w.srv.Mutate(providertest.JWKS, func(set map[string]any) {
+					keys := set["keys"].([]any)
+					slices.Reverse(keys) // the one that counts comes last
+					for _, key := range keys {
+						if !test.named {
+							delete(key.(map[string]any), "kid")
 						}
-						w.srv.SetSigning(alg)
-						w.srv.Mutate(providertest.JWKS, set)
-						w.srv.MutateIDToken(func(header, _ map[string]any) { delete(header, "kid") })
-						p := w.relyingParty()
-						if alg == providertest.WrongKey {
-							w.loginFails(p)
-							return
-						}
-						w.authorize(p, "ada")
-						w.healthy(ada)
-					})
+					}
 				})
-			}
-		}
+				p := w.relyingParty()
+				if test.alg == providertest.WrongKey {
+					w.loginFails(p)
+					return
+				}
+				w.authorize(p, "ada")
+				w.healthy(ada)
+			})
+		})
 	}
 }
 
