@@ -4,6 +4,10 @@ import (
 	"testing"
 
 	"github.com/authprofile/authprofile/internal/peertest/databases"
+	"github.com/authprofile/authprofile/internal/peertest/fleet"
 )
 
-func TestMain(m *testing.M) { databases.Main(m) }
+func TestMain(m *testing.M) {
+	fleet.Main() // the processes of a fleet are this program, started once more
+	databases.Main(m)
+}

@@ -1,0 +1,321 @@
+package fleet
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/authprofile/authprofile"
+	"github.com/authprofile/authprofile/providertest"
+)
+
+// A Death is a grant that was found to need its user.
+type Death struct {
+	User    string
+	Refresh string // the token that was stored then
+	Reason  authprofile.Reason
+	Healthy bool // the provider would still have taken that token
+	Seen    time.Time
+}
+
+// Watch looks for grants that need their users, notes them, and has the users
+// authorize again, until ctx ends.
+func (f *Fleet) Watch(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(200 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				return
+			}
+			grants, err := f.Grants()
+			if err != nil {
+				continue // the database is away
+			}
+			f.bury(ctx, grants)
+		}
+	}()
+	return func() { cancel(); <-done }
+}
+
+// mourning is how long a dead grant is left alone before its user authorizes
+// again: longer than a lease, so that it would show if anybody went on asking.
+const mourning = 7 * time.Second
+
+func (f *Fleet) bury(ctx context.Context, grants []*authprofile.Grant) {
+	for _, g := range grants {
+		if g.Status != authprofile.StatusNeedsReauthorization {
+			continue
+		}
+		d := Death{
+			User:    g.User,
+			Refresh: providertest.Fingerprint(string(g.RefreshToken)),
+			Reason:  g.Failure.Reason,
+			Healthy: f.Provider.IsLive(string(g.RefreshToken)),
+			Seen:    time.Now(),
+		}
+		i := slices.IndexFunc(f.dead, func(old Death) bool { return old.User == d.User && old.Refresh == d.Refresh })
+		if i < 0 {
+			f.dead = append(f.dead, d)
+		} else if time.Since(f.dead[i].Seen) > mourning {
+			f.Provider.Authorize(ctx, f.Manager, f.user, g.User) // if it fails, the next look tries again
+		}
+	}
+}
+
+// An Account is what became of the authorizations of a fleet.
+type Account struct {
+	Events     []Event
+	Requests   int // for a refresh
+	Renewals   int // of them, those that were granted
+	Reuses     int // of them, those with a spent refresh token
+	Lost       int // authorizations
+	Twice      int // of them, those whose renewal was interrupted twice in a row
+	ByCause    map[string]int
+	Recoveries []time.Duration // from a holder's end until another process has taken its lease over
+	Watched    []time.Duration // of which another process has watched
+
+	Broken []string // promises
+}
+
+func (a *Account) broke(format string, args ...any) {
+	a.Broken = append(a.Broken, fmt.Sprintf(format, args...))
+}
+
+// Account goes through the logs of the provider and of all processes, which
+// must have ended.
+func (f *Fleet) Account() *Account {
+	a := &Account{Events: f.Events, ByCause: make(map[string]int)}
+	log := f.Provider.Log()
+	journals := make(map[*Process][]Entry)
+	stored := make(map[string]time.Time) // when a refresh token was stored
+	byName := make(map[string]*Process)
+	for _, p := range f.procs {
+		journals[p] = p.Journal()
+		byName[p.Name] = p
+		for _, e := range journals[p] {
+			if e.Kind == Put && e.Refresh != "" {
+				if at, ok := stored[e.Refresh]; !ok || e.Time.Before(at) {
+					stored[e.Refresh] = e.Time
+				}
+			}
+			if e.Kind == Failed && e.HadToken {
+				a.broke("a caller with a valid token for %s got an error from %s: %s", e.User, p.Name, e.Error)
+			}
+		}
+	}
+
+	bySpent := make(map[string][]*Exchange)
+	refused := make(map[int][]*Exchange) // by authorization
+	for i := range log {
+		e := &log[i]
+		if e.Grant != "refresh_token" {
+			continue
+		}
+		a.Requests++
+		for _, before := range bySpent[e.Spent] {
+			at, ok := stored[before.Issued]
+			if ok && before.Issued != "" && at.Before(e.Received) {
+				a.broke("%s sent a refresh token %v after its successor was stored", e.Process, e.Received.Sub(at))
+			}
+			if before.Issued != "" {
+				a.Reuses++
+				break
+			}
+		}
+		bySpent[e.Spent] = append(bySpent[e.Spent], e)
+		switch {
+		case e.Issued != "":
+			a.Renewals++
+		case e.Refused():
+			refused[e.Grants] = append(refused[e.Grants], e)
+		}
+	}
+
+	for _, list := range refused {
+		a.Lost++
+		first := list[0]
+		if len(list) > 2 {
+			a.broke("%d requests for a dead grant, want 2 at most", len(list))
+		}
+		var causes []string
+		for _, e := range bySpent[first.Spent] {
+			if e.Issued == "" || e == first {
+				continue
+			}
+			if at, ok := stored[e.Issued]; ok && at.Before(first.Received) {
+				continue // broken already, see above
+			}
+			if why := f.cause(byName[e.Process], e, first.Received); why != "" {
+				causes = append(causes, why)
+			}
+		}
+		switch len(causes) {
+		case 0:
+			a.broke("lost without a reason: no answer with the successor of %s went missing before %s sent it at %v",
+				first.Spent, first.Process, first.Received)
+			for _, e := range bySpent[first.Spent] {
+				a.Broken = append(a.Broken, fmt.Sprintf("    %+v stored %v", *e, stored[e.Issued]))
+			}
+		case 1:
+			a.ByCause[causes[0]]++
+		default:
+			a.Twice++
+			a.ByCause["twice: "+strings.Join(causes, ", ")]++
+		}
+	}
+
+	for _, d := range f.dead {
+		if d.Healthy {
+			a.broke("a healthy grant was marked dead: %+v", d)
+		}
+		spent := len(bySpent[d.Refresh]) > 0 && bySpent[d.Refresh][0].Issued != ""
+		switch {
+		case d.Reason == authprofile.ReasonInterrupted:
+		case d.Reason == authprofile.ReasonRevoked && !spent: // a late answer was stored, which the provider had already ended
+		default:
+			a.broke("the reason is %q, want %q: %+v", d.Reason, authprofile.ReasonInterrupted, d)
+		}
+	}
+	f.recoveries(a, journals)
+	return a
+}
+
+// cause says what kept the answer to e from being stored before then, or "".
+func (f *Fleet) cause(p *Process, e *Exchange, then time.Time) string {
+	overlaps := func(ev Event) bool { return ev.From.Before(then) && ev.Till.After(e.Received) }
+	if e.Fate == AnswerLost {
+		return string(AnswerLost)
+	}
+	if !p.Killed.IsZero() && p.Killed.After(e.Received) && p.Killed.Before(then) {
+		return "killed"
+	}
+	if slices.ContainsFunc(p.suspension, overlaps) {
+		return "suspended"
+	}
+	for _, ev := range f.Events {
+		if ev.Kind != "killed" && ev.Kind != "suspended" && overlaps(ev) {
+			return ev.Kind
+		}
+	}
+	return ""
+}
+
+// recoveries finds the leases that killed processes left behind, and how long
+// they stayed.
+func (f *Fleet) recoveries(a *Account, journals map[*Process][]Entry) {
+	byUser := make(map[string][]Entry) // what others have put
+	for _, entries := range journals {
+		for _, e := range entries {
+			if e.Kind == Put {
+				byUser[e.User] = append(byUser[e.User], e)
+			}
+		}
+	}
+	for _, p := range f.procs {
+		if p.Killed.IsZero() {
+			continue
+		}
+		last := make(map[string]Entry)
+		for _, e := range journals[p] {
+			if e.Kind == Putting || e.Kind == Put {
+				last[e.User] = e
+			}
+		}
+		for user, e := range last {
+			if e.Kind != Put || e.Lease == "" || user == "" {
+				continue
+			}
+			var taken Entry
+			for _, n := range byUser[user] {
+				if n.Version > e.Version && (taken.Time.IsZero() || n.Time.Before(taken.Time)) {
+					taken = n
+				}
+			}
+			if taken.Time.IsZero() || taken.Time.Before(p.Killed) {
+				continue // nobody needed it any more, or had it already
+			}
+			a.Recoveries = append(a.Recoveries, taken.Time.Sub(p.Killed))
+			if since := f.watched(journals, e.Lease, taken.Time); !since.IsZero() {
+				since = later(since, p.Killed)
+				if !slices.ContainsFunc(f.Events, func(ev Event) bool {
+					return ev.Kind != "killed" && ev.From.Before(taken.Time) && ev.Till.After(since)
+				}) {
+					a.Watched = append(a.Watched, taken.Time.Sub(since))
+				}
+			}
+		}
+	}
+	slices.Sort(a.Recoveries)
+	slices.Sort(a.Watched)
+}
+
+// watched returns since when a process that lived until then has watched a
+// lease.
+func (f *Fleet) watched(journals map[*Process][]Entry, lease string, then time.Time) (since time.Time) {
+	for p, entries := range journals {
+		if !p.Killed.IsZero() && p.Killed.Before(then) || len(p.suspension) > 0 || !p.Suspended.IsZero() {
+			continue
+		}
+		for _, e := range entries {
+			if e.Kind == Saw && e.Lease == lease && e.Time.Before(then) && (since.IsZero() || e.Time.Before(since)) {
+				since = e.Time
+			}
+		}
+	}
+	return since
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// Print writes the figures as a table.
+func (a *Account) Print(w io.Writer) {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	defer t.Flush()
+	events := make(map[string]int)
+	for _, e := range a.Events {
+		events[e.Kind]++
+	}
+	for _, kind := range sortedKeys(events) {
+		fmt.Fprintf(t, "%s\t%d\n", kind, events[kind])
+	}
+	fmt.Fprintf(t, "refresh requests\t%d\n", a.Requests)
+	fmt.Fprintf(t, "renewals\t%d\n", a.Renewals)
+	fmt.Fprintf(t, "spent refresh tokens sent\t%d\n", a.Reuses)
+	fmt.Fprintf(t, "authorizations lost\t%d\t%.4f per renewal\n", a.Lost, float64(a.Lost)/float64(max(1, a.Renewals)))
+	for _, cause := range sortedKeys(a.ByCause) {
+		fmt.Fprintf(t, "  %s\t%d\n", cause, a.ByCause[cause])
+	}
+	for _, r := range []struct {
+		name  string
+		times []time.Duration
+	}{{"leases taken over", a.Recoveries}, {"  of which watched", a.Watched}} {
+		if n := len(r.times); n > 0 {
+			fmt.Fprintf(t, "%s\t%d\tmedian %v, longest %v\n", r.name, n,
+				r.times[n/2].Round(time.Millisecond), r.times[n-1].Round(time.Millisecond))
+		}
+	}
+}
+
+func sortedKeys(m map[string]int) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
