@@ -204,7 +204,9 @@ type Manager struct {
 	// HTTPClient carries the requests to providers, and is the base of what
 	// Client returns. If nil, one with the usual time limits is used. Of its
 	// fields, Transport and Timeout count: redirects are decided by the
-	// Manager, and cookies are never kept.
+	// Manager, and cookies are never kept. A service whose tenants name their
+	// own providers takes one of package egress, which reaches public
+	// addresses only.
 	HTTPClient *http.Client
 
 	// RedirectURL is where providers send users back: what to register with

@@ -38,6 +38,9 @@ import (
 // zero time comes back as the zero time. Nil and empty slices and maps are not
 // told apart.
 //
+// Errors. A list that cannot read some records, because they are damaged or
+// cannot be decrypted, returns the others together with an error about those.
+//
 // To store the secrets a Store converts them with string(s): as JSON or text
 // they show themselves as "[redacted]".
 type Store interface {
