@@ -546,3 +546,75 @@ func TestEndlessConflicts(t *testing.T) {
 		})
 	}
 }
+
+// A machine that was frozen, clocks and all, does not know that its lease has
+// run out. What it wrote last is looked at once more before it asks.
+func TestSecondLook(t *testing.T) {
+	for name, change := range map[string]func(g *authprofile.Grant){
+		"another has renewed": func(g *authprofile.Grant) {
+			g.Lease, g.AccessToken, g.RefreshToken = nil, "theirs", "theirs"
+			g.Obtained, g.Expiry = time.Now(), time.Now().Add(time.Hour)
+		},
+		"another is renewing": func(g *authprofile.Grant) {
+			g.Lease = &authprofile.Lease{Owner: "another", Attempt: "two", Length: 5 * time.Second}
+		},
+		"somebody has ended the lease": func(g *authprofile.Grant) { g.Lease = nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				p := w.adasProfile()
+				proc := w.process()
+				expire()
+				var once sync.Once
+				proc.store.on(func(c *storeCall) error {
+					err := c.run()
+					if c.op == "PutGrant" {
+						once.Do(func() {
+							g := w.grant(ada)
+							change(g)
+							w.put(g)
+						})
+					}
+					return err
+				})
+				w.token(proc.Manager, p, asAda)
+				if name == "another has renewed" {
+					w.asked("refresh_token", 0)
+					return
+				}
+				w.asked("refresh_token", 1)
+				list := w.srv.Requests()
+				waited := list[len(list)-1].Time.Sub(w.grant(ada).Created) - time.Hour
+				if name == "another is renewing" && waited < 5*time.Second {
+					t.Errorf("asked after %v, before the other process's lease had run out", waited)
+				}
+			})
+		})
+	}
+}
+
+// The news of a failure comes late: whoever has renewed meanwhile knows better.
+func TestLateFailureDoesNotOverwrite(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		p := w.adasProfile()
+		proc := w.process()
+		expire()
+		w.srv.Fault(providertest.Token, providertest.Fault{Status: 503})
+		goOn := make(chan struct{})
+		proc.store.on(func(c *storeCall) error {
+			if c.op == "PutGrant" && c.grant.Lease == nil {
+				<-goOn
+			}
+			return c.run()
+		})
+		go proc.Token(t.Context(), p, asAda)
+		synctest.Wait()
+		first := w.token(w.m, p, asAda)
+		close(goOn)
+		time.Sleep(10 * time.Second)
+		w.healthy(ada)
+		if got := w.token(proc.Manager, p, asAda); got != first {
+			t.Error("got another token than was renewed meanwhile")
+		}
+	})
+}
