@@ -246,9 +246,6 @@ func TestManyAtOnce(t *testing.T) {
 }
 
 func TestAllocations(t *testing.T) {
-	if raceEnabled {
-		return // the race detector allocates
-	}
 	inWorld(t, func(t *testing.T, w *world) {
 		user, app := w.adasProfile(), w.app()
 		ctx := t.Context()

@@ -1,5 +1,0 @@
-//go:build race
-
-package authprofile_test
-
-const raceEnabled = true
