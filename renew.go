@@ -12,6 +12,7 @@ import (
 	"golang.org/x/oauth2"
 
 	"github.com/authprofile/authprofile/internal/tokenendpoint"
+	"github.com/authprofile/authprofile/internal/transport"
 )
 
 // Limits of a renewal.
@@ -474,6 +475,9 @@ func (n *renewal) attempt(g *Grant) (got *Grant, again bool, err error) {
 	if errors.Is(err, errGone) {
 		return nil, true, nil // to see what has become of it
 	}
+	if err == nil && string(got.AccessToken) != answer.AccessToken && !got.usable(n.now()) {
+		return nil, true, nil // another process moved it on, long ago
+	}
 	return got, false, err
 }
 
@@ -645,7 +649,7 @@ func (n *renewal) refused(l *lease, salvaged *tokenendpoint.Answer, te *tokenend
 		f.Next = now().Add(te.RetryAfter)
 		f.Paced = true
 	}
-	if salvaged != nil && salvaged.RefreshToken != "" {
+	if salvaged != nil && salvaged.RefreshToken != "" && salvaged.RefreshToken != string(g.RefreshToken) {
 		// The answer is of no use, but its refresh token is the only one left.
 		next := g.Clone()
 		next.RefreshToken = Secret(salvaged.RefreshToken)
@@ -688,6 +692,9 @@ func (n *renewal) classify(te *tokenendpoint.Error, before *Failure) (Reason, St
 	case tokenendpoint.Configuration:
 		return ReasonClient, StatusNeedsConfiguration
 	case tokenendpoint.Unsent:
+		if errors.Is(te, transport.ErrRefused) { // by this program's own rules
+			return ReasonUnreachable, StatusNeedsConfiguration
+		}
 		return ReasonUnreachable, StatusFailing
 	case tokenendpoint.Lost:
 		return ReasonLost, StatusFailing

@@ -286,7 +286,19 @@ func TestConflictsAreJudgedByTokens(t *testing.T) {
 						once.Do(change)
 						return c.run()
 					})
-					got := w.token(proc.Manager, p, asAda)
+					tok, err := proc.Token(t.Context(), p, asAda)
+					if g := w.grant(ada); !late && !tt.ours && !g.Expiry.After(time.Now()) {
+						// It goes on from there, with their refresh token.
+						if !errors.Is(err, authprofile.ErrReauthorize) || g.RefreshToken != "theirs" {
+							t.Errorf("got %v, want the provider's word on the refresh token that is stored", err)
+						}
+						w.asked("refresh_token", 2)
+						return
+					}
+					if err != nil {
+						t.Fatal(err)
+					}
+					got := tok.AccessToken
 					if late {
 						change()
 						proc.store.heal()
