@@ -223,6 +223,9 @@ func arrivalPath(r *http.Request) string {
 	if strings.HasPrefix(path, "/") {
 		return path
 	}
+	if u, err := url.Parse(path); err == nil && u.Host != "" { // as proxies are asked
+		return cmp.Or(u.EscapedPath(), "/")
+	}
 	return r.URL.EscapedPath()
 }
 
