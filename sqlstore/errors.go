@@ -62,6 +62,9 @@ func describe(err error) string {
 	if op, ok := errors.AsType[*net.OpError](err); ok {
 		return op.Error()
 	}
+	for inner := errors.Unwrap(err); inner != nil; inner = errors.Unwrap(err) {
+		err = inner
+	}
 	return fmt.Sprintf("error of type %T", err)
 }
 

@@ -1,13 +1,16 @@
 package peertest
 
 import (
+	"os"
 	"testing"
 
 	"github.com/authprofile/authprofile/internal/peertest/databases"
-	"github.com/authprofile/authprofile/internal/peertest/fleet"
 )
 
 func TestMain(m *testing.M) {
-	fleet.Main() // the processes of a fleet are this program, started once more
+	if os.Getenv(storeProcess) != "" {
+		serveStores()
+		return
+	}
 	databases.Main(m)
 }

@@ -2,6 +2,9 @@ package peertest
 
 import (
 	"database/sql"
+	"fmt"
+	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/authprofile/authprofile"
@@ -26,9 +29,39 @@ var (
 	targets = []target{sqlite, postgres, mariadb}
 )
 
-// with adds to the end of an address.
-func (tg target) with(suffix string) func(t testing.TB) string {
-	return func(t testing.TB) string { return tg.dsn(t) + suffix }
+// as is a target with other settings of the connection, and of the database.
+func (tg target) as(name, settings string, setup ...string) target {
+	base := tg
+	tg.name += ", " + name
+	tg.dsn = func(t testing.TB) string {
+		dsn := base.dsn(t)
+		db := base.open(t, dsn)
+		for _, s := range setup {
+			mustExec(t, db, strings.ReplaceAll(s, "{database}", database(t, db)))
+		}
+		separator := "?"
+		if strings.Contains(dsn, "?") {
+			separator = "&"
+		}
+		return dsn + separator + settings
+	}
+	return tg
+}
+
+func database(t testing.TB, db *sql.DB) string {
+	t.Helper()
+	var name string
+	if err := db.QueryRowContext(t.Context(), "SELECT current_database()").Scan(&name); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+func mustExec(t testing.TB, db *sql.DB, statement string, args ...any) {
+	t.Helper()
+	if _, err := db.ExecContext(t.Context(), statement, args...); err != nil {
+		t.Fatalf("%s: %v", statement, err)
+	}
 }
 
 // open connects to a database.
@@ -38,27 +71,57 @@ func (tg target) open(t testing.TB, dsn string) *sql.DB {
 	if err != nil {
 		t.Fatal(err)
 	}
-	db.SetMaxOpenConns(20)
-	db.SetMaxIdleConns(20)
+	connections := 16
+	if strings.Contains(dsn, ":memory:") {
+		connections = 1
+	}
+	db.SetMaxOpenConns(connections)
+	db.SetMaxIdleConns(connections)
 	t.Cleanup(func() { db.Close() })
 	return db
 }
 
-// store returns a handle on a database of its own connections.
-func (tg target) store(t testing.TB, dsn string) *sqlstore.Store {
+// store returns a store on new tables in a database that may have others.
+func (tg target) store(t testing.TB, db *sql.DB, prefix string) *sqlstore.Store {
 	t.Helper()
-	s, err := sqlstore.New(tg.open(t, dsn), tg.dialect, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := tg.unmigrated(t, db, prefix)
 	if err := s.Migrate(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	return s
 }
 
+func (tg target) unmigrated(t testing.TB, db *sql.DB, prefix string) *sqlstore.Store {
+	t.Helper()
+	s, err := sqlstore.New(db, tg.dialect, &sqlstore.Options{TablePrefix: prefix})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// new returns a store on a new database, and the database.
+func (tg target) new(t testing.TB) (*sqlstore.Store, *sql.DB) {
+	t.Helper()
+	db := tg.open(t, tg.dsn(t))
+	return tg.store(t, db, ""), db
+}
+
+var prefixes atomic.Int64
+
+func newPrefix() string { return fmt.Sprintf("t%d_", prefixes.Add(1)) }
+
+// run holds a target to the documentation of a Store.
 func (tg target) run(t *testing.T) {
-	storetest.Run(t, func(t *testing.T) authprofile.Store { return tg.store(t, tg.dsn(t)) })
+	if tg.dialect == sqlstore.SQLite { // where a new database costs least
+		storetest.Run(t, func(t *testing.T) authprofile.Store {
+			s, _ := tg.new(t)
+			return s
+		})
+		return
+	}
+	db := tg.open(t, tg.dsn(t))
+	storetest.Run(t, func(t *testing.T) authprofile.Store { return tg.store(t, db, newPrefix()) })
 }
 
 func TestStore(t *testing.T) {
@@ -67,14 +130,36 @@ func TestStore(t *testing.T) {
 	}
 }
 
+// Whatever the settings of database and driver are, stores behave the same.
+func TestStoreSettings(t *testing.T) {
+	for _, tg := range []target{
+		{"SQLite, in memory", sqlstore.SQLite, "sqlite", func(testing.TB) string { return ":memory:" }},
+		{"SQLite, without WAL or busy timeout", sqlstore.SQLite, "sqlite", func(t testing.TB) string {
+			dsn, _, _ := strings.Cut(databases.SQLite(t), "?")
+			return dsn + "?_pragma=synchronous(OFF)"
+		}},
+		postgres.as("serializable, as behind PgBouncer", "default_query_exec_mode=exec",
+			"ALTER DATABASE {database} SET default_transaction_isolation = 'serializable'",
+			"ALTER DATABASE {database} SET timezone = 'America/New_York'"),
+		postgres.as("repeatable read, simple protocol", "default_query_exec_mode=simple_protocol",
+			"ALTER DATABASE {database} SET default_transaction_isolation = 'repeatable read'"),
+		mariadb.as("found rows and local times", "clientFoundRows=true&parseTime=true&loc=America%2FNew_York&time_zone=%27-05%3A00%27"),
+		mariadb.as("lax and interpolated", "interpolateParams=true&sql_mode=%27%27&tx_isolation=%27SERIALIZABLE%27"),
+	} {
+		t.Run(tg.name, tg.run)
+	}
+}
+
 func TestStoreShared(t *testing.T) {
 	for _, tg := range targets {
 		t.Run(tg.name, func(t *testing.T) {
+			dsn := tg.dsn(t)
+			pools := []*sql.DB{tg.open(t, dsn), tg.open(t, dsn), tg.open(t, dsn)}
 			storetest.RunShared(t, func(t *testing.T, n int) []authprofile.Store {
-				dsn := tg.dsn(t)
+				prefix := newPrefix()
 				var handles []authprofile.Store
-				for range n {
-					handles = append(handles, tg.store(t, dsn))
+				for i := range n {
+					handles = append(handles, tg.store(t, pools[i%len(pools)], prefix))
 				}
 				return handles
 			})

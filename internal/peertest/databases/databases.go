@@ -112,7 +112,7 @@ var mariadb = kind{
 	command: func(program, dir string, port int) []string {
 		return []string{program, "--no-defaults", "--datadir=" + filepath.Join(dir, "data"), "--port=" + fmt.Sprint(port),
 			"--bind-address=127.0.0.1", "--socket=" + filepath.Join(dir, "sock"), "--pid-file=" + filepath.Join(dir, "pid"),
-			"--init-file=" + filepath.Join(dir, "init.sql"), "--innodb-flush-log-at-trx-commit=2",
+			"--init-file=" + filepath.Join(dir, "init.sql"), "--innodb-flush-log-at-trx-commit=2", "--innodb-flush-method=nosync", "--innodb-doublewrite=0",
 			"--innodb-buffer-pool-size=256M", "--max-connections=400", "--skip-name-resolve"}
 	},
 	dsn: func(port int, database string) string {
