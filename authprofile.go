@@ -70,6 +70,11 @@ const (
 // A Profile is one client registration at one provider: how the application is
 // known there, and what it asks for.
 //
+// Grants are kept by profile, so profiles that share a registration, such as
+// those of two tenants, share no token. Each still needs its own redirect
+// address, see [Manager].RedirectURL, and what such a client may do at the
+// provider each of its tenants may do.
+//
 // Its JSON is meant for configuration files and APIs. It holds everything but
 // the client secret, which comes out as "[redacted]", a text that is refused
 // on the way in.
@@ -202,11 +207,11 @@ type Manager struct {
 	Store Store
 
 	// HTTPClient carries the requests to providers, and is the base of what
-	// Client returns. If nil, one with the usual time limits is used. Of its
-	// fields, Transport and Timeout count: redirects are decided by the
-	// Manager, and cookies are never kept. A service whose tenants name their
-	// own providers takes one of package egress, which reaches public
-	// addresses only.
+	// Client returns. If nil, one with the usual time limits is used, which
+	// goes through the proxy that the environment names. Of its fields,
+	// Transport and Timeout count: redirects are decided by the Manager, and
+	// cookies are never kept. A service whose tenants name their own providers
+	// takes one of package egress, which reaches public addresses only.
 	HTTPClient *http.Client
 
 	// RedirectURL is where providers send users back: what to register with

@@ -178,6 +178,13 @@ func (s *grantSource) Format(f fmt.State, verb rune) { fmt.Fprintf(f, "TokenSour
 // those that protect the exchange. A "max_age" is a matter of the profile's
 // Params, and is held against the ID token.
 //
+// The exchange is bound to the flow by PKCE (S256), whatever the provider
+// advertises. One that does not look at it leaves an injected code to be found
+// by the nonce of the ID token alone: ask such a provider for the scope openid.
+//
+// Each call stores a flow. It is for the application to limit how often it
+// calls on behalf of somebody.
+//
 // Most web programs use [RedirectHandler] instead, which also binds the flow
 // to the browser that began it.
 func (m *Manager) Begin(ctx context.Context, p *Profile, user string, opts ...oauth2.AuthCodeOption) (*Flow, error) {

@@ -163,6 +163,11 @@ const (
 )
 
 // A Failure says why a grant could not be renewed.
+//
+// A provider that says "not now" is asked again without end, at growing
+// intervals, since no outage is a reason to bother the user. It may go on so
+// for a grant that it has ended; Since tells when somebody should have a look,
+// and an authorization begun meanwhile puts an end to it.
 type Failure struct {
 	Reason      Reason    `json:"reason"`
 	Code        string    `json:"code,omitempty"`        // the provider's OAuth error code
