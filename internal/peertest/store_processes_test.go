@@ -4,11 +4,13 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"io"
 	"net/rpc"
 	"os"
 	"os/exec"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -266,6 +268,10 @@ func (s *remoteStore) TakeFlow(ctx context.Context, id string) (*authprofile.Flo
 	}
 	return r.Flow, nil
 }
+
+var prefixes atomic.Int64
+
+func newPrefix() string { return fmt.Sprintf("t%d_", prefixes.Add(1)) }
 
 // Three processes on one database are one Store. Each of them migrates it at
 // its start, all at once.

@@ -2,9 +2,7 @@ package peertest
 
 import (
 	"database/sql"
-	"fmt"
 	"strings"
-	"sync/atomic"
 	"testing"
 
 	"github.com/authprofile/authprofile"
@@ -107,10 +105,6 @@ func (tg target) new(t testing.TB) (*sqlstore.Store, *sql.DB) {
 	return tg.store(t, db, ""), db
 }
 
-var prefixes atomic.Int64
-
-func newPrefix() string { return fmt.Sprintf("t%d_", prefixes.Add(1)) }
-
 // run holds a target to the documentation of a Store.
 func (tg target) run(t *testing.T) {
 	if tg.dialect == sqlstore.SQLite { // where a new database costs least
@@ -120,8 +114,19 @@ func (tg target) run(t *testing.T) {
 		})
 		return
 	}
-	db := tg.open(t, tg.dsn(t))
-	storetest.Run(t, func(t *testing.T) authprofile.Store { return tg.store(t, db, newPrefix()) })
+	s, db := tg.new(t)
+	storetest.Run(t, func(t *testing.T) authprofile.Store {
+		empty(t, db)
+		return s
+	})
+}
+
+// empty removes all rows: on servers that takes less time than new tables.
+func empty(t testing.TB, db *sql.DB) {
+	t.Helper()
+	for _, table := range []string{"profiles", "grants", "flows"} {
+		mustExec(t, db, "DELETE FROM authprofile_"+table)
+	}
 }
 
 func TestStore(t *testing.T) {
@@ -154,14 +159,15 @@ func TestStoreShared(t *testing.T) {
 	for _, tg := range targets {
 		t.Run(tg.name, func(t *testing.T) {
 			dsn := tg.dsn(t)
-			pools := []*sql.DB{tg.open(t, dsn), tg.open(t, dsn), tg.open(t, dsn)}
+			var handles []authprofile.Store
+			var db *sql.DB
+			for range 3 {
+				db = tg.open(t, dsn)
+				handles = append(handles, tg.store(t, db, ""))
+			}
 			storetest.RunShared(t, func(t *testing.T, n int) []authprofile.Store {
-				prefix := newPrefix()
-				var handles []authprofile.Store
-				for i := range n {
-					handles = append(handles, tg.store(t, pools[i%len(pools)], prefix))
-				}
-				return handles
+				empty(t, db)
+				return handles[:n]
 			})
 		})
 	}

@@ -112,7 +112,7 @@ var mariadb = kind{
 	command: func(program, dir string, port int) []string {
 		return []string{program, "--no-defaults", "--datadir=" + filepath.Join(dir, "data"), "--port=" + fmt.Sprint(port),
 			"--bind-address=127.0.0.1", "--socket=" + filepath.Join(dir, "sock"), "--pid-file=" + filepath.Join(dir, "pid"),
-			"--init-file=" + filepath.Join(dir, "init.sql"), "--innodb-flush-log-at-trx-commit=2", "--innodb-flush-method=nosync", "--innodb-doublewrite=0",
+			"--init-file=" + filepath.Join(dir, "init.sql"), "--innodb-flush-log-at-trx-commit=2", "--innodb-flush-method=nosync", "--innodb-doublewrite=0", "--skip-sync-frm",
 			"--innodb-buffer-pool-size=256M", "--max-connections=400", "--skip-name-resolve"}
 	},
 	dsn: func(port int, database string) string {
@@ -199,10 +199,19 @@ func (s *Server) Driver() string { return s.kind.driver }
 // its address.
 func (s *Server) Database(t testing.TB) string {
 	t.Helper()
+	return s.kind.dsn(s.port, s.database(t))
+}
+
+func (s *Server) database(t testing.TB) string {
+	t.Helper()
 	name := fmt.Sprintf("test%d", s.kind.count.Add(1))
 	s.do(t, "CREATE DATABASE "+name)
-	t.Cleanup(func() { s.do(t, fmt.Sprintf(s.kind.drop, name)) })
-	return s.kind.dsn(s.port, name)
+	t.Cleanup(func() {
+		if s.process.running() { // a test may have ended it
+			s.do(t, fmt.Sprintf(s.kind.drop, name))
+		}
+	})
+	return name
 }
 
 func (s *Server) do(t testing.TB, statement string) {
