@@ -133,7 +133,7 @@ func TestAuthorizationRequest(t *testing.T) {
 		if len(q) != 11 {
 			t.Errorf("got parameters %v, want no others", q)
 		}
-		if got := f.Expires.Sub(time.Now()); got != 10*time.Minute {
+		if got := time.Until(f.Expires); got != 10*time.Minute {
 			t.Errorf("got a flow of %v, want 10m", got)
 		}
 
@@ -1432,7 +1432,7 @@ func TestGrantOfAnAuthorization(t *testing.T) {
 		if want := []string{"openid", "read"}; !slices.Equal(g.Scopes, want) {
 			t.Errorf("got scopes %q, want those that were granted: %q", g.Scopes, want)
 		}
-		if got := g.Expiry.Sub(time.Now()); got != 30*time.Minute {
+		if got := time.Until(g.Expiry); got != 30*time.Minute {
 			t.Errorf("got a token for %v, want 30m", got)
 		}
 		tok, err := w.m.Token(t.Context(), p, asAda)

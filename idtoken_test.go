@@ -666,7 +666,7 @@ func TestThreat061_KeysChange(t *testing.T) {
 		"away": nil, "404": status(404), "500": status(500), "HTML": jsonPage("<html>", "Content-Type", "text/html"),
 		"no keys": jsonPage(keySetOf()), "no good keys": jsonPage(`{"keys":[{"kty":"oct","k":"AAAA"}]}`), "endless": jsonPage(strings.Repeat(" ", maxDocument+1)),
 		"elsewhere": func(w http.ResponseWriter, r *http.Request) {
-			http.Redirect(w, r, "https://evil.example.com/keys", 302)
+			http.Redirect(w, r, "https://evil.example.com/keys", http.StatusFound)
 		},
 	} {
 		run("060 the last good keys are kept: "+name, func(t *testing.T, tt *tokenTest) {
@@ -942,7 +942,7 @@ func FuzzIDToken(f *testing.F) {
 	valid := slices.Sorted(maps.Keys(signed))
 	f.Fuzz(func(t *testing.T, raw string) {
 		// As it is; and as claims that the provider did sign.
-		c, err := tt.verify(t.Context(), raw)
+		_, err := tt.verify(t.Context(), raw)
 		if (err == nil) != slices.Contains(valid, raw) {
 			t.Errorf("got %v, want accepted: %t", err, slices.Contains(valid, raw))
 		}
@@ -955,7 +955,8 @@ func FuzzIDToken(f *testing.F) {
 				payload = string(b)
 			}
 		}
-		if c, err = tt.verify(t.Context(), key.sign(key.header(), payload)); err != nil {
+		c, err := tt.verify(t.Context(), key.sign(key.header(), payload))
+		if err != nil {
 			return
 		}
 		seconds := float64(now.Unix())

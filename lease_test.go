@@ -245,9 +245,8 @@ func TestLeaseRunsOutByTheObserversClock(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		p := w.adasProfile()
 		expire()
-		g := w.grant(ada)
 		for _, length := range []time.Duration{0, time.Second, 5 * time.Second, 20 * time.Second, time.Hour} {
-			g = w.grant(ada)
+			g := w.grant(ada)
 			g.Lease = &authprofile.Lease{Owner: "another", Attempt: "one", Length: length}
 			g.Obtained, g.Expiry = time.Now().Add(-time.Hour), time.Now()
 			w.put(g)

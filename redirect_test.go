@@ -662,7 +662,6 @@ func TestRedirectHandlerInAServeMux(t *testing.T) {
 func TestHandlersGetNoSecrets(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		s, b := w.site(), &browser{user: "ada"}
-		type key struct{}
 		check := func(name string, r *http.Request, returnTo string) {
 			t.Helper()
 			if r == nil {

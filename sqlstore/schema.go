@@ -161,20 +161,16 @@ func Schema(d Dialect, opts *Options) (string, error) {
 // It needs the right to create tables only if there is something to do; see
 // [Schema] for how to do it by other means.
 func (s *Store) Migrate(ctx context.Context) error {
-	var err error
-	for delay := 20 * time.Millisecond; ; delay *= 2 {
-		// Databases fail in many ways if two processes create the same
-		// thing. Whatever it was: what is there in the end counts.
-		err = s.migrate(ctx)
-		if err == nil || ctx.Err() != nil || delay > time.Second {
-			break
-		}
+	// Databases fail in many ways if two processes create the same thing.
+	// Whatever it was: what is there in the end counts.
+	err := s.migrate(ctx)
+	for delay := 20 * time.Millisecond; err != nil && ctx.Err() == nil && delay <= time.Second; delay *= 2 {
 		timer := time.NewTimer(delay)
 		select {
 		case <-timer.C:
+			err = s.migrate(ctx)
 		case <-ctx.Done():
 			timer.Stop()
-			err = ctx.Err()
 		}
 	}
 	if err != nil {
