@@ -91,6 +91,30 @@ func (a *Account) broke(format string, args ...any) {
 	a.Broken = append(a.Broken, fmt.Sprintf(format, args...))
 }
 
+// Settle waits until every grant has been renewed once more, or by its user:
+// only then does it show which of them are lost.
+func (f *Fleet) Settle(limit time.Duration) {
+	f.t.Helper()
+	began := time.Now()
+	var waiting []*authprofile.Grant
+	ok := poll(f.t.Context(), limit, func() bool {
+		grants, err := f.Grants()
+		if err != nil {
+			return false
+		}
+		waiting = slices.DeleteFunc(grants, func(g *authprofile.Grant) bool {
+			return g.Status == authprofile.StatusActive && g.Obtained.After(began)
+		})
+		return len(waiting) == 0
+	})
+	if !ok {
+		for _, g := range waiting {
+			f.t.Logf("%+v", *g)
+		}
+		f.t.Fatalf("after %v, %d grants have not been renewed once more", limit, len(waiting))
+	}
+}
+
 // Account goes through the logs of the provider and of all processes, which
 // must have ended.
 func (f *Fleet) Account() *Account {
@@ -107,6 +131,9 @@ func (f *Fleet) Account() *Account {
 				if at, ok := stored[e.Refresh]; !ok || e.Time.Before(at) {
 					stored[e.Refresh] = e.Time
 				}
+			}
+			if e.Kind == Failed && e.User == "" {
+				a.broke("an app profile has stopped in %s: %s", p.Name, e.Error)
 			}
 			if e.Kind == Failed && e.HadToken {
 				a.broke("a caller with a valid token for %s got an error from %s: %s", e.User, p.Name, e.Error)
@@ -155,7 +182,7 @@ func (f *Fleet) Account() *Account {
 			if at, ok := stored[e.Issued]; ok && at.Before(first.Received) {
 				continue // broken already, see above
 			}
-			if why := f.cause(byName[e.Process], e, first.Received); why != "" {
+			if why := f.cause(byName[e.Process], journals[byName[e.Process]], e, first.Received); why != "" {
 				causes = append(causes, why)
 			}
 		}
@@ -187,23 +214,45 @@ func (f *Fleet) Account() *Account {
 		}
 	}
 	f.recoveries(a, journals)
+	grants, err := f.Grants()
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	for _, g := range grants {
+		if g.Status == authprofile.StatusActive && !f.Provider.IsLive(string(g.RefreshToken)) {
+			a.broke("the grant of %s counts as active, and its refresh token has ended", g.User)
+		}
+	}
 	return a
 }
 
+// soon is when an answer is stored at the latest, once the provider has
+// committed, unless the Store is in the way.
+const soon = 2 * time.Second
+
 // cause says what kept the answer to e from being stored before then, or "".
-func (f *Fleet) cause(p *Process, e *Exchange, then time.Time) string {
+func (f *Fleet) cause(p *Process, journal []Entry, e *Exchange, then time.Time) string {
 	overlaps := func(ev Event) bool { return ev.From.Before(then) && ev.Till.After(e.Received) }
 	if e.Fate == AnswerLost {
 		return string(AnswerLost)
 	}
-	if !p.Killed.IsZero() && p.Killed.After(e.Received) && p.Killed.Before(then) {
+	if p == nil {
+		return ""
+	}
+	// The process has been killed before it could store the answer, or even
+	// before the provider had read the request.
+	if !p.Killed.IsZero() && p.Killed.Before(then) && p.Killed.Before(e.Committed.Add(soon)) {
 		return "killed"
 	}
 	if slices.ContainsFunc(p.suspension, overlaps) {
 		return "suspended"
 	}
+	// The answer has come, and the Store did not take it.
+	tried := slices.ContainsFunc(journal, func(w Entry) bool {
+		return w.Kind == Putting && w.Refresh == e.Issued && w.Time.Before(then)
+	})
 	for _, ev := range f.Events {
-		if ev.Kind != "killed" && ev.Kind != "suspended" && overlaps(ev) {
+		if tried && ev.Kind != "killed" && overlaps(ev) {
 			return ev.Kind
 		}
 	}

@@ -131,9 +131,6 @@ type Process struct {
 // Start starts a process. It is killed when the test ends.
 func (f *Fleet) Start(c Config) *Process {
 	f.t.Helper()
-	if os.Getenv(configVariable) != "" {
-		f.t.Fatal("this process is one of a fleet already: TestMain does not call Main")
-	}
 	name := fmt.Sprintf("process-%d", len(f.procs)+1)
 	p := &Process{Name: name, f: f, journal: filepath.Join(f.dir, name), ended: make(chan struct{})}
 	f.procs = append(f.procs, p)
@@ -145,7 +142,7 @@ func (f *Fleet) Start(c Config) *Process {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	p.cmd = exec.Command(exe)
+	p.cmd = exec.Command(exe, "-test.run=^$") // no test, should TestMain not call Main
 	p.cmd.Env = append(os.Environ(), configVariable+"="+string(config))
 	p.cmd.Stderr = &p.stderr
 	dieWithParent(p.cmd)
@@ -231,7 +228,7 @@ func (p *Process) Kill() {
 	p.Killed = time.Now()
 	p.cmd.Process.Kill()
 	p.end()
-	p.f.Events = append(p.f.Events, Event{"killed", p.Killed, time.Now()})
+	p.f.Note("killed", p.Killed)
 }
 
 // Suspend stops the process (SIGSTOP) until Resume.
@@ -247,6 +244,11 @@ func (p *Process) Resume() {
 	p.suspension = append(p.suspension, e)
 	p.f.Events = append(p.f.Events, e)
 	p.cmd.Process.Signal(syscall.SIGCONT)
+}
+
+// Note adds to the events what was done to the fleet since from.
+func (f *Fleet) Note(kind string, from time.Time) {
+	f.Events = append(f.Events, Event{kind, from, time.Now()})
 }
 
 // Stop shuts the process down. It must come to an end by itself, in order.
