@@ -56,10 +56,11 @@ func main() {
 func clockCost() float64 {
 	const n = 1 << 20
 	start := time.Now()
+	last := start
 	for range n {
-		time.Now()
+		last = time.Now()
 	}
-	return float64(time.Since(start)) / n
+	return float64(last.Sub(start)) / n
 }
 
 // row writes the cells of a row; the first is its name.

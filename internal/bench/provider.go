@@ -5,7 +5,6 @@ import (
 	"io"
 	"net/http"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -24,13 +23,10 @@ type provider struct {
 	metadata atomic.Int64 // to the discovery document
 	peak     atomic.Int64
 	running  atomic.Int64
-
-	mu sync.Mutex
-	by map[string]int // token requests by refresh token or scope
 }
 
 func newProvider(latency, life time.Duration) *provider {
-	p := &provider{latency: latency, size: 1200, by: make(map[string]int)}
+	p := &provider{latency: latency, size: 1200}
 	p.life.Store(int64(life))
 	return p
 }
