@@ -174,6 +174,24 @@ func TestWallClockJumps(t *testing.T) {
 	}
 }
 
+// However hot a token is, it is served up to its end and no longer.
+func TestTokenIsServedUpToItsEnd(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		p := w.adasProfile()
+		src := w.m.Source(t.Context(), p, asAda)
+		end := w.grant(ada).Expiry
+		w.srv.Fault(providertest.Token, answers(503, ""))
+		time.Sleep(time.Until(end) - 3*time.Second)
+		for ; time.Until(end) > -2*time.Second; time.Sleep(10 * time.Millisecond) {
+			_, err1 := src.Token()
+			_, err2 := w.m.Token(t.Context(), p, asAda)
+			if ended := time.Until(end) <= 0; (err1 != nil) != ended || (err2 != nil) != ended {
+				t.Fatalf("got errors %v and %v, %v before the token's end", err1, err2, time.Until(end))
+			}
+		}
+	})
+}
+
 // Nothing ticks while nothing is used.
 func TestNothingTicksWhenIdle(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {

@@ -320,6 +320,22 @@ func TestRejectedTokenThatAnotherProcessHasReplaced(t *testing.T) {
 	})
 }
 
+// A process that has nothing in memory finds the rejected token in the Store.
+func TestRejectedTokenThatIsStored(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		p := w.adasProfile()
+		tok, err := w.m.Token(t.Context(), p, asAda)
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		if got := w.token(w.manager(), p, asAda, authprofile.Rejected(tok)); got == tok.AccessToken {
+			t.Error("got the rejected token")
+		}
+		w.asked("refresh_token", 1)
+	})
+}
+
 // Without a refresh token there is no other token, but the one that is there
 // may be good elsewhere.
 func TestRejectedWithoutARefreshToken(t *testing.T) {
@@ -436,10 +452,16 @@ func TestNeedComesFirst(t *testing.T) {
 		}
 		// By now all have ended, and most are still waiting.
 		begin = time.Now()
-		w.token(w.m, profiles[n-1])
-		if d := time.Since(begin); d > 41*time.Second {
-			t.Errorf("a caller waited for %v behind renewals ahead of time", d)
+		var wg sync.WaitGroup
+		for i := range 10 {
+			wg.Go(func() {
+				w.token(w.m, profiles[i*n/10])
+				if d := time.Since(begin); d > 41*time.Second {
+					t.Errorf("a caller waited for %v behind renewals ahead of time", d)
+				}
+			})
 		}
+		wg.Wait()
 		w.srv.ClearFaults(providertest.Token)
 	})
 }

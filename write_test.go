@@ -214,6 +214,30 @@ func TestStoreGoesAwayAfterTheAnswer(t *testing.T) {
 	}
 }
 
+// The token that waits for the store has ended, and its refresh token is known
+// to this process alone: the one in the store is spent, and is not sent again.
+func TestUnstoredTokenEnds(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		p := w.adasProfile()
+		proc := w.process()
+		expire()
+		proc.store.failPuts(func(g *authprofile.Grant) bool { return g.Lease == nil })
+		w.token(proc.Manager, p, asAda)
+		expire()
+		for range 3 {
+			w.refuses(proc.Manager, p, nil, asAda)
+		}
+		w.asked("refresh_token", 1)
+		proc.store.heal()
+		w.token(proc.Manager, p, asAda)
+		w.asked("refresh_token", 2)
+		w.healthy(ada)
+		if got := w.srv.Reuses(); got != 0 {
+			t.Errorf("got %d reuses", got)
+		}
+	})
+}
+
 func readOnly(c *storeCall) error {
 	return cond(c.op == "PutGrant" || c.op == "DeleteGrant", errors.New("read-only"), c)
 }
