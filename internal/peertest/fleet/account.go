@@ -190,9 +190,7 @@ func (f *Fleet) Account() *Account {
 		case 0:
 			a.broke("lost without a reason: no answer with the successor of %s went missing before %s sent it at %v",
 				first.Spent, first.Process, first.Received)
-			for _, e := range bySpent[first.Spent] {
-				a.Broken = append(a.Broken, fmt.Sprintf("    %+v stored %v", *e, stored[e.Issued]))
-			}
+			a.Broken = append(a.Broken, f.evidence(journals, first.User, bySpent[first.Spent])...)
 		case 1:
 			a.ByCause[causes[0]]++
 		default:
@@ -224,6 +222,40 @@ func (f *Fleet) Account() *Account {
 		}
 	}
 	return a
+}
+
+// evidence is what the logs say about a user while these requests went on.
+func (f *Fleet) evidence(journals map[*Process][]Entry, user string, requests []*Exchange) []string {
+	type line struct {
+		at   time.Time
+		text string
+	}
+	var lines []line
+	from, till := requests[0].Received.Add(-6*time.Second), requests[len(requests)-1].Received.Add(time.Second)
+	for _, e := range requests {
+		lines = append(lines, line{e.Received, fmt.Sprintf("provider: %+v", *e)})
+	}
+	for p, entries := range journals {
+		for _, e := range entries {
+			if (e.User == user || e.Kind == Stalled) && e.Time.After(from) && e.Time.Before(till) {
+				lines = append(lines, line{e.Time, fmt.Sprintf("%s: %+v", p.Name, e)})
+			}
+		}
+		if p.Killed.After(from) && p.Killed.Before(till) {
+			lines = append(lines, line{p.Killed, p.Name + ": killed"})
+		}
+	}
+	for _, e := range f.Events {
+		if e.Till.After(from) && e.From.Before(till) {
+			lines = append(lines, line{e.From, fmt.Sprintf("%s until %v", e.Kind, e.Till)})
+		}
+	}
+	slices.SortFunc(lines, func(a, b line) int { return a.at.Compare(b.at) })
+	text := make([]string, len(lines))
+	for i, l := range lines {
+		text[i] = "    " + l.at.Format("05.000 ") + l.text
+	}
+	return text
 }
 
 // soon is when an answer is stored at the latest, once the provider has
@@ -294,8 +326,9 @@ func (f *Fleet) recoveries(a *Account, journals map[*Process][]Entry) {
 				continue // nobody needed it any more, or had it already
 			}
 			a.Recoveries = append(a.Recoveries, taken.Time.Sub(p.Killed))
-			if since := f.watched(journals, e.Lease, taken.Time); !since.IsZero() {
+			if watcher, since := f.watched(journals, e.Lease, taken.Time); watcher != nil {
 				since = later(since, p.Killed)
+				since = since.Add(stalls(journals[watcher], since, taken.Time))
 				if !slices.ContainsFunc(f.Events, func(ev Event) bool {
 					return ev.Kind != "killed" && ev.From.Before(taken.Time) && ev.Till.After(since)
 				}) {
@@ -308,20 +341,30 @@ func (f *Fleet) recoveries(a *Account, journals map[*Process][]Entry) {
 	slices.Sort(a.Watched)
 }
 
-// watched returns since when a process that lived until then has watched a
-// lease.
-func (f *Fleet) watched(journals map[*Process][]Entry, lease string, then time.Time) (since time.Time) {
+// watched returns a process that lived until then and has watched a lease,
+// and since when.
+func (f *Fleet) watched(journals map[*Process][]Entry, lease string, then time.Time) (watcher *Process, since time.Time) {
 	for p, entries := range journals {
-		if !p.Killed.IsZero() && p.Killed.Before(then) || len(p.suspension) > 0 || !p.Suspended.IsZero() {
+		if !p.Killed.IsZero() && p.Killed.Before(then) || len(p.suspension) > 0 {
 			continue
 		}
 		for _, e := range entries {
-			if e.Kind == Saw && e.Lease == lease && e.Time.Before(then) && (since.IsZero() || e.Time.Before(since)) {
-				since = e.Time
+			if e.Kind == Saw && e.Lease == lease && e.Time.Before(then) && (watcher == nil || e.Time.Before(since)) {
+				watcher, since = p, e.Time
 			}
 		}
 	}
-	return since
+	return watcher, since
+}
+
+// stalls is for how long a process could not run.
+func stalls(journal []Entry, from, till time.Time) (d time.Duration) {
+	for _, e := range journal {
+		if e.Kind == Stalled && e.Time.After(from) && e.Time.Before(till) {
+			d += e.For
+		}
+	}
+	return d
 }
 
 func later(a, b time.Time) time.Time {

@@ -24,6 +24,7 @@ const (
 	NotPut  Kind = "not put" // or the Store has returned an error
 	Saw     Kind = "saw"     // another process's lease was read, for the first time
 	Failed  Kind = "failed"  // Token has returned an error
+	Stalled Kind = "stalled" // the process got no time to run: the machine is busy
 )
 
 // An Entry is one line of a journal. It names tokens by their fingerprint.
@@ -39,6 +40,7 @@ type Entry struct {
 	Status  authprofile.Status `json:",omitempty"`
 	Reason  authprofile.Reason `json:",omitempty"`
 	Error   string             `json:",omitempty"`
+	For     time.Duration      `json:",omitempty"` // stalled: until Time
 
 	// HadToken: the caller of Token held one that was still valid.
 	HadToken bool `json:",omitempty"`

@@ -28,6 +28,7 @@ type Exchange struct {
 	Process  string // that asked; empty: the test itself
 	Grant    string // grant_type
 	Grants   int    // of which authorization: they are counted from 1; 0 for an app
+	User     string // who gave it
 	Fate     Fate
 	Received time.Time
 
@@ -54,7 +55,7 @@ type Provider struct {
 	fate      func(*Exchange) Fate
 	hold      chan struct{}
 	held      int
-	grants    int            // authorizations so far
+	users     []string       // of the authorizations so far
 	byRefresh map[string]int // authorization by refresh token
 }
 
@@ -112,10 +113,12 @@ func (p *Provider) serve(w http.ResponseWriter, r *http.Request, next http.Handl
 	p.mu.Lock()
 	e.Grants = p.byRefresh[e.Spent]
 	if e.Grant == "authorization_code" {
-		p.grants++
-		e.Grants = p.grants
+		e.Grants = len(p.users)
 	} else if p.fate != nil {
 		e.Fate = p.fate(e)
+	}
+	if e.Grants > 0 {
+		e.User = p.users[e.Grants-1]
 	}
 	delay, fate := p.delay, e.Fate
 	p.log = append(p.log, e)
@@ -179,8 +182,12 @@ func (p *Provider) Log() []Exchange {
 	return log
 }
 
-// Authorize plays a user who authorizes the profile, through a Manager.
+// Authorize plays a user who authorizes the profile, through a Manager. Users
+// come one at a time.
 func (p *Provider) Authorize(ctx context.Context, m *authprofile.Manager, profile *authprofile.Profile, user string) error {
+	p.mu.Lock()
+	p.users = append(p.users, user)
+	p.mu.Unlock()
 	p.SetConsent(providertest.Consent{Subject: user})
 	flow, err := m.Begin(ctx, profile, user)
 	if err != nil {

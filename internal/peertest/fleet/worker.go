@@ -114,11 +114,26 @@ func (s start) run() error {
 	if w.app, err = w.profile(appProfile); err != nil {
 		return err
 	}
+	go w.noteStalls()
 	w.token = w.careful
 	if s.Careless {
 		w.token = newCareless(w).token
 	}
 	return w.obey()
+}
+
+// noteStalls notes when the process could not run for a while.
+func (w *worker) noteStalls() {
+	const often = 20 * time.Millisecond
+	tick := time.NewTicker(often)
+	last := time.Now()
+	for range tick.C {
+		now := time.Now()
+		if late := now.Sub(last) - often; late > 5*often {
+			w.j.write(Entry{Kind: Stalled, For: late})
+		}
+		last = now
+	}
 }
 
 // profile reads a profile. The database may be away for a moment: that is what
