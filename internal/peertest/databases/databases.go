@@ -359,7 +359,13 @@ func (p *process) log() string {
 	return strings.TrimSpace(string(b[max(0, len(b)-4000):]))
 }
 
-func (p *process) kill() { p.signal(os.Kill, time.Minute) }
+// kill ends the process and its children, as the end of a machine would.
+func (p *process) kill() {
+	if p.running() {
+		killTree(p.p)
+		p.signal(os.Kill, time.Minute)
+	}
+}
 
 // stop ends the process by a signal, and by force if that takes too long.
 func (p *process) stop(sig os.Signal) {

@@ -30,7 +30,7 @@ func PgBouncer(t testing.TB) string {
 	}
 	config := filepath.Join(dir, "pgbouncer.ini")
 	text := fmt.Sprintf(`[databases]
-* = host=127.0.0.1 port=%d
+* = host=127.0.0.1 port=%d user=postgres
 [pgbouncer]
 listen_addr = 127.0.0.1
 listen_port = %d
@@ -39,7 +39,6 @@ auth_type = any
 pool_mode = transaction
 default_pool_size = 3
 max_client_conn = 200
-max_prepared_statements = 0
 `, server.port, port)
 	if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
@@ -53,7 +52,7 @@ max_prepared_statements = 0
 		t.Fatal(err)
 	}
 	t.Cleanup(p.kill)
-	dsn := fmt.Sprintf("postgres://postgres@127.0.0.1:%d/%s?sslmode=disable&default_query_exec_mode=exec&user=postgres", port, name)
+	dsn := fmt.Sprintf("postgres://postgres@127.0.0.1:%d/%s?sslmode=disable&default_query_exec_mode=exec", port, name)
 	db, err := sql.Open("pgx", dsn)
 	if err != nil {
 		t.Fatal(err)

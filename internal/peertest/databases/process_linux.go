@@ -1,10 +1,14 @@
 package databases
 
 import (
+	"bytes"
+	"fmt"
 	"os"
 	"os/user"
 	"strconv"
+	"strings"
 	"syscall"
+	"time"
 )
 
 // Both servers refuse to run as root.
@@ -31,4 +35,32 @@ func giveAway(dir string) error {
 		return nil
 	}
 	return os.Chown(dir, int(nobody.Uid), int(nobody.Gid))
+}
+
+// killTree ends a process and those that it has started: the children of a
+// PostgreSQL go on answering for a moment after their parent is gone. They are
+// not in its process group, and it starts new ones, so it is stopped first.
+func killTree(p *os.Process) {
+	p.Signal(syscall.SIGSTOP)
+	list, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", p.Pid, p.Pid))
+	p.Kill()
+	var children []int
+	for _, f := range strings.Fields(string(list)) {
+		if pid, err := strconv.Atoi(f); err == nil {
+			syscall.Kill(pid, syscall.SIGKILL)
+			children = append(children, pid)
+		}
+	}
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for _, pid := range children {
+		for range 1000 {
+			// Who inherits them may take its time to reap them.
+			stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+			if _, state, _ := bytes.Cut(stat, []byte(") ")); err != nil || bytes.HasPrefix(state, []byte("Z")) {
+				break
+			}
+			<-tick.C
+		}
+	}
 }
