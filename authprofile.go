@@ -72,7 +72,7 @@ const (
 //
 // Grants are kept by profile, so profiles that share a registration, such as
 // those of two tenants, share no token. Each still needs its own redirect
-// address, see [Manager].RedirectURL, and what such a client may do at the
+// address (Manager.RedirectURL), and what such a client may do at the
 // provider each of its tenants may do.
 //
 // Its JSON is meant for configuration files and APIs. It holds everything but
