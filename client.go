@@ -3,6 +3,7 @@ package authprofile
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -37,6 +38,9 @@ type authTransport struct {
 	base   http.RoundTripper
 	header atomic.Pointer[authHeader]
 }
+
+// Format writes what the transport is for, and nothing of what lies under it.
+func (t *authTransport) Format(f fmt.State, verb rune) { fmt.Fprintf(f, "Transport(%q)", t.src.id) }
 
 // An authHeader is the value of the Authorization header for a token, kept
 // because the token outlives many requests.

@@ -1,16 +1,25 @@
 package authprofile
 
-import "golang.org/x/oauth2"
+import (
+	"fmt"
+	"io"
+
+	"golang.org/x/oauth2"
+)
 
 // An Option says more about the token that is wanted.
 type Option interface{ option() }
 
 type asUser string
 
-type rejected string
+type rejected struct{ accessToken string }
 
 func (asUser) option()   {}
 func (rejected) option() {}
+
+// Format keeps the token, which has only just ended or not even that, out of
+// print.
+func (rejected) Format(f fmt.State, verb rune) { io.WriteString(f, "Rejected") }
 
 // AsUser asks for a token that acts for the user. It is required for profiles
 // of TypeUser, and refused for those of TypeApp. The user is never taken from
@@ -24,9 +33,9 @@ func AsUser(user string) Option { return asUser(user) }
 // Most callers need not interact with it: [Manager.Client] uses it by itself.
 func Rejected(tok *oauth2.Token) Option {
 	if tok == nil {
-		return rejected("")
+		return rejected{}
 	}
-	return rejected(tok.AccessToken)
+	return rejected{tok.AccessToken}
 }
 
 type options struct {
@@ -41,7 +50,7 @@ func parseOptions(opts []Option) (o options) {
 		case asUser:
 			o.user, o.hasUser = string(opt), true
 		case rejected:
-			o.rejected = string(opt)
+			o.rejected = opt.accessToken
 		}
 	}
 	return o
