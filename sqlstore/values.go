@@ -236,11 +236,11 @@ func (v number[T]) Scan(src any) error {
 
 func duration(p *time.Duration) value { return number[time.Duration]{p} }
 
-type flag struct{ p *bool }
+type boolean struct{ p *bool }
 
-func (v flag) Value() (driver.Value, error) { return *v.p, nil }
+func (v boolean) Value() (driver.Value, error) { return *v.p, nil }
 
-func (v flag) Scan(src any) error {
+func (v boolean) Scan(src any) error {
 	var b sql.NullBool
 	if b.Scan(src) != nil || !b.Valid {
 		return errColumn

@@ -1,0 +1,377 @@
+package sqlstore
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/authprofile/authprofile"
+)
+
+var update = flag.Bool("update", false, "write what Schema returns to testdata")
+
+// Teams keep what Schema prints in migrations of their own. Whatever is in
+// these files stays as it is; new statements come at the end.
+func TestSchema(t *testing.T) {
+	for d := range dialects {
+		t.Run(string(d), func(t *testing.T) {
+			got, err := Schema(d, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			file := filepath.Join("testdata", "schema."+string(d)+".sql")
+			if *update {
+				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got != string(want) {
+				t.Errorf("got\n%s\nwant as in %s", got, file)
+			}
+			if strings.ContainsAny(got, "{}") {
+				t.Errorf("got a name in braces, want each replaced")
+			}
+		})
+	}
+}
+
+func TestSchemaPrefix(t *testing.T) {
+	for d := range dialects {
+		got, err := Schema(d, &Options{TablePrefix: "crm_oauth_"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(got, "authprofile_") || !strings.Contains(got, "crm_oauth_grants (") {
+			t.Errorf("%s: got\n%s\nwant every name to begin with the prefix", d, got)
+		}
+	}
+}
+
+// Every column of a record is in its table, and the other way round.
+func TestColumns(t *testing.T) {
+	for name, d := range dialects {
+		schema, err := Schema(name, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for table, cols := range map[string][]column{
+			"profiles": profileColumns(d, new(authprofile.Profile)),
+			"grants":   grantColumns(d, new(grantRow)),
+			"flows":    flowColumns(d, new(authprofile.Flow)),
+		} {
+			_, def, ok := strings.Cut(schema, "authprofile_"+table+" (\n")
+			if !ok {
+				t.Fatalf("%s: got no table %s", name, table)
+			}
+			def, _, _ = strings.Cut(def, "\n)")
+			var got, want []string
+			for line := range strings.Lines(def) {
+				if column := strings.Fields(line)[0]; column != "PRIMARY" && column != "refused" {
+					got = append(got, column)
+				}
+			}
+			for _, c := range cols {
+				want = append(want, c.name)
+			}
+			slices.Sort(got)
+			slices.Sort(want)
+			if !slices.Equal(got, want) {
+				t.Errorf("%s %s: got columns %q, want %q", name, table, got, want)
+			}
+		}
+	}
+}
+
+func TestNew(t *testing.T) {
+	db := sql.OpenDB(noConnector{})
+	defer db.Close()
+	for _, c := range []struct {
+		name string
+		db   *sql.DB
+		d    Dialect
+		opts *Options
+		want string // part of the error
+	}{
+		{"defaults", db, Postgres, nil, ""},
+		{"empty options", db, MySQL, &Options{}, ""},
+		{"prefix", db, SQLite, &Options{TablePrefix: "a1_"}, ""},
+		{"longest prefix", db, SQLite, &Options{TablePrefix: strings.Repeat("a", 32)}, ""},
+		{"no database", nil, SQLite, nil, "no database"},
+		{"no dialect", db, "", nil, "dialect"},
+		{"unknown dialect", db, "oracle", nil, "dialect"},
+		{"too long", db, SQLite, &Options{TablePrefix: strings.Repeat("a", 33)}, "prefix"},
+		{"upper case", db, SQLite, &Options{TablePrefix: "Auth_"}, "prefix"},
+		{"digit first", db, SQLite, &Options{TablePrefix: "1a"}, "prefix"},
+		{"underscore first", db, SQLite, &Options{TablePrefix: "_a"}, "prefix"},
+		{"another schema", db, SQLite, &Options{TablePrefix: "auth."}, "prefix"},
+		{"quote", db, SQLite, &Options{TablePrefix: `a"; DROP TABLE x; --`}, "prefix"},
+		{"foreign letter", db, SQLite, &Options{TablePrefix: "é"}, "prefix"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s, err := New(c.db, c.d, c.opts)
+			if c.want == "" {
+				if s == nil || err != nil {
+					t.Errorf("got error %v, want none", err)
+				}
+				return
+			}
+			if s != nil || err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got error %v, want one about the %s", err, c.want)
+			}
+		})
+	}
+}
+
+// noConnector is a database that cannot be reached.
+type noConnector struct{}
+
+func (noConnector) Connect(context.Context) (driver.Conn, error) {
+	return nil, errors.New("dial: password S3CRET refused")
+}
+func (noConnector) Driver() driver.Driver { return nil }
+
+// What cannot be in the Store is not found without asking; what cannot be put
+// is refused by us, since a lax database would cut it.
+func TestIdentifiersThatCannotBeStored(t *testing.T) {
+	db := sql.OpenDB(noConnector{})
+	defer db.Close()
+	for d := range dialects {
+		s, err := New(db, d, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx := t.Context()
+		ended, cancel := context.WithCancel(ctx)
+		cancel()
+		for _, id := range []string{strings.Repeat("a", 513), "a\x00", "\xff"} {
+			key := authprofile.GrantKey{ProfileID: "crm", User: id}
+			_, perr := s.Profile(ctx, id)
+			_, gerr := s.Grant(ctx, key)
+			_, ferr := s.TakeFlow(ctx, id)
+			for _, err := range []error{perr, gerr, ferr} {
+				if !errors.Is(err, authprofile.ErrNotFound) {
+					t.Errorf("%s, get %.10q: got error %v, want ErrNotFound", d, id, err)
+				}
+			}
+			for what, err := range map[string]error{
+				"PutProfile": s.PutProfile(ctx, &authprofile.Profile{ID: id}),
+				"PutGrant":   s.PutGrant(ctx, &authprofile.Grant{GrantKey: key}),
+				"PutFlow":    s.PutFlow(ctx, &authprofile.Flow{ID: id}),
+			} {
+				if !errors.Is(err, errIdentifier) || strings.Contains(err.Error(), id) {
+					t.Errorf("%s, %s of %.10q: got error %v, want one about the identifier, without it", d, what, id, err)
+				}
+			}
+			if err := s.DeleteProfile(ctx, id); err != nil {
+				t.Errorf("%s, DeleteProfile: got error %v, want none", d, err)
+			}
+			if err := s.DeleteGrant(ctx, key); err != nil {
+				t.Errorf("%s, DeleteGrant: got error %v, want none", d, err)
+			}
+			if list, err := s.ListGrants(ctx, id, "", 1); err != nil || len(list) > 0 {
+				t.Errorf("%s, ListGrants: got error %v, want none", d, err)
+			}
+			if _, err := s.Profile(ended, id); !errors.Is(err, context.Canceled) {
+				t.Errorf("%s, Profile after the context has ended: got error %v, want %v", d, err, context.Canceled)
+			}
+		}
+	}
+}
+
+// stateError is an error as drivers of PostgreSQL have it.
+type stateError string
+
+func (e stateError) Error() string    { return `ERROR: duplicate key (user)=(S3CRET)` }
+func (e stateError) SQLState() string { return string(e) }
+
+// codeError is an error as drivers of SQLite have it.
+type codeError int
+
+func (e codeError) Error() string { return "no such table: S3CRET" }
+func (e codeError) Code() int     { return int(e) }
+
+func TestErrorText(t *testing.T) {
+	for _, c := range []struct {
+		err    error
+		want   string
+		repeat bool
+	}{
+		{stateError("23505"), "SQLSTATE 23505", false},
+		{stateError("40001"), "SQLSTATE 40001", true},
+		{stateError("40P01"), "SQLSTATE 40P01", true},
+		{stateError("S3CRET"), "SQLSTATE unknown", false},
+		{stateError("s3crt"), "SQLSTATE unknown", false},
+		{stateError("42P01"), "SQLSTATE 42P01: a table or column is missing: has Migrate been called?", false},
+		{codeError(1), "SQLite error 1: a table or column is missing: has Migrate been called?", false},
+		{codeError(5), "SQLite error 5: a table or column is missing: has Migrate been called?", true},
+		{codeError(517), "SQLite error 517: a table or column is missing: has Migrate been called?", true},
+		{errors.New("database is locked (S3CRET)"), "database is locked", true},
+		{errors.New("Error 1062 (23000): Duplicate entry 'S3CRET' for key 'PRIMARY'"), "MySQL error 1062", false},
+		{errors.New("Error 1213 (40001): Deadlock found"), "MySQL error 1213", true},
+		{errors.New("Error 1020: Record has changed since last read in table 'x'"), "MySQL error 1020", true},
+		{errors.New("Error 1146 (42S02): Table 'x.S3CRET' doesn't exist"), "MySQL error 1146: a table or column is missing: has Migrate been called?", false},
+		{errors.New("Error in S3CRET"), "error of type *errors.errorString", false},
+		{fmt.Errorf("S3CRET: %w", context.DeadlineExceeded), "context deadline exceeded", false},
+		{fmt.Errorf("S3CRET: %w", io.ErrUnexpectedEOF), "unexpected EOF", false},
+		{fmt.Errorf("S3CRET: %w", driver.ErrBadConn), "driver: bad connection", false},
+		{fmt.Errorf("S3CRET: %w", &url.Error{Op: "S3CRET", URL: "S3CRET", Err: errors.New("S3CRET")}), "error of type *errors.errorString", false},
+	} {
+		err := &storeError{"put grant", c.err}
+		if got, want := err.Error(), "sqlstore: put grant: "+c.want; got != want {
+			t.Errorf("%#v: got %q, want %q", c.err, got, want)
+		}
+		for _, verb := range []string{"%v", "%+v", "%#v", "%d", "%s", "%q", "%x"} {
+			if got := fmt.Sprintf(verb, err); strings.Contains(got, "S3CRET") {
+				t.Errorf("%#v under %s: got %q, want it without the database's words", c.err, verb, got)
+			}
+		}
+		if !errors.Is(err, c.err) {
+			t.Errorf("%#v: got it lost, want it behind the error", c.err)
+		}
+		if got := codeOf(c.err).repeat; got != c.repeat {
+			t.Errorf("%#v: got repeated %v, want %v", c.err, got, c.repeat)
+		}
+	}
+}
+
+func TestRetry(t *testing.T) {
+	busy := stateError("40001")
+	s := new(Store)
+	synctest.Test(t, func(t *testing.T) {
+		calls := 0
+		err := s.retry(t.Context(), "x", func() error {
+			if calls++; calls < 5 {
+				return busy
+			}
+			return nil
+		})
+		if err != nil || calls != 5 {
+			t.Errorf("given up four times: got %d calls, error %v; want 5 and none", calls, err)
+		}
+
+		for _, final := range []error{authprofile.ErrConflict, stateError("23505")} {
+			calls = 0
+			err = s.retry(t.Context(), "x", func() error { calls++; return final })
+			if !errors.Is(err, final) || calls != 1 {
+				t.Errorf("%v: got %d calls, error %v; want 1 and the same", final, calls, err)
+			}
+		}
+
+		start := time.Now()
+		err = s.retry(t.Context(), "x", func() error { return busy })
+		if took := time.Since(start); !errors.Is(err, busy) || took != patience {
+			t.Errorf("given up each time: got error %v after %v, want it after %v", err, took, patience)
+		}
+
+		start = time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		err = s.retry(ctx, "x", func() error { return busy })
+		if took := time.Since(start); !errors.Is(err, context.DeadlineExceeded) || took != time.Second {
+			t.Errorf("given up until the context ends: got error %v after %v, want %v after 1s", err, took, context.DeadlineExceeded)
+		}
+	})
+}
+
+// Text comes back as it went in, and is text on the way.
+func FuzzEscape(f *testing.F) {
+	for _, s := range []string{"", "a", "\x00", "\xff", escaped, escaped + "YQ", `\base64`, "é😀"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		e := escape(s)
+		if strings.ToValidUTF8(e, "?") != e || strings.Contains(e, "\x00") {
+			t.Errorf("escape(%q): got %q, want text", s, e)
+		}
+		if got, err := unescape(e); got != s || err != nil {
+			t.Errorf("unescape(escape(%q)): got %q, error %v", s, got, err)
+		}
+		if !strings.HasPrefix(s, escaped) && strings.ToValidUTF8(s, "?") == s && !strings.Contains(s, "\x00") && e != s {
+			t.Errorf("escape(%q): got %q, want it to be readable", s, e)
+		}
+	})
+}
+
+// A token that never ends must not cost the write that would keep it.
+func TestTimesBeyondDatabases(t *testing.T) {
+	for name, d := range dialects {
+		for _, c := range []struct{ put, want time.Time }{
+			{time.Date(12000, 1, 1, 0, 0, 0, 0, time.UTC), lastTime},
+			{lastTime.Add(999 * time.Microsecond), lastTime},
+			{time.Date(-5, 1, 1, 0, 0, 0, 0, time.UTC), firstTime},
+			{time.Time{}, time.Time{}},
+		} {
+			v, err := when{d, &c.put}.Value()
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got time.Time
+			if err := (when{d, &got}).Scan(v); err != nil || !got.Equal(c.want) {
+				t.Errorf("%s, %v: got %v, error %v; want %v", name, c.put, got, err, c.want)
+			}
+		}
+	}
+}
+
+// Drivers return text as string or bytes, numbers and flags in several ways.
+func TestScan(t *testing.T) {
+	d := dialects[MySQL]
+	var (
+		s  string
+		n  int
+		b  bool
+		at time.Time
+		l  []string
+	)
+	want := time.Date(2026, 1, 2, 3, 4, 5, 6e6, time.UTC)
+	for _, c := range []struct {
+		v   value
+		src any
+		ok  func() bool
+	}{
+		{text[string]{&s}, "x", func() bool { return s == "x" }},
+		{text[string]{&s}, []byte("y"), func() bool { return s == "y" }},
+		{number[int]{&n}, int64(7), func() bool { return n == 7 }},
+		{number[int]{&n}, []byte("8"), func() bool { return n == 8 }},
+		{boolean{&b}, int64(1), func() bool { return b }},
+		{boolean{&b}, []byte("0"), func() bool { return !b }},
+		{boolean{&b}, true, func() bool { return b }},
+		{when{d, &at}, []byte("2026-01-02 03:04:05.006"), func() bool { return at.Equal(want) }},
+		{when{d, &at}, want.In(time.FixedZone("x", 3600)), func() bool { return at == want }},
+		{when{d, &at}, nil, func() bool { return at.IsZero() }},
+		{list{&l}, []byte(`["a","b"]`), func() bool { return slices.Equal(l, []string{"a", "b"}) }},
+	} {
+		if err := c.v.Scan(c.src); err != nil || !c.ok() {
+			t.Errorf("%T from %T %s: got %v %v %v %v %v, error %v", c.v, c.src, c.src, s, n, b, at, l, err)
+		}
+	}
+	for _, c := range []struct {
+		v   value
+		src any
+	}{
+		{text[string]{&s}, nil}, {text[string]{&s}, int64(1)}, {text[string]{&s}, escaped + "!"},
+		{number[int]{&n}, "S3CRET"}, {number[int]{&n}, nil}, {boolean{&b}, "S3CRET"}, {boolean{&b}, nil},
+		{when{d, &at}, "S3CRET"}, {list{&l}, `S3CRET`}, {list{&l}, `["` + strings.ReplaceAll(escaped, `\`, `\\`) + `!"]`},
+	} {
+		if err := c.v.Scan(c.src); !errors.Is(err, errColumn) || bytes.Contains([]byte(err.Error()), []byte("S3CRET")) {
+			t.Errorf("%T from %v: got error %v, want %v", c.v, c.src, err, errColumn)
+		}
+	}
+}
