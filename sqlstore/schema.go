@@ -113,10 +113,14 @@ const stepsTable = `CREATE TABLE IF NOT EXISTS {p}schema (
 
 // ddl writes a statement in the dialect.
 func (d *dialect) ddl(sql, prefix string) string {
-	refused, ifnew, indexed, failing := "", "IF NOT EXISTS ", "", " WHERE status <> 'active'"
-	if d.name == MySQL {
+	refused, ifnew, indexed, failing := "", "IF NOT EXISTS ", "", ""
+	switch d.name {
+	case Postgres:
+		// SQLite does not see that one status excludes another.
+		failing = " WHERE status <> 'active'"
+	case MySQL:
 		refused = ",\n\trefused BIGINT NOT NULL DEFAULT 0"
-		ifnew, indexed, failing = "", "(32)", ""
+		ifnew, indexed = "", "(32)"
 	}
 	sql = strings.NewReplacer("{p}", prefix, "{end}", d.tableEnd, "{refused}", refused,
 		"{ifnew}", ifnew, "{prefix}", indexed, "{failing}", failing).Replace(sql)

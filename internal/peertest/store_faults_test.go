@@ -2,6 +2,7 @@ package peertest
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"strings"
@@ -267,6 +268,54 @@ func TestStoreOperatorQuery(t *testing.T) {
 			if !strings.HasPrefix(when, "2026-03-04 05:06:07") {
 				t.Errorf("failing since: got %s, want 2026-03-04 05:06:07.089", when)
 			}
+			if plan := explain(t, tg, db, "SELECT profile_id FROM authprofile_grants WHERE status = 'needs_reauthorization'"); !strings.Contains(plan, "authprofile_grants_status") {
+				t.Errorf("plan: got\n%s\nwant it to use the index", plan)
+			}
 		})
 	}
+}
+
+// explain returns how the database would answer a query. PostgreSQL prefers to
+// read small tables whole unless told otherwise.
+func explain(t testing.TB, tg target, db *sql.DB, query string) string {
+	t.Helper()
+	conn, err := db.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	explain := "EXPLAIN "
+	switch tg.dialect {
+	case sqlstore.SQLite:
+		explain += "QUERY PLAN "
+	case sqlstore.Postgres:
+		if _, err := conn.ExecContext(t.Context(), "SET enable_seqscan = off"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rows, err := conn.QueryContext(t.Context(), explain+query)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	columns, err := rows.Columns()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var plan strings.Builder
+	for rows.Next() {
+		cells := make([]sql.NullString, len(columns))
+		into := make([]any, len(columns))
+		for i := range cells {
+			into[i] = &cells[i]
+		}
+		if err := rows.Scan(into...); err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range cells {
+			plan.WriteString(c.String + " ")
+		}
+		plan.WriteString("\n")
+	}
+	return plan.String()
 }

@@ -79,7 +79,7 @@ CREATE TABLE IF NOT EXISTS authprofile_flows (
 
 INSERT INTO authprofile_schema (step, applied) VALUES (1, strftime('%Y-%m-%dT%H:%M:%fZ', 'now'));
 
-CREATE INDEX IF NOT EXISTS authprofile_grants_status ON authprofile_grants (status, failing_since) WHERE status <> 'active';
+CREATE INDEX IF NOT EXISTS authprofile_grants_status ON authprofile_grants (status, failing_since);
 
 CREATE INDEX IF NOT EXISTS authprofile_flows_expires ON authprofile_flows (expires);
 
