@@ -59,7 +59,7 @@ CREATE TABLE IF NOT EXISTS authprofile_grants (
 	lease_attempt           TEXT,
 	lease_length_ns         BIGINT,
 	PRIMARY KEY (profile_id, user_id)
-);
+) WITH (fillfactor = 80);
 
 CREATE TABLE IF NOT EXISTS authprofile_flows (
 	id              TEXT COLLATE "C" NOT NULL PRIMARY KEY,
