@@ -135,6 +135,26 @@ func TestOneRequestAcrossEviction(t *testing.T) {
 	})
 }
 
+// What is renewed for an entry that left meanwhile is put where it is found.
+func TestRenewalOfAnEntryThatLeft(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		p := w.adasProfile()
+		proc := w.process()
+		proc.CacheSize = 1
+		expire()
+		w.srv.Fault(providertest.Token, providertest.Fault{Grant: "refresh_token", Delay: 2 * time.Second})
+		go proc.Token(t.Context(), p, asAda)
+		time.Sleep(time.Second)
+		w.token(proc.Manager, w.app())
+		time.Sleep(5 * time.Second)
+		reads := proc.store.count("Grant")
+		w.token(proc.Manager, p, asAda)
+		if got := proc.store.count("Grant"); got != reads {
+			t.Errorf("got %d reads of the store, want the token in memory", got-reads)
+		}
+	})
+}
+
 // The wall clock jumps: a suspended machine wakes up. No token that ended
 // meanwhile is served for longer than a tick.
 func TestWallClockJumps(t *testing.T) {

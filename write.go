@@ -40,7 +40,8 @@ func (n *renewal) write(g, old *Grant) (*Grant, error) {
 	got, err := n.tryWrite(ctx, g, old)
 	if err == nil || errors.Is(err, errGone) {
 		if err != nil {
-			n.work.Go(func() { n.discard(g) })
+			discard := n.discard()
+			n.work.Go(func() { discard(g) })
 		}
 		return got, err
 	}
@@ -128,6 +129,7 @@ func (n *renewal) writeLater(g, old *Grant) {
 	n.mu.Unlock()
 	n.log.LogAttrs(n.ctx, slog.LevelError, "authprofile: renewed token not stored yet", slog.String("profile", g.ProfileID))
 
+	discard := n.discard()
 	n.work.Go(func() {
 		for attempt := 1; ; attempt++ {
 			time.Sleep(min(backoff(attempt)/10, maxWriteDelay))
@@ -148,7 +150,7 @@ func (n *renewal) writeLater(g, old *Grant) {
 			switch {
 			case err != nil:
 				n.replace(g.GrantKey, nil)
-				n.discard(g)
+				discard(g)
 			case got.AccessToken != g.AccessToken && got.usable(n.now()):
 				n.cache.slot(g.GrantKey).set(n.hold(got))
 				fallthrough
@@ -241,12 +243,15 @@ func sameAttempt(a, b *Lease) bool {
 	return a.Attempt == b.Attempt
 }
 
-// discard revokes what was renewed for a grant that was deleted meanwhile, as
-// well as it can.
-func (n *renewal) discard(g *Grant) {
-	ctx, cancel := context.WithTimeout(n.ctx, requestTimeout)
-	defer cancel()
-	revoke(ctx, n.http, n.profile, n.target, g)
+// discard returns a function that revokes what was renewed for a grant that was
+// deleted meanwhile, as well as it can.
+func (n *renewal) discard() func(*Grant) {
+	p, t := n.profile, n.target // the renewal goes on, and may find others
+	return func(g *Grant) {
+		ctx, cancel := context.WithTimeout(n.ctx, requestTimeout)
+		defer cancel()
+		revoke(ctx, n.http, p, t, g)
+	}
 }
 
 // revoke asks the provider to end what it has issued (RFC 7009): the refresh

@@ -560,6 +560,36 @@ func TestGrantEndsDuringItsRenewal(t *testing.T) {
 	}
 }
 
+// An app grant is revoked while its token is on the way: the callers get
+// another one.
+func TestAppGrantIsRevokedDuringItsRenewal(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		p := w.unsavedApp()
+		p.Endpoints.RevocationURL = w.srv.RevocationURL()
+		w.save(p)
+		first := w.token(w.m, p)
+		expire()
+		w.srv.Fault(providertest.Token, providertest.Fault{Committed: true, Hang: true})
+		var wg sync.WaitGroup
+		var second string
+		wg.Go(func() { second = w.token(w.m, p) })
+		synctest.Wait()
+		if err := w.m.Revoke(t.Context(), app); err != nil {
+			t.Fatal(err)
+		}
+		w.srv.Release()
+		wg.Wait()
+		time.Sleep(time.Second)
+		w.asked("client_credentials", 3)
+		if got := w.token(w.m, p); got != string(w.grant(app).AccessToken) || got == first || got != second {
+			t.Error("got another token than is stored")
+		}
+		if got := w.srv.Hits(providertest.Revocation); got != 2 {
+			t.Errorf("got %d revocations, want one of each token that nobody has", got)
+		}
+	})
+}
+
 func TestAppGrantIsNotMadeForADeletedProfile(t *testing.T) {
 	phases := map[string]func(w *world, proc *process, del func()){
 		"before the lease": func(w *world, proc *process, del func()) {
