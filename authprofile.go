@@ -237,3 +237,13 @@ type Manager struct {
 	once sync.Once
 	e    *engine
 }
+
+// Format writes how m is set up. What it works with changes all the time, and
+// is not fit to be printed.
+func (m *Manager) Format(f fmt.State, verb rune) {
+	if m == nil {
+		io.WriteString(f, "<nil>")
+		return
+	}
+	fmt.Fprintf(f, "Manager{Store:%T RedirectURL:%q RenewBefore:%v CacheSize:%d}", m.Store, m.RedirectURL, m.RenewBefore, m.CacheSize)
+}
