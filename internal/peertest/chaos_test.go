@@ -13,6 +13,7 @@ import (
 	"github.com/authprofile/authprofile/internal/peertest/databases"
 	"github.com/authprofile/authprofile/internal/peertest/fleet"
 	"github.com/authprofile/authprofile/providertest"
+	"github.com/authprofile/authprofile/sqlstore"
 )
 
 var (
@@ -22,12 +23,10 @@ var (
 
 // What the processes of a fleet have in common in these tests.
 const (
-	chaosProcesses = 6
-	chaosUsers     = 60
-	chaosLifetime  = 4 * time.Second
-	chaosLatency   = 80 * time.Millisecond // of the provider
-	chaosPace      = 100 * time.Millisecond
-	chaosPause     = 7 * time.Second // longer than a lease
+	chaosLifetime = 4 * time.Second
+	chaosLatency  = 80 * time.Millisecond // of the provider
+	chaosPace     = 100 * time.Millisecond
+	chaosPause    = 7 * time.Second // longer than a lease
 )
 
 // Processes are killed and suspended, databases restart, connections are cut,
@@ -132,7 +131,12 @@ func newChaos(t *testing.T, tg target, policy providertest.Policy, config fleet.
 
 	p := fleet.NewProvider(t, policy)
 	c.f = fleet.New(t, db, p)
-	for i := range chaosUsers {
+	// SQLite has one writer at a time, and all of this may run on two cores.
+	users, processes := 60, 6
+	if tg.dialect == sqlstore.SQLite {
+		users, processes = 20, 4
+	}
+	for i := range users {
 		c.users = append(c.users, fmt.Sprintf("user-%d", i))
 	}
 	c.f.Authorize(c.users...)
@@ -149,7 +153,7 @@ func newChaos(t *testing.T, tg target, policy providertest.Policy, config fleet.
 		}
 		return fleet.Answered
 	})
-	for range chaosProcesses {
+	for range processes {
 		c.procs = append(c.procs, c.start())
 	}
 	c.stop = c.f.Watch(t.Context())

@@ -67,7 +67,9 @@ func (f *Fleet) bury(ctx context.Context, grants []*authprofile.Grant) {
 		if i < 0 {
 			f.dead = append(f.dead, d)
 		} else if time.Since(f.dead[i].Seen) > mourning {
-			f.Provider.Authorize(ctx, f.Manager, f.user, g.User) // if it fails, the next look tries again
+			if err := f.Provider.Authorize(ctx, f.Manager, f.user, g.User); err != nil {
+				f.t.Logf("authorizing again: %v", err) // the next look tries it again
+			}
 		}
 	}
 }
@@ -110,9 +112,31 @@ func (f *Fleet) Settle(limit time.Duration) {
 	if !ok {
 		for _, g := range waiting {
 			f.t.Logf("%+v", *g)
+			for _, line := range f.lately(g.User) {
+				f.t.Log(line)
+			}
 		}
 		f.t.Fatalf("after %v, %d grants have not been renewed once more", limit, len(waiting))
 	}
+}
+
+// lately is what the processes have noted of a user in the end.
+func (f *Fleet) lately(user string) []string {
+	var entries []Entry
+	for _, p := range f.procs {
+		for _, e := range p.Journal() {
+			if e.User == user {
+				e.Error += " " + p.Name
+				entries = append(entries, e)
+			}
+		}
+	}
+	slices.SortFunc(entries, func(a, b Entry) int { return a.Time.Compare(b.Time) })
+	var lines []string
+	for _, e := range entries[max(0, len(entries)-30):] {
+		lines = append(lines, fmt.Sprintf("    %+v", e))
+	}
+	return lines
 }
 
 // Account goes through the logs of the provider and of all processes, which

@@ -36,7 +36,7 @@ func (c *careless) token(ctx context.Context, user string) (string, time.Time, e
 	mu.Lock()
 	defer mu.Unlock()
 
-	key := authprofile.GrantKey{ProfileID: userProfile, User: user}
+	key := authprofile.GrantKey{ProfileID: UserProfile, User: user}
 	g, err := c.w.store.Grant(ctx, key)
 	if err != nil {
 		return "", time.Time{}, err

@@ -61,13 +61,13 @@ func New(t testing.TB, db Database, p *Provider) *Fleet {
 	t.Cleanup(func() { f.Manager.Shutdown(context.Background()) })
 	endpoints := authprofile.Endpoints{AuthURL: p.AuthURL(), TokenURL: p.TokenURL()}
 	f.user = &authprofile.Profile{
-		ID: userProfile, Type: authprofile.TypeUser,
+		ID: UserProfile, Type: authprofile.TypeUser,
 		ClientID: providertest.ClientID, ClientSecret: providertest.ClientSecret,
 		Endpoints: endpoints, Scopes: []string{"contacts"},
 	}
 	endpoints.AuthURL = ""
 	f.app = &authprofile.Profile{
-		ID: appProfile, Type: authprofile.TypeApp,
+		ID: AppProfile, Type: authprofile.TypeApp,
 		ClientID: providertest.ClientID, ClientSecret: providertest.ClientSecret,
 		Endpoints: endpoints,
 	}
@@ -93,7 +93,7 @@ func (f *Fleet) Authorize(users ...string) {
 func (f *Fleet) Grant(user string) (*authprofile.Grant, error) {
 	ctx, cancel := context.WithTimeout(f.t.Context(), 5*time.Second)
 	defer cancel()
-	return f.Store.Grant(ctx, authprofile.GrantKey{ProfileID: userProfile, User: user})
+	return f.Store.Grant(ctx, authprofile.GrantKey{ProfileID: UserProfile, User: user})
 }
 
 // Grants returns what is stored for all users.
@@ -101,7 +101,7 @@ func (f *Fleet) Grants() ([]*authprofile.Grant, error) {
 	ctx, cancel := context.WithTimeout(f.t.Context(), 5*time.Second)
 	defer cancel()
 	var list []*authprofile.Grant
-	for g, err := range f.Manager.Grants(ctx, userProfile) {
+	for g, err := range f.Manager.Grants(ctx, UserProfile) {
 		if err != nil {
 			return nil, err
 		}

@@ -21,8 +21,8 @@ const (
 
 // The profiles of a fleet.
 const (
-	userProfile = "crm"
-	appProfile  = "reports"
+	UserProfile = "crm"
+	AppProfile  = "reports"
 )
 
 // A Config is what a process of a fleet is told when it starts.
@@ -108,10 +108,10 @@ func (s start) run() error {
 		RenewBefore: s.RenewBefore,
 		HTTPClient:  &http.Client{Transport: named{s.Name, http.DefaultTransport}},
 	}
-	if w.user, err = w.profile(userProfile); err != nil {
+	if w.user, err = w.profile(UserProfile); err != nil {
 		return err
 	}
-	if w.app, err = w.profile(appProfile); err != nil {
+	if w.app, err = w.profile(AppProfile); err != nil {
 		return err
 	}
 	go w.noteStalls()
