@@ -692,3 +692,23 @@ func TestChaos(t *testing.T) {
 		})
 	}
 }
+
+// A renewal that was begun ahead of time, for nobody in particular, fails: who
+// has come to need a token meanwhile gets an attempt of their own.
+func TestNeedOutlivesAFailureAheadOfTime(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		p := w.adasProfile()
+		proc := w.process()
+		w.token(proc.Manager, p, asAda)
+		time.Sleep(time.Until(w.grant(ada).Expiry) - 3*time.Second)
+		proc.store.on(func(c *storeCall) error {
+			proc.store.heal()
+			<-c.ctx.Done()
+			return c.ctx.Err()
+		})
+		w.token(proc.Manager, p, asAda) // begins a renewal that hangs in the store
+		time.Sleep(4 * time.Second)
+		w.token(proc.Manager, p, asAda)
+		w.healthy(ada)
+	})
+}
