@@ -68,7 +68,8 @@ const (
 )
 
 // A Profile is one client registration at one provider: how the application is
-// known there, and what it asks for.
+// known there, and what it asks for. Profiles may share a registration; what
+// users grant is kept for each profile apart.
 //
 // Grants are kept by profile, so profiles that share a registration, such as
 // those of two tenants, share no token. Each still needs its own redirect

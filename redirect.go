@@ -60,7 +60,8 @@ type RedirectHandler struct {
 //
 // The form value "return_to" of the request, if it is the path of a page of
 // the same site, is where the browser goes when all is done. Requests that
-// another site has caused are refused.
+// another site has caused are refused. How often somebody may begin is for the
+// application to limit.
 func (h *RedirectHandler) Begin(w http.ResponseWriter, r *http.Request, p *Profile) {
 	hideFromOthers(w)
 	if r.Method != http.MethodGet && r.Method != http.MethodPost {
