@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -111,5 +114,42 @@ func TestFieldErrorsAreAllThere(t *testing.T) {
 	}
 	if got, want := strings.Join(fields, " "), "ID ClientID Endpoints Scopes[0] RedirectURL"; got != want {
 		t.Errorf("got problems of %s, want %s", got, want)
+	}
+}
+
+// TestThreat090_ProxiesKeepTheirPasswords: errors have none of the address of
+// a proxy, nor of what it says. Row 136: nor of the address that was asked.
+func TestThreat090_ProxiesKeepTheirPasswords(t *testing.T) {
+	refuses := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Proxy-Authenticate", "SENTINEL-header")
+		http.Error(w, "SENTINEL-body", http.StatusProxyAuthRequired)
+	}))
+	defer refuses.Close()
+	closed := httptest.NewServer(nil)
+	closed.Close()
+	for _, proxy := range []string{refuses.URL, closed.URL} {
+		u, err := url.Parse(proxy)
+		if err != nil {
+			t.Fatal(err)
+		}
+		u.User = url.UserPassword("SENTINEL-user", "SENTINEL-password")
+		m := &authprofile.Manager{HTTPClient: &http.Client{Transport: &http.Transport{Proxy: http.ProxyURL(u)}}}
+		p := validApp("")
+		p.Endpoints.TokenURL += "?key=SENTINEL-query"
+		_, tokenErr := m.Token(t.Context(), p)
+		_, discoverErr := m.Discover(t.Context(), "https://auth.example.com/.well-known/openid-configuration")
+		for _, err := range []error{tokenErr, discoverErr} {
+			if err == nil {
+				t.Fatal("got no error")
+			}
+			for _, e := range append(chain(err), err) {
+				if got := e.Error() + shown(e) + encoded(e) + recorded(e); strings.Contains(got, "SENTINEL") {
+					t.Errorf("got %T: %s", e, got)
+				}
+			}
+		}
+		if err := m.Shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
 	}
 }
