@@ -9,6 +9,7 @@ import (
 	"go/token"
 	"io"
 	"io/fs"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"os"
@@ -209,7 +210,9 @@ func TestEveryThreatHasATest(t *testing.T) {
 				if !names[name] {
 					t.Errorf("got no test %s", name)
 				}
-				found = append(found, name)
+				if !slices.Contains(found, name) {
+					found = append(found, name)
+				}
 			}
 			for _, duty := range row.duty {
 				checkDuty(t, duty)
@@ -407,6 +410,89 @@ func TestThreat041_SharedRegistration(t *testing.T) {
 		}
 		w.healthy(ada)
 		w.token(w.m, first, asAda)
+	})
+}
+
+// A clock that is put back makes no storm, and no wait for the time at which
+// it was before. That a token has ended is then for the API to say.
+func TestThreat078_ClockIsPutBack(t *testing.T) {
+	for _, jump := range []time.Duration{time.Minute, time.Hour, 24 * time.Hour} {
+		t.Run(jump.String(), func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				w.srv.SetPolicy(providertest.Policy{NoIDTokenOnRefresh: true}) // they would come from the future
+				p := w.adasProfile()
+				old, err := w.m.Token(t.Context(), p, asAda)
+				if err != nil {
+					t.Fatal(err)
+				}
+				expire()
+				w.srv.Fault(providertest.Token, providertest.Fault{Times: -1, Grant: "refresh_token", Status: 503, Header: http.Header{"Retry-After": {"3000"}}})
+				w.refuses(w.m, p, nil, asAda)
+				w.srv.ClearFaults(providertest.Token)
+				w.m.SetNow(func() time.Time { return time.Now().Add(-jump) })
+				w.token(w.m, p, asAda, authprofile.Rejected(old))
+				w.healthy(ada)
+
+				asked := w.srv.Count("refresh_token")
+				began := time.Now()
+				for time.Since(began) < 3*time.Hour {
+					w.token(w.m, p, asAda)
+					time.Sleep(time.Minute)
+				}
+				if got := w.srv.Count("refresh_token") - asked; got > 4 {
+					t.Errorf("got %d renewals in three hours, want about one an hour", got)
+				}
+				w.healthy(ada)
+			})
+		})
+	}
+}
+
+func TestThreat080_ScopesAreWhatWasGranted(t *testing.T) {
+	asked := []string{"openid", "read", "offline_access"}
+	for _, test := range []struct {
+		scope any // nil: not in the answer
+		want  []string
+	}{
+		{nil, asked},
+		{"", nil},
+		{"read", []string{"read"}},
+		{"offline_access read openid", []string{"offline_access", "read", "openid"}},
+		{"openid read offline_access admin", append(slices.Clone(asked), "admin")},
+	} {
+		t.Run(fmt.Sprintf("080 %v", test.scope), func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				w.srv.Mutate(providertest.Token, func(answer map[string]any) {
+					if answer["scope"] = test.scope; test.scope == nil {
+						delete(answer, "scope")
+					}
+				})
+				p := w.user()
+				w.authorize(p, "ada")
+				for _, when := range []string{"login", "renewal"} {
+					g := w.grant(ada)
+					if !slices.Equal(g.Scopes, test.want) || !slices.Equal(g.Requested, asked) {
+						t.Errorf("%s: got scopes %q of %q, want %q of %q", when, g.Scopes, g.Requested, test.want, asked)
+					}
+					expire()
+					w.token(w.m, p, asAda)
+				}
+			})
+		})
+	}
+
+	// Fewer than before is worth a line in the log, without the user in it.
+	inWorld(t, func(t *testing.T, w *world) {
+		var log strings.Builder
+		p := w.adasProfile()
+		m := w.manager()
+		m.Logger = slog.New(slog.NewTextHandler(&log, nil))
+		w.srv.Mutate(providertest.Token, func(answer map[string]any) { answer["scope"] = "openid" })
+		expire()
+		w.token(m, p, asAda)
+		if text := log.String(); !strings.Contains(text, "level=WARN") || !strings.Contains(text, "fewer scopes") || strings.Contains(text, "ada") {
+			t.Errorf("got log %q, want a warning", text)
+		}
 	})
 }
 
