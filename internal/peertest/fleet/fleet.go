@@ -150,10 +150,11 @@ func (f *Fleet) Start(c Config) *Process {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	out, err := p.cmd.StdoutPipe()
+	out, theirs, err := os.Pipe() // which Wait does not close, as it does with StdoutPipe
 	if err != nil {
 		f.t.Fatal(err)
 	}
+	p.cmd.Stdout = theirs
 	p.in, p.out = json.NewEncoder(in), json.NewDecoder(out)
 	started := make(chan error)
 	go func() {
@@ -166,12 +167,15 @@ func (f *Fleet) Start(c Config) *Process {
 			p.err = p.cmd.Wait()
 		}
 	}()
-	if err := <-started; err != nil {
+	err = <-started
+	theirs.Close()
+	if err != nil {
 		f.t.Fatal(err)
 	}
 	f.t.Cleanup(func() {
 		p.cmd.Process.Kill()
 		p.end()
+		out.Close()
 		if f.t.Failed() && p.stderr.Len() > 0 {
 			f.t.Logf("%s: %v\n%s", p.Name, p.err, &p.stderr)
 		}
@@ -257,15 +261,11 @@ func (p *Process) Stop() {
 	t.Helper()
 	p.send(command{Op: "stop"})
 	var r Reply
-	for {
-		// Loops have been answered too.
-		r = Reply{}
-		if err := p.out.Decode(&r); err != nil {
-			break
-		}
-		for _, e := range r.Errors {
-			t.Errorf("%s: %s", p.Name, e)
-		}
+	if err := p.out.Decode(&r); err != nil {
+		t.Errorf("%s: %v", p.Name, err)
+	}
+	for _, e := range r.Errors {
+		t.Errorf("%s: %s", p.Name, e)
 	}
 	if err := p.end(); err != nil {
 		t.Errorf("%s: %v\n%s", p.Name, err, &p.stderr)

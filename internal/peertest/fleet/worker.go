@@ -43,7 +43,8 @@ type start struct {
 	Journal  string
 }
 
-// A command is a line that a process reads. It answers each with a reply.
+// A command is a line that a process reads. It answers with a Reply, but for
+// "loop".
 type command struct {
 	Op      string // "round", "loop", "stop"
 	Users   []string
@@ -169,6 +170,7 @@ func (w *worker) obey() error {
 			for _, user := range c.Users {
 				loops.Go(func() { w.loop(ctx, user, c.Pace) })
 			}
+			continue
 		case "stop":
 			cancel()
 			loops.Wait()
