@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -378,24 +379,36 @@ var brokenStores = []struct {
 	brk     func(*broken)
 }{
 	// Concurrency.
-	{"each call takes effect whole: a grant put in two steps", "GrantWhole", putting(nil,
-		func(ctx context.Context, g *grant, put func(*grant) error) error {
+	{"each call takes effect whole: a grant put in two steps", "GrantWhole", func(b *broken) {
+		s := b.Store
+		var reads atomic.Int64
+		b.grant = func(ctx context.Context, k key) (*grant, error) {
+			defer reads.Add(1)
+			return s.Grant(ctx, k)
+		}
+		b.putGrant = func(ctx context.Context, g *grant) error {
 			half := g.Clone()
 			half.RefreshToken = ""
-			if err := put(half); err != nil {
+			if err := s.PutGrant(ctx, half); err != nil {
 				return err
 			}
-			runtime.Gosched()
+			awaitReads(&reads)
 			c := g.Clone()
 			c.Version = half.Version
-			if err := put(c); err != nil {
+			if err := s.PutGrant(ctx, c); err != nil {
 				return err
 			}
 			g.Version, g.Created, g.Updated = c.Version, c.Created, c.Updated
 			return nil
-		})},
+		}
+	}},
 	{"each call takes effect whole: a profile replaced by deleting and creating", "ProfileWhole", func(b *broken) {
 		s := b.Store
+		var reads atomic.Int64
+		b.profile = func(ctx context.Context, id string) (*profile, error) {
+			defer reads.Add(1)
+			return s.Profile(ctx, id)
+		}
 		b.putProfile = func(ctx context.Context, p *profile) error {
 			if p.Version == 0 {
 				return s.PutProfile(ctx, p)
@@ -403,7 +416,7 @@ var brokenStores = []struct {
 			if err := s.DeleteProfile(ctx, p.ID); err != nil {
 				return err
 			}
-			runtime.Gosched()
+			awaitReads(&reads)
 			p.Version = 0
 			return s.PutProfile(ctx, p)
 		}
@@ -411,7 +424,9 @@ var brokenStores = []struct {
 	{"each call takes effect whole: a profile deleted before its grants", "DeleteProfileWhole", func(b *broken) {
 		s := b.Store
 		gone := make(chan string, 1)
+		var reads atomic.Int64
 		b.profile = func(ctx context.Context, id string) (*profile, error) {
+			defer reads.Add(1)
 			select {
 			case g := <-gone:
 				if gone <- g; g == id {
@@ -423,9 +438,7 @@ var brokenStores = []struct {
 		}
 		b.deleteProfile = func(ctx context.Context, id string) error {
 			gone <- id
-			for range 1000 {
-				runtime.Gosched()
-			}
+			awaitReads(&reads)
 			err := s.DeleteProfile(ctx, id)
 			<-gone
 			return err
@@ -464,7 +477,7 @@ var brokenStores = []struct {
 				return errors.New("database is locked")
 			}
 			defer mu.Unlock()
-			runtime.Gosched()
+			<-time.After(time.Millisecond)
 			return s.PutGrant(ctx, g)
 		}
 	}},
@@ -1098,7 +1111,7 @@ var brokenStores = []struct {
 			if f == nil {
 				return nil, authprofile.ErrNotFound
 			}
-			runtime.Gosched()
+			<-time.After(time.Millisecond)
 			mu.Lock()
 			defer mu.Unlock()
 			delete(flows, id)
@@ -1151,6 +1164,21 @@ var brokenStores = []struct {
 	}},
 }
 
+// awaitReads waits until others have read, if there are any: what is half done
+// meanwhile does not go unseen by chance.
+func awaitReads(reads *atomic.Int64) {
+	seen := reads.Load() + 3 // two may have begun before
+	for n := 0; reads.Load() < seen && n < 100_000; n++ {
+		runtime.Gosched()
+	}
+}
+
+// bubble runs a test where a Store that hangs costs no time, and where a pause
+// ends when all others have come to one.
+func bubble(f func(t *testing.T)) func(t *testing.T) {
+	return func(t *testing.T) { synctest.Test(t, f) }
+}
+
 // lostUpdate compares and then swaps.
 func lostUpdate(b *broken) {
 	var mu sync.Mutex
@@ -1168,9 +1196,7 @@ func lostUpdate(b *broken) {
 		if old == nil && p.Version != 0 || old != nil && p.Version != old.Version {
 			return authprofile.ErrConflict
 		}
-		for range 10 {
-			runtime.Gosched()
-		}
+		<-time.After(time.Millisecond) // in a bubble: until all have compared
 		mu.Lock()
 		defer mu.Unlock()
 		version++
@@ -1231,19 +1257,16 @@ func throughJSON(s string) string {
 
 func TestBrokenStores(t *testing.T) {
 	for _, c := range brokenStores {
-		t.Run(c.promise, func(t *testing.T) {
-			// In a bubble a Store that hangs costs no time.
-			synctest.Test(t, func(t *testing.T) {
-				b := &broken{Store: new(authprofile.MemStore)}
-				c.brk(b)
-				if got := failures(t.Context(), c.check, b); len(got) == 0 {
-					t.Errorf("%s: got no failure, want one", c.check)
-				} else {
-					t.Logf("%s: %s", c.check, got[0])
-				}
-				<-time.After(2 * time.Hour) // until what hung is done
-			})
-		})
+		t.Run(c.promise, bubble(func(t *testing.T) {
+			b := &broken{Store: new(authprofile.MemStore)}
+			c.brk(b)
+			if got := failures(t.Context(), c.check, b); len(got) == 0 {
+				t.Errorf("%s: got no failure, want one", c.check)
+			} else {
+				t.Logf("%s: %s", c.check, got[0])
+			}
+			<-time.After(2 * time.Hour) // until what hung is done
+		}))
 	}
 }
 
@@ -1325,13 +1348,13 @@ func cached(s authprofile.Store) authprofile.Store {
 // locked is a handle that lets one call at a time compare and then swap.
 func locked(s authprofile.Store) authprofile.Store {
 	b := &broken{Store: s}
-	var mu sync.Mutex
+	lock := make(chan struct{}, 1)
 	b.putGrant = func(ctx context.Context, g *grant) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		mu.Lock()
-		defer mu.Unlock()
+		lock <- struct{}{}
+		defer func() { <-lock }()
 		current := func() int64 {
 			old, err := s.Grant(ctx, g.GrantKey)
 			if err != nil {
@@ -1342,9 +1365,7 @@ func locked(s authprofile.Store) authprofile.Store {
 		if g.Version != current() {
 			return authprofile.ErrConflict
 		}
-		for range 20 {
-			runtime.Gosched()
-		}
+		<-time.After(time.Millisecond)
 		for {
 			c := g.Clone()
 			c.Version = current()
@@ -1374,7 +1395,7 @@ func TestBrokenHandles(t *testing.T) {
 		{"one store, not one for each: deleting", "DeleteProfileAndGrants", nil},
 		{"one store, not one for each: flows", "FlowFields", nil},
 	} {
-		t.Run(c.promise, func(t *testing.T) {
+		t.Run(c.promise, bubble(func(t *testing.T) {
 			mem := new(authprofile.MemStore)
 			open := func(shared *authprofile.MemStore) authprofile.Store {
 				if c.handle == nil {
@@ -1390,6 +1411,6 @@ func TestBrokenHandles(t *testing.T) {
 			if got := failures(t.Context(), c.check, three); len(got) == 0 {
 				t.Errorf("%s of three handles: got no failure, want one", c.check)
 			}
-		})
+		}))
 	}
 }
