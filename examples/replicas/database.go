@@ -7,11 +7,9 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	_ "github.com/jackc/pgx/v5/stdlib"
@@ -89,7 +87,9 @@ func startPostgres(bin, dir string) (address string, stop func(), err error) {
 		return "", nil, err
 	}
 	stop = func() {
-		server.Process.Signal(os.Interrupt)
+		if err := server.Process.Signal(os.Interrupt); err != nil {
+			server.Process.Kill() // some systems have no other way
+		}
 		server.Wait()
 	}
 	address = fmt.Sprintf("postgres://postgres@127.0.0.1:%d/postgres?sslmode=disable", port)
@@ -98,24 +98,6 @@ func startPostgres(bin, dir string) (address string, stop func(), err error) {
 		return "", nil, err
 	}
 	return address, stop, nil
-}
-
-// asOther gives dir to another user if we are root, as whom PostgreSQL refuses
-// to run.
-func asOther(dir string) (*syscall.SysProcAttr, error) {
-	if os.Getuid() != 0 {
-		return nil, nil
-	}
-	u, err := user.Lookup("nobody")
-	if err != nil {
-		return nil, err
-	}
-	uid, _ := strconv.Atoi(u.Uid)
-	gid, _ := strconv.Atoi(u.Gid)
-	if err := os.Chown(dir, uid, gid); err != nil {
-		return nil, err
-	}
-	return &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}, nil
 }
 
 // await waits until a database answers.
