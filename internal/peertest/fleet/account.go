@@ -177,6 +177,7 @@ func (f *Fleet) Account() *Account {
 			at, ok := stored[before.Issued]
 			if ok && before.Issued != "" && at.Before(e.Received) {
 				a.broke("%s sent a refresh token %v after its successor was stored", e.Process, e.Received.Sub(at))
+				a.Broken = append(a.Broken, f.evidence(journals, e.User, []*Exchange{before, e})...)
 			}
 			if before.Issued != "" {
 				a.Reuses++
@@ -197,6 +198,7 @@ func (f *Fleet) Account() *Account {
 		first := list[0]
 		if len(list) > 2 {
 			a.broke("%d requests for a dead grant, want 2 at most", len(list))
+			a.Broken = append(a.Broken, f.evidence(journals, first.User, list)...)
 		}
 		var causes []string
 		for _, e := range bySpent[first.Spent] {
