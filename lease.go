@@ -133,8 +133,13 @@ func (n *renewal) ask(l *lease, form url.Values) (*tokenendpoint.Answer, error) 
 	defer answered()
 
 	req := tokenRequest(n.profile, n.target, form)
+	attempt := l.grant.Lease.Attempt
 	req.BeforeSend = func() error {
-		if l.left() < leaseMargin {
+		// To connect has taken its time, and a machine that is short of it may
+		// have stood still: if the lease was taken over meanwhile, the refresh
+		// token may be spent already.
+		cur, err := n.readGrant(ctx, n.ref.key)
+		if err != nil || cur.Lease == nil || cur.Lease.Attempt != attempt || l.left() < leaseMargin {
 			return errLeaseOver
 		}
 		return nil
