@@ -343,6 +343,34 @@ func TestOwnLeaseLeftBehind(t *testing.T) {
 	})
 }
 
+// Between the second look and the request lies the time that it takes to
+// connect. Whoever has been overtaken in it keeps the refresh token back, even
+// if by its own clock the lease has lots of time.
+func TestOvertakenProcessDoesNotSend(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		p := w.adasProfile()
+		proc := w.process()
+		expire()
+		var once sync.Once
+		proc.net.on(func(r *http.Request) (*http.Response, error) {
+			if r.Method == http.MethodPost {
+				once.Do(func() {
+					g := w.grant(ada)
+					g.Lease = nil
+					g.AccessToken, g.RefreshToken = "theirs", "theirs"
+					g.Obtained, g.Expiry = time.Now(), time.Now().Add(time.Hour)
+					w.put(g)
+				})
+			}
+			return proc.net.base.RoundTrip(r)
+		})
+		if got := w.token(proc.Manager, p, asAda); got != "theirs" {
+			t.Errorf("got %q, want the token of the process that was first", got)
+		}
+		w.asked("refresh_token", 0)
+	})
+}
+
 // A process is stopped after it took the lease and before it has sent the
 // request. When it goes on, the refresh token is somebody else's: it must not
 // be sent, or a provider that detects reuse ends the grant.
