@@ -24,8 +24,9 @@ import (
 // afterwards, in any process.
 //
 // Context. A method returns soon after its context ends. Its error then does
-// not tell whether the call took effect, and the same holds for every error
-// that is neither [ErrNotFound] nor [ErrConflict]: the caller reads again.
+// not tell whether the call took effect, or will in a moment, and the same
+// holds for every error that is neither [ErrNotFound] nor [ErrConflict]: the
+// caller reads again.
 //
 // Ownership. What is passed in belongs to the caller, who may change it
 // afterwards; what is returned belongs to the caller too. A method changes its
