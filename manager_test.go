@@ -331,6 +331,7 @@ func eachChange(path string, v reflect.Value, f func(path string, change func())
 	switch v.Kind() {
 	case reflect.String:
 		f(path, func() { v.SetString(v.String() + "x") })
+		f(path+" to as much", func() { v.SetString("T" + v.String()[1:]) })
 	case reflect.Bool:
 		f(path, func() { v.SetBool(!v.Bool()) })
 	case reflect.Int, reflect.Int64:
@@ -383,7 +384,7 @@ func TestUnsaved(t *testing.T) {
 	}
 	var paths []string
 	eachChange("", reflect.ValueOf(read()).Elem(), func(path string, _ func()) { paths = append(paths, path) })
-	if len(paths) < 23 {
+	if len(paths) < 38 {
 		t.Errorf("got %d ways to change a profile: %q", len(paths), paths)
 	}
 	for i, path := range paths {
