@@ -192,6 +192,9 @@ func (s *Server) DSN() string { return s.kind.dsn(s.port, s.kind.admin) }
 // Addr returns host and port.
 func (s *Server) Addr() string { return fmt.Sprintf("127.0.0.1:%d", s.port) }
 
+// Dir returns the directory that the server keeps everything in.
+func (s *Server) Dir() string { return s.dir }
+
 // Driver returns the name under which the driver is registered.
 func (s *Server) Driver() string { return s.kind.driver }
 
