@@ -38,13 +38,15 @@ func postgres(w *tabwriter.Writer) {
 	must(err)
 	must(store.Migrate(ctx))
 
-	const grants, flights, d = 2048, 64, 10 * time.Second
+	const grants, flights, d = 1 << 16, 64, 10 * time.Second
 	prov := newProvider(0, 0) // ends on arrival: each call is a renewal
 	m := &authprofile.Manager{Store: store, HTTPClient: prov.client(), CacheSize: 1}
 	p := saved(m, userProfile("crowd"))
 	for i := range grants {
 		must(store.PutGrant(ctx, grantOf(i, -time.Hour)))
 	}
+	// There are so many that none comes up again within the second for which
+	// even a token that ends on arrival is used.
 	renewals := func(renew func(user string)) float64 {
 		// Each of the 64 has its own grants, and is done with one before it
 		// takes the next: nothing waits for anything but the database.
@@ -75,13 +77,19 @@ func postgres(w *tabwriter.Writer) {
 		must2(store.Profile(ctx, p.ID))
 		g.Lease = &authprofile.Lease{Owner: "bare", Attempt: user, Length: 5 * time.Second}
 		must(store.PutGrant(ctx, g))
-		must2(store.Grant(ctx, key))
+		must2(store.Grant(ctx, key)) // whether it is still ours
+		must2(store.Grant(ctx, key)) // and once more when the connection stands
 		g.Lease = nil
 		g.AccessToken = authprofile.Secret(prov.token())
 		g.Obtained, g.Expiry = time.Now(), time.Now()
 		must(store.PutGrant(ctx, g))
 	})
-	ours := renewals(func(user string) { must2(m.Token(ctx, p, authprofile.AsUser(user))) })
+	calls := renewals(func(user string) { must2(m.Token(ctx, p, authprofile.AsUser(user))) })
+	ours := float64(prov.requests.Load()) / d.Seconds()
+	if ours < 0.99*calls {
+		row(w, "not measured: not every call was a renewal")
+		return
+	}
 	row(w, "", "renewals per second")
 	row(w, "the same reads and writes", bare)
 	row(w, "authprofile", ours)
