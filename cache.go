@@ -92,6 +92,8 @@ type slot struct {
 	gone   bool         // no longer in the cache
 	failed *failedError // the latest, for grants that no Store keeps
 
+	watch *watch // of another process's lease; for the flight alone
+
 	key        GrantKey
 	prev, next *slot // in the shard's list, under its lock
 }

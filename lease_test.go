@@ -122,6 +122,40 @@ func TestDeadProcessIsSucceeded(t *testing.T) {
 	})
 }
 
+// A store that fails every now and then ends the renewals that watch the lease
+// of a dead process, but not the watch.
+func TestWatchOutlivesTheStoresTrouble(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		p := w.adasProfile()
+		expire()
+		g := w.grant(ada)
+		g.Lease = &authprofile.Lease{Owner: "dead", Attempt: "one", Length: 5 * time.Second}
+		w.put(g)
+
+		proc := w.process()
+		begin := time.Now()
+		proc.store.on(func(c *storeCall) error {
+			if time.Since(begin)%time.Second > 900*time.Millisecond {
+				return errAway
+			}
+			return c.run()
+		})
+		for {
+			_, err := proc.Token(t.Context(), p, asAda)
+			if err == nil {
+				break
+			}
+			if !errors.Is(err, errAway) {
+				t.Fatal(err)
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+		if d := time.Since(begin); d < 4900*time.Millisecond || d > 7*time.Second {
+			t.Errorf("got the token after %v, want the length of a lease and a little more", d)
+		}
+	})
+}
+
 // dies lets a process ask the provider and be killed before it sees the
 // answer: nothing more comes from it.
 func dies(t *testing.T, proc *process, p *authprofile.Profile) {

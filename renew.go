@@ -201,6 +201,7 @@ func (n *renewal) fly(f *result) {
 			s = n.cache.slot(n.ref.key)
 		}
 		s.set(f.h)
+		n.slot.watch = nil
 		if g.Failure != nil {
 			s.nextTry.Store(g.Failure.Next.UnixNano())
 		}
@@ -234,7 +235,13 @@ func (n *renewal) run() (*Grant, error) {
 
 // together renews a grant that other processes may renew too.
 func (n *renewal) together() (*Grant, error) {
-	var w watch
+	// An earlier renewal, which the store has brought to an end, may have seen
+	// the same lease: the watch goes on.
+	if n.slot.watch == nil {
+		n.slot.watch = new(watch)
+	}
+	w := n.slot.watch
+	w.looks = 0
 	giveUp := time.Now().Add(waitForOthers)
 	for round := 0; ; round++ {
 		if round > 2 {
