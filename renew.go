@@ -642,19 +642,13 @@ func (g *Grant) addExtra(extra map[string]string) {
 // refused notes what went wrong at the provider, and what follows from it.
 func (n *renewal) refused(l *lease, salvaged *tokenendpoint.Answer, te *tokenendpoint.Error) (got *Grant, again bool, err error) {
 	g := l.grant
-	f := Failure{Code: te.Code, Description: te.Description, HTTPStatus: te.HTTPStatus}
-	status := StatusFailing
-	f.Reason, status = n.classify(te, g.Failure)
+	f, status := n.refusal(te, g.Failure)
 
 	if te.Class == tokenendpoint.InvalidGrant && !n.isApp() {
 		cur, err := n.readGrant(n.ctx, g.GrantKey)
 		if err == nil && cur.RefreshToken != g.RefreshToken {
 			return nil, true, nil // another process moved it on
 		}
-	}
-	if te.RetryAfter > 0 {
-		f.Next = now().Add(te.RetryAfter)
-		f.Paced = true
 	}
 	if salvaged != nil && salvaged.RefreshToken != "" && salvaged.RefreshToken != string(g.RefreshToken) {
 		// The answer is of no use, but its refresh token is the only one left.
@@ -681,6 +675,17 @@ func (n *renewal) refused(l *lease, salvaged *tokenendpoint.Answer, te *tokenend
 // refusals is how often a refusal that we do not understand is tried again
 // before it counts as final.
 const refusals = 6
+
+// refusal makes a Failure of what the provider has said, or has not.
+func (n *renewal) refusal(te *tokenendpoint.Error, before *Failure) (Failure, Status) {
+	f := Failure{Code: te.Code, Description: te.Description, HTTPStatus: te.HTTPStatus}
+	if te.RetryAfter > 0 {
+		f.Next, f.Paced = now().Add(te.RetryAfter), true
+	}
+	var status Status
+	f.Reason, status = n.classify(te, before)
+	return f, status
+}
 
 // classify says what a failed request means for the grant.
 func (n *renewal) classify(te *tokenendpoint.Error, before *Failure) (Reason, Status) {
@@ -823,12 +828,7 @@ func (n *renewal) alone(away error) (*Grant, error) {
 	a, err := tokenendpoint.Do(ctx, n.http, tokenRequest(n.profile, n.target, appForm(n.profile)))
 	if err != nil {
 		te := asTokenError(err)
-		f := Failure{Code: te.Code, Description: te.Description, HTTPStatus: te.HTTPStatus}
-		if te.RetryAfter > 0 {
-			f.Next, f.Paced = now().Add(te.RetryAfter), true
-		}
-		var status Status
-		f.Reason, status = n.classify(te, g.Failure)
+		f, status := n.refusal(te, g.Failure)
 		return nil, fail(status, f, te)
 	}
 	old := g.Clone()
