@@ -84,8 +84,9 @@ type slot struct {
 	hot atomic.Pointer[oauth2.Token]
 
 	cur     atomic.Pointer[held]
-	nextTry atomic.Int64 // after a failed renewal ahead of time; Unix nanoseconds
-	flying  atomic.Bool  // a renewal is under way
+	nextTry atomic.Int64  // after a failed renewal ahead of time; Unix nanoseconds
+	flying  atomic.Bool   // a renewal is under way
+	asked   atomic.Uint32 // the tick in which the token was last asked for, but for when it is hot
 
 	mu     sync.Mutex
 	armed  bool         // the sweeper knows this slot
@@ -94,8 +95,12 @@ type slot struct {
 
 	watch *watch // of another process's lease; for the flight alone
 
-	key        GrantKey
-	prev, next *slot // in the shard's list, under its lock
+	key GrantKey
+
+	// Under the shard's lock.
+
+	moved      uint32 // how many slots there had been when it last moved to the front
+	prev, next *slot
 }
 
 // set puts another token into the slot; nil for none.
@@ -149,9 +154,29 @@ type sweeper struct {
 	off   bool
 }
 
+// ready returns the token in memory, if it is valid and nothing is to be done
+// about it.
+func (e *engine) ready(s *slot) *oauth2.Token {
+	if t := s.hot.Load(); t != nil {
+		return t
+	}
+	now := e.now().UnixNano()
+	h := s.get(now, "")
+	if h == nil || s.due(h, now) {
+		return nil
+	}
+	e.arm(s, h, now)
+	return &h.tok
+}
+
 // arm makes h hot in s for the rest of this tick, if it is good for a whole
-// one and nothing is to be done about it.
+// one and nothing is to be done about it. It takes two calls within a tick:
+// what is asked for less often than that costs less cold.
 func (e *engine) arm(s *slot, h *held, now int64) {
+	if t := uint32(now / int64(tick)); s.asked.Load() != t {
+		s.asked.Store(t)
+		return
+	}
 	until := h.end
 	if !s.flying.Load() {
 		until = min(until, max(h.due, s.nextTry.Load()))
@@ -220,7 +245,7 @@ func (s *slot) disarm() {
 }
 
 // A cache holds slots by grant, a bounded number of them. The least recently
-// used leave first.
+// used leave first; in a large cache, nearly so.
 type cache struct {
 	seed   maphash.Seed
 	shards []shard
@@ -231,7 +256,14 @@ type shard struct {
 	slots map[GrantKey]*slot
 	used  slot // head of the ring: next is the most recently used
 	limit int
-	_     [64]byte // keep neighbours' locks off one cache line
+	made  uint32 // slots, until now
+
+	// To move a slot to the front touches four others that are not in the
+	// processor's cache. One that has moved before the latest few came is near
+	// enough to it.
+	few uint32
+
+	_ [64]byte // keep neighbours' locks off one cache line
 }
 
 const (
@@ -253,6 +285,9 @@ func newCache(size int) *cache {
 		sh.slots = make(map[GrantKey]*slot)
 		sh.used.next, sh.used.prev = &sh.used, &sh.used
 		sh.limit = size / n
+		if n > 1 {
+			sh.few = uint32(sh.limit / 16)
+		}
 	}
 	return c
 }
@@ -271,9 +306,10 @@ func (c *cache) slot(key GrantKey) *slot {
 	defer sh.mu.Unlock()
 	s := sh.slots[key]
 	if s != nil {
-		if sh.used.next != s {
+		if sh.used.next != s && (sh.few == 0 || sh.made-s.moved > sh.few) {
 			s.unlink()
 			s.linkAfter(&sh.used)
+			s.moved = sh.made
 		}
 		return s
 	}
@@ -283,7 +319,8 @@ func (c *cache) slot(key GrantKey) *slot {
 		last.unlink()
 		last.leave()
 	}
-	s = &slot{key: key}
+	sh.made++
+	s = &slot{key: key, moved: sh.made}
 	sh.slots[key] = s
 	s.linkAfter(&sh.used)
 	return s

@@ -78,6 +78,34 @@ func TestLargeCacheIsBounded(t *testing.T) {
 	})
 }
 
+// What is in use stays in a large cache, however many others come and go.
+func TestLargeCacheKeepsWhatIsInUse(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		p, list := w.user(), w.apps(50)
+		proc := w.process()
+		proc.CacheSize = 5000
+		var first int
+		for i := range 20_000 {
+			proc.Token(t.Context(), p, authprofile.AsUser(fmt.Sprint(i)))
+			if i%1000 != 0 {
+				continue
+			}
+			reads := proc.store.count("Grant")
+			for _, app := range list {
+				w.token(proc.Manager, app)
+			}
+			if got := proc.store.count("Grant") - reads; i == 0 {
+				first = got
+			} else if got != 0 {
+				t.Errorf("after %d others, got %d reads of grants in use, want none", i, got)
+			}
+		}
+		if first == 0 {
+			t.Error("the first calls have not read the store")
+		}
+	})
+}
+
 // A Source goes on working when its entry has left, and costs the provider
 // nothing.
 func TestSourceAfterItsEntryLeft(t *testing.T) {
@@ -224,8 +252,9 @@ func TestNothingTicksWhenIdle(t *testing.T) {
 		}
 		for range 3 {
 			for _, src := range sources {
-				src.Token()
-				src.Token()
+				for range 3 {
+					src.Token()
+				}
 			}
 			if !w.m.Ticking() {
 				t.Error("no timer is armed, though tokens are in use")
@@ -235,6 +264,20 @@ func TestNothingTicksWhenIdle(t *testing.T) {
 				t.Error("a timer is still armed, though nothing is used")
 			}
 			time.Sleep(time.Minute)
+		}
+	})
+}
+
+// Nothing ticks for a token that is asked for less often than once a tick.
+func TestNothingTicksForRareCalls(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		p := w.app()
+		for range 20 {
+			w.token(w.m, p)
+			if w.m.Ticking() {
+				t.Fatal("a timer is armed")
+			}
+			time.Sleep(700 * time.Millisecond)
 		}
 	})
 }
@@ -289,11 +332,21 @@ func TestAllocations(t *testing.T) {
 		ctx := t.Context()
 		userSource, appSource := w.m.Source(ctx, user, asAda), w.m.Source(ctx, app)
 		who := "ada"
+		var ahead atomic.Int64
+		w.m.SetNow(func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) })
 		for _, tt := range []struct {
 			name string
 			want float64
 			call func() (*oauth2.Token, error)
 		}{
+			{"now and then, Token of an app profile", 0, func() (*oauth2.Token, error) {
+				ahead.Add(int64(time.Second))
+				return w.m.Token(ctx, app)
+			}},
+			{"now and then, Token as a user", 1, func() (*oauth2.Token, error) {
+				ahead.Add(int64(time.Second))
+				return w.m.Token(ctx, user, authprofile.AsUser(who))
+			}},
 			{"Source of a user profile", 0, userSource.Token},
 			{"Source of an app profile", 0, appSource.Token},
 			{"Token of an app profile", 0, func() (*oauth2.Token, error) { return w.m.Token(ctx, app) }},

@@ -44,7 +44,7 @@ func (m *Manager) Token(ctx context.Context, p *Profile, opts ...Option) (*oauth
 	}
 	s := e.cache.slot(key)
 	if o.rejected == "" {
-		if t := s.hot.Load(); t != nil {
+		if t := e.ready(s); t != nil {
 			return t, nil
 		}
 	}

@@ -51,7 +51,7 @@ func TestChaos(t *testing.T) {
 				a := c.end()
 				check(t, a)
 				if c.patient && a.Lost > a.Twice {
-					t.Errorf("got %d lost grants at a provider with a grace period, want none", a.Lost-a.Twice)
+					t.Errorf("got %d lost grants at a provider with a grace period, want none:\n%s", a.Lost-a.Twice, strings.Join(a.Traces, "\n"))
 				}
 				if a.Reuses == 0 {
 					t.Error("no process was killed while it renewed a token")

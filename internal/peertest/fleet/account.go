@@ -87,6 +87,7 @@ type Account struct {
 	Watched    []time.Duration // of which another process has watched
 
 	Broken []string // promises
+	Traces []string // what the logs say about each lost authorization
 }
 
 func (a *Account) broke(format string, args ...any) {
@@ -200,6 +201,8 @@ func (f *Fleet) Account() *Account {
 			a.broke("%d requests for a dead grant, want 2 at most", len(list))
 			a.Broken = append(a.Broken, f.evidence(journals, first.User, list)...)
 		}
+		a.Traces = append(a.Traces, fmt.Sprintf("lost: %s, at %v", first.User, first.Received))
+		a.Traces = append(a.Traces, f.evidence(journals, first.User, bySpent[first.Spent])...)
 		var causes []string
 		for _, e := range bySpent[first.Spent] {
 			if e.Issued == "" || e == first {
