@@ -24,21 +24,32 @@
 // [RedirectHandler], and from then on the tokens are renewed without them.
 //
 // A user profile names its provider by a [Template], by the URL of a discovery
-// document, or by the addresses themselves.
+// document, or by the addresses themselves. A template also asks for what makes
+// its provider issue a refresh token. Without a template that is for the
+// profile to do, with most providers by the scope "offline_access": a user
+// without a refresh token has to come back when the access token ends.
 //
 // # Renewal
 //
-// A token is renewed ahead of its end, in the background, once: by one
-// goroutine of one process, however many ask for it. What the provider has
-// answered is stored before anything else happens. A caller that holds a valid
-// token is never kept waiting, and never sees that a renewal has failed; see
-// [Grant] for how to find out.
+// A token that is asked for shortly before its end is renewed in the
+// background, once: by one goroutine of one process, however many ask for it.
+// What the provider has answered is stored before anything else happens. While
+// there is a valid token in memory nobody is kept waiting, and nobody sees that
+// a renewal has failed; see [Grant] for how to find out.
+//
+// Nothing is renewed that nobody asks for. Some providers end a refresh token
+// that was not used for a time: a program that must keep such grants alive
+// calls [Manager.Token] for them now and then.
+//
+// Before a program ends it calls [Manager.Shutdown], which waits until all
+// that was renewed is stored.
 //
 // # Errors
 //
-// Errors are [*Error]. With [errors.Is] a caller tells apart the states it can
-// do something about, above all [ErrReauthorize]: send the user to the
-// provider again.
+// The methods of a [Manager] and its token sources return [*Error];
+// [Profile.Validate] returns a [*FieldError] for each problem. With [errors.Is]
+// a caller tells apart the states it can do something about, above all
+// [ErrReauthorize]: send the user to the provider again.
 package authprofile
 
 import (
@@ -68,13 +79,12 @@ const (
 )
 
 // A Profile is one client registration at one provider: how the application is
-// known there, and what it asks for. Profiles may share a registration; what
-// users grant is kept for each profile apart.
+// known there, and what it asks for.
 //
 // Grants are kept by profile, so profiles that share a registration, such as
-// those of two tenants, share no token. Each still needs its own redirect
-// address (Manager.RedirectURL), and what such a client may do at the
-// provider each of its tenants may do.
+// those of two tenants, share no token. Each needs a redirect address of its
+// own (see Manager.RedirectURL). The provider sees one client: whatever that
+// is allowed, every tenant is.
 //
 // Its JSON is meant for configuration files and APIs. It holds everything but
 // the client secret, which comes out as "[redacted]", a text that is refused
@@ -92,7 +102,7 @@ type Profile struct {
 	Template  Template  `json:"template,omitempty"` // TypeUser only
 	Endpoints Endpoints `json:"endpoints,omitzero"`
 
-	Scopes []string `json:"scopes,omitempty"`
+	Scopes []string `json:"scopes,omitempty"` // to ask for; a template adds what a refresh token takes
 
 	// RedirectURL is where the provider sends users of this profile back. If
 	// empty, Manager.RedirectURL is. It is kept and sent byte for byte.
@@ -120,7 +130,7 @@ type Endpoints struct {
 	AuthURL       string `json:"auth_url,omitempty"` // TypeUser only
 	TokenURL      string `json:"token_url,omitempty"`
 	RevocationURL string `json:"revocation_url,omitempty"`  // optional, with either
-	DeviceAuthURL string `json:"device_auth_url,omitempty"` // optional, with either
+	DeviceAuthURL string `json:"device_auth_url,omitempty"` // optional, with either; kept for the application, which may use it
 }
 
 // An AuthMethod is how the client authenticates at the token endpoint.
@@ -131,10 +141,11 @@ const (
 	// form-encoded first (RFC 6749, section 2.3.1).
 	AuthBasic AuthMethod = "client_secret_basic"
 
-	// AuthPost sends them in the body of the request.
+	// AuthPost sends them in the body of the request (the same section).
 	AuthPost AuthMethod = "client_secret_post"
 
-	// AuthNone sends the ID alone, in the body: for public clients.
+	// AuthNone sends the ID alone, in the body: for public clients (RFC 7591,
+	// section 2).
 	AuthNone AuthMethod = "none"
 
 	// AuthBasicRaw is AuthBasic without form-encoding, for servers that do
@@ -200,16 +211,17 @@ func (p Profile) Format(f fmt.State, verb rune) {
 // after the first call of a method, and it must not be copied. All methods may
 // be called by many goroutines at once.
 //
-// A program has one Manager for each Store. Programs that share a Store
-// coordinate through it.
+// A program needs only one Manager for each Store. Several of them, in one
+// program or in many, coordinate through the Store.
 type Manager struct {
 	// Store keeps profiles and grants. If nil, a MemStore does, for the
 	// lifetime of the Manager.
 	Store Store
 
 	// HTTPClient carries the requests to providers, and is the base of what
-	// Client returns. If nil, one with the usual time limits is used, which
-	// goes through the proxy that the environment names. Of its fields,
+	// Client returns. If nil, one is used that limits connecting and TLS to
+	// 10 seconds each, which goes through the proxy that the environment names.
+	// Token requests last 30 seconds at most. For requests to providers only
 	// Transport and Timeout count: redirects are decided by the Manager, and
 	// cookies are never kept. A service whose tenants name their own providers
 	// takes one of package egress, which reaches public addresses only.
@@ -221,8 +233,10 @@ type Manager struct {
 	// own RedirectURL comes first.
 	RedirectURL string
 
-	// RenewBefore is how long before its end a token is renewed. If zero, it
-	// is one minute. It is never more than a third of the token's life.
+	// RenewBefore is how long before its end a token begins to be renewed when
+	// somebody asks for it. Each process draws its own moment between that and
+	// half of it, so that they do not all come at once. If zero, it is one
+	// minute. It is never more than a third of the token's life.
 	RenewBefore time.Duration
 
 	// CacheSize is how many grants are kept in memory; the least recently

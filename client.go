@@ -20,8 +20,10 @@ import (
 // repeated once with a different token, provided that there is one and that
 // the body can be sent again (it is empty, or the request has GetBody).
 //
-// Waiting for a token ends with the request's context. Transport, redirect
-// policy, cookies and timeout are those of Manager.HTTPClient.
+// Of ctx only the values are kept: waiting for a token, and the request itself,
+// end with the request's own context. Transport, redirect policy, cookies and
+// timeout are those of Manager.HTTPClient; if that is nil, an API may take as
+// long as the request's context lasts.
 func (m *Manager) Client(ctx context.Context, p *Profile, opts ...Option) *http.Client {
 	var c http.Client
 	if m.HTTPClient != nil {

@@ -38,18 +38,18 @@ type Metadata struct {
 // do not need it: a profile with a DiscoveryURL is enough. It is for forms
 // that show people what a provider offers before a profile is saved.
 //
-// The URL is used as given. The document must be JSON, of at most 256 KiB,
-// named so by its Content-Type or served as plain text or octets. It may be
-// redirected within its origin only. It must name a token endpoint, all its
-// addresses must be https, or http on a loopback host if it was itself read
-// from one, and its issuer must fit the URL: if that is the one that a
-// standard derives from an issuer, it must be that issuer, a final slash not
-// counting; otherwise it must be of the same origin.
+// The URL is used as given, and redirects are followed within its origin only.
+// The document must be JSON of at most 256 KiB, served as JSON, text/plain or
+// application/octet-stream. It must name a token endpoint. All its addresses
+// must be https, or http on a loopback host if the document was read from one.
+// If the URL is a well-known one (OpenID Connect Discovery 1.0, section 4; RFC
+// 8414, section 3), the issuer must be the one that it is derived from, a final
+// slash not counting; at any other URL it must be of the same origin.
 //
-// Documents are kept in memory, for as long as the provider allows within five
-// minutes and a day, and for up to a week while the provider cannot be
-// reached. After a failure the provider is left alone for some seconds, and
-// the same error is returned.
+// Documents are kept in memory for as long as Cache-Control says, but at least
+// five minutes and at most a day, and for up to a week while the provider
+// cannot be reached. After a failure the provider is left alone for some
+// seconds, and the same error is returned.
 //
 // The error is [ErrConfiguration] if the URL or the document is wrong, but not
 // if the provider cannot be reached.

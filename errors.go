@@ -27,7 +27,7 @@ var (
 
 	// ErrUserMismatch: the user is missing, is given where none belongs, or
 	// is not the one that the flow or the grant belongs to.
-	ErrUserMismatch = errors.New("not this user")
+	ErrUserMismatch = errors.New("wrong or missing user")
 )
 
 // A FieldError is one problem of one field. [Profile.Validate] joins all it

@@ -53,6 +53,27 @@ func connect(ctx context.Context, m *authprofile.Manager, srv *providertest.Serv
 	}
 }
 
+// elsewhere returns a refresh token that ada was issued without this package.
+func elsewhere(ctx context.Context, srv *providertest.Server, p *authprofile.Profile) string {
+	conf := &oauth2.Config{
+		ClientID:     p.ClientID,
+		ClientSecret: string(p.ClientSecret),
+		Endpoint:     oauth2.Endpoint{AuthURL: srv.AuthURL(), TokenURL: srv.TokenURL(), AuthStyle: oauth2.AuthStyleInHeader},
+		RedirectURL:  "https://app.example.com/oauth/callback",
+		Scopes:       p.Scopes,
+	}
+	verifier := oauth2.GenerateVerifier()
+	callback, err := srv.Authorize(conf.AuthCodeURL("some state", oauth2.S256ChallengeOption(verifier)))
+	if err != nil {
+		log.Fatal(err)
+	}
+	tok, err := conf.Exchange(ctx, callback.Query().Get("code"), oauth2.VerifierOption(verifier))
+	if err != nil {
+		log.Fatal(err)
+	}
+	return tok.RefreshToken
+}
+
 // An application that acts for itself needs a profile, a source and a token.
 func Example() {
 	srv, _ := provider()
@@ -72,6 +93,39 @@ func Example() {
 	fmt.Println("token requests:", srv.Count("client_credentials"))
 	// Output:
 	// token requests: 1
+}
+
+// At each start of each replica the configuration is applied: what has not
+// changed is not saved again, so that authorizations in progress go on.
+func ExampleManager_Save() {
+	ctx := context.Background()
+	var m authprofile.Manager
+	apply := func(secret authprofile.Secret) error {
+		p, err := m.Profile(ctx, "reports")
+		if errors.Is(err, authprofile.ErrNotFound) {
+			p, err = &authprofile.Profile{ID: "reports"}, nil
+		}
+		if err != nil {
+			return err
+		}
+		p.Type = authprofile.TypeApp
+		p.ClientID = "reports"
+		p.ClientSecret = secret
+		p.Endpoints = authprofile.Endpoints{TokenURL: "https://auth.example.com/token"}
+		if !p.Unsaved() {
+			return nil
+		}
+		fmt.Println("saving")
+		return m.Save(ctx, p) // ErrConflict: another replica has just done so
+	}
+	for _, secret := range []authprofile.Secret{"old secret", "old secret", "new secret"} {
+		if err := apply(secret); err != nil {
+			log.Fatal(err)
+		}
+	}
+	// Output:
+	// saving
+	// saving
 }
 
 // A source is an oauth2.TokenSource like any other. One of a profile that was
@@ -296,6 +350,37 @@ func ExampleManager_Grants() {
 	// ada revoked invalid_grant false
 }
 
+// Refresh tokens that an application has kept elsewhere until now are put into
+// the Store; the users need not come back.
+func ExampleGrant_import() {
+	srv, crm := provider()
+	defer srv.Close()
+	ctx := context.Background()
+	var store authprofile.MemStore
+	m := &authprofile.Manager{Store: &store, RedirectURL: "https://app.example.com/oauth/callback"}
+	if err := m.Save(ctx, crm); err != nil {
+		log.Fatal(err)
+	}
+
+	err := store.PutGrant(ctx, &authprofile.Grant{
+		GrantKey:     authprofile.GrantKey{ProfileID: crm.ID, User: "ada"},
+		RefreshToken: authprofile.Secret(elsewhere(ctx, srv, crm)),
+		ClientID:     crm.ClientID, // that it was issued to
+		Requested:    crm.Scopes,   // when ada consented
+		Status:       authprofile.StatusActive,
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	tok, err := m.Token(ctx, crm, authprofile.AsUser("ada"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(tok.Valid())
+	// Output:
+	// true
+}
+
 // Revoke ends a grant on both sides.
 func ExampleManager_Revoke() {
 	srv, crm := provider()
@@ -313,12 +398,24 @@ func ExampleManager_Revoke() {
 	}
 
 	if err := m.Revoke(ctx, key); err != nil {
-		log.Print(err) // gone here, but perhaps not there
+		log.Print(err) // it may live on there or, if the Store has failed, here
 	}
 	_, err = m.Grant(ctx, key)
 	fmt.Println(errors.Is(err, authprofile.ErrNotFound), srv.IsLive(string(grant.RefreshToken)))
 	// Output:
 	// true false
+}
+
+// Before a program ends, what was renewed is stored.
+func ExampleManager_Shutdown() {
+	var m authprofile.Manager
+	// ... serve until told to stop ...
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	if err := m.Shutdown(ctx); err != nil {
+		log.Print(err)
+	}
+	// Output:
 }
 
 // A form can show what a provider offers before a profile is saved.

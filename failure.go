@@ -18,7 +18,7 @@ const (
 // backoff is how long to wait after so many failures in a row: twice as long
 // each time, and never the same for two processes.
 func backoff(attempts int) time.Duration {
-	d := min(shortestBackoff<<min(attempts-1, 20), longestBackoff)
+	d := min(shortestBackoff<<min(max(attempts, 1)-1, 20), longestBackoff)
 	return d + rand.N(d/4)
 }
 

@@ -401,6 +401,39 @@ func TestUnknownLifetime(t *testing.T) {
 	}
 }
 
+// What a database says of a failure may be damaged. It is an odd failure then,
+// and no reason to stop.
+func TestDamagedFailures(t *testing.T) {
+	for _, f := range []authprofile.Failure{
+		{},
+		{Attempts: -1 << 62},
+		{Attempts: 1<<63 - 1, Reason: "no such reason"},
+		{Last: time.Unix(1<<40, 0), Next: time.Unix(1<<40, 0)},
+		{Last: time.Unix(-1<<40, 0), Next: time.Unix(-1<<40, 0), HTTPStatus: -1},
+	} {
+		t.Run(fmt.Sprintf("%+v", f), func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				p := w.adasProfile()
+				expire()
+				g := w.grant(ada)
+				g.Status, g.Failure = authprofile.StatusFailing, &f
+				if err := w.store.PutGrant(t.Context(), g); err != nil {
+					t.Fatal(err)
+				}
+				proc := w.process()
+				w.srv.Fault(providertest.Token, answers(503, ""))
+				if _, err := proc.Token(t.Context(), p, asAda); err == nil {
+					t.Error("got no error from a provider that is away")
+				}
+				w.srv.ClearFaults(providertest.Token)
+				time.Sleep(10 * time.Minute)
+				w.token(proc.Manager, p, asAda)
+				w.healthy(ada)
+			})
+		})
+	}
+}
+
 // A token that has expired on arrival is used all the same, for a moment: a
 // provider with odd lifetimes must not be overrun.
 func TestOddLifetimesMakeNoStorm(t *testing.T) {

@@ -26,7 +26,8 @@ import (
 //
 // If one is in memory it is returned at once, even if ctx has ended. Otherwise
 // Token waits for it, no longer than ctx lasts; the renewal goes on all the
-// same. The returned token is shared: do not change it.
+// same. The returned token is shared: do not change it. It is given out up to
+// its very end, while [oauth2.Token.Valid] says no ten seconds earlier.
 //
 // If only the user can help, the error is [ErrReauthorize]; if an operator
 // has to, [ErrConfiguration]. A user profile must have been saved, or the error
@@ -95,8 +96,8 @@ func newRef(key GrantKey, p *Profile) *ref {
 // without a restart. An app profile that was never saved works too: its token
 // is kept by this source alone.
 //
-// The source may be used by many goroutines at once. There is no need for
-// [oauth2.ReuseTokenSource].
+// The source may be used by many goroutines at once, and its tokens are shared:
+// do not change them. There is no need for [oauth2.ReuseTokenSource].
 func (m *Manager) Source(ctx context.Context, p *Profile, opts ...Option) oauth2.TokenSource {
 	return m.newSource(ctx, p, opts)
 }
@@ -713,8 +714,8 @@ func hashText(s string) string {
 	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
-// Grant returns what is stored for a profile and a user: how it stands with
-// it, and the tokens.
+// Grant returns what is stored for a profile and a user: the tokens, and their
+// state.
 func (m *Manager) Grant(ctx context.Context, key GrantKey) (*Grant, error) {
 	g, err := m.engine().store.Grant(ctx, key)
 	if err != nil {
@@ -732,9 +733,10 @@ func (m *Manager) Grants(ctx context.Context, profileID string) iter.Seq2[*Grant
 	}, func(g *Grant) string { return g.User }, func(err error) error { return wrap("grants", profileID, "", err) })
 }
 
-// Revoke ends a grant: at the provider where that can be done (RFC 7009), and
-// then here. It is gone here whatever the provider says; an error tells that
-// it may live on there. To end one that is not there is no error.
+// Revoke ends a grant: at the provider if that has an address for it (RFC
+// 7009), and then here, whatever the provider says. After an error the grant
+// may live on at the provider or, if the Store has failed, here: [Manager.Grant]
+// tells. Revoking a grant that does not exist is not an error.
 //
 // Other processes may serve the access token for as long as they have it in
 // memory.
@@ -791,7 +793,8 @@ func (e *engine) revokeAtProvider(ctx context.Context, g *Grant) error {
 // Shutdown waits until everything that was renewed is stored, and ends what
 // the Manager does in the background. Tokens that are in memory are still
 // given out afterwards, but none is renewed. If ctx ends first, its error is
-// returned and the rest goes on; Shutdown can be called again.
+// returned and the rest goes on; Shutdown can be called again. With a database
+// that is away it can take as long as ctx lasts.
 func (m *Manager) Shutdown(ctx context.Context) error {
 	e := m.engine()
 	e.mu.Lock()

@@ -1611,7 +1611,7 @@ func TestThreat117_OneRequestForAll(t *testing.T) {
 	})
 }
 
-// TestThreats_ClientAuthentication is about rows 91 to 95.
+// TestThreats_ClientAuthentication is about threats 91 to 95.
 func TestThreats_ClientAuthentication(t *testing.T) {
 	const id, secret = `c:l% +i/e\n"t`, `:s% +&=/\"'~`
 	for _, test := range []struct {

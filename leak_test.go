@@ -179,7 +179,7 @@ func (s *leakyStore) PutFlow(ctx context.Context, f *authprofile.Flow) error {
 // TestThreat135_NothingLeaks plants a sentinel in every secret of every type,
 // runs all flows with every failure, and searches everything that came out:
 // errors, logs, JSON, panics, pages, redirects, and what the provider sees in
-// addresses. Rows 136 to 138 and 140 too.
+// addresses. Threats 136 to 138 and 140 too.
 func TestThreat135_NothingLeaks(t *testing.T) {
 	v := &vault{secrets: make(map[string]string), out: make(map[string]string), values: make(map[string]int)}
 	clientSecret := v.plant("client secret", "SENTINEL-client secret/+&=%")

@@ -14,8 +14,8 @@ import (
 )
 
 // Three things pull at the length of a lease. Recovery after a crash waits for
-// it; a provider's period of grace for a spent refresh token (5 s at the
-// shortest known) must still be open then; and the slowest provider must fit,
+// it; a provider's period of grace for a spent refresh token, 10 s and more with
+// most who have one, must still be open then; and the slowest provider must fit,
 // for which the lease is extended while the request runs.
 const (
 	leaseLength    = 5 * time.Second

@@ -14,8 +14,12 @@ import (
 // so is one that somebody else has saved since it was read. If Save fails, p
 // is as before and nothing is stored.
 //
-// A new client secret, new scopes and new addresses take effect at the next
-// renewal, in all processes that share the Store.
+// A new client secret and new addresses take effect at the next renewal, in all
+// processes that share the Store, and so do new scopes of an app profile. Users
+// have to authorize new scopes of a user profile: compare [Grant.Requested].
+// With a new client ID all of them have to authorize again, since their grants
+// belong to the old one. After any Save, authorizations in progress have to
+// begin again.
 func (m *Manager) Save(ctx context.Context, p *Profile) error {
 	e := m.engine()
 	c := p.Clone()
@@ -75,8 +79,8 @@ func (m *Manager) Profiles(ctx context.Context) iter.Seq2[*Profile, error] {
 }
 
 // Delete removes a profile and all its grants. It does not tell the provider:
-// call [Manager.Revoke] for each grant first if it should know. To delete what
-// is not there is no error.
+// call [Manager.Revoke] for each grant first if it should know. Deleting a
+// profile that does not exist is not an error.
 func (m *Manager) Delete(ctx context.Context, id string) error {
 	e := m.engine()
 	if err := e.store.DeleteProfile(ctx, id); err != nil {

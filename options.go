@@ -7,7 +7,8 @@ import (
 	"golang.org/x/oauth2"
 )
 
-// An Option says more about the token that is wanted.
+// An Option says more about the token that is wanted: [AsUser] for whom, and
+// [Rejected] which one not.
 type Option interface{ option() }
 
 type asUser string
@@ -24,11 +25,15 @@ func (rejected) Format(f fmt.State, verb rune) { io.WriteString(f, "Rejected") }
 // AsUser asks for a token that acts for the user. It is required for profiles
 // of TypeUser, and refused for those of TypeApp. The user is never taken from
 // anywhere else.
+//
+// It is the application's own identifier for one account at the provider. An
+// application whose people connect several gives each connection its own, such
+// as "ada/2".
 func AsUser(user string) Option { return asUser(user) }
 
 // Rejected says that an API has refused tok, though it may look valid, and
 // asks for a different one. If the refused token is a new one, it takes up to
-// a second before the next is asked for.
+// a second before the next is asked for. If tok is nil, nothing is rejected.
 //
 // Most callers need not interact with it: [Manager.Client] uses it by itself.
 func Rejected(tok *oauth2.Token) Option {

@@ -28,7 +28,9 @@ import (
 //	})
 //
 // A flow is bound to the user, and by a cookie to the browser that began it:
-// nobody can finish what another has begun, nor be made to.
+// nobody can finish what another has begun, nor be made to. There is one grant
+// for each user of a profile: where people connect several accounts, User
+// returns which connection is meant, as [AsUser] says.
 //
 // The redirect address comes from the configuration alone. A callback at
 // another path than that of the address, or without the query that the address
@@ -41,6 +43,10 @@ type RedirectHandler struct {
 	// User tells who is logged in at the application, from its own session.
 	// It is required. If it fails, nothing happens but ErrorHandler.
 	User func(*http.Request) (string, error)
+
+	// Options are asked for what to add to the authorization request, such as
+	// a "login_hint"; [Manager.Begin] says what they may. If nil, nothing is.
+	Options func(*http.Request) []oauth2.AuthCodeOption
 
 	// Done answers the request after success. If nil, the browser is sent to
 	// the page that it came from, or is shown a plain page that says so.
@@ -60,8 +66,9 @@ type RedirectHandler struct {
 //
 // The form value "return_to" of the request, if it is the path of a page of
 // the same site, is where the browser goes when all is done. Requests that
-// another site has caused are refused. How often somebody may begin is for the
-// application to limit.
+// another site has caused are refused, as far as browsers tell: of a GET request
+// by its Sec-Fetch headers alone, so let people begin by POST. How often
+// somebody may begin is for the application to limit.
 func (h *RedirectHandler) Begin(w http.ResponseWriter, r *http.Request, p *Profile) {
 	hideFromOthers(w)
 	if r.Method != http.MethodGet && r.Method != http.MethodPost {
@@ -85,7 +92,11 @@ func (h *RedirectHandler) Begin(w http.ResponseWriter, r *http.Request, p *Profi
 		Browser:  hashText(browser),
 		ReturnTo: localPath(r.FormValue("return_to")),
 	}
-	f, err = h.Manager.begin(r.Context(), p, f, nil)
+	var opts []oauth2.AuthCodeOption
+	if h.Options != nil {
+		opts = h.Options(r)
+	}
+	f, err = h.Manager.begin(r.Context(), p, f, opts)
 	if err != nil {
 		h.fail(w, r, wrap("begin", p.ID, user, err))
 		return

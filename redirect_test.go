@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/oauth2"
+
 	"github.com/authprofile/authprofile"
 	"github.com/authprofile/authprofile/providertest"
 )
@@ -493,6 +495,35 @@ func TestThreat026_WhereToReturnTo(t *testing.T) {
 	}
 }
 
+// The application adds to the authorization request what it knows, but nothing
+// that protects the exchange.
+func TestOptionsOfARedirectHandler(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		s := w.site()
+		s.h.Options = func(r *http.Request) []oauth2.AuthCodeOption {
+			return []oauth2.AuthCodeOption{oauth2.SetAuthURLParam("login_hint", r.FormValue("account"))}
+		}
+		b := &browser{user: "ada"}
+		u, err := url.Parse(s.begin(b, "/connect?account=ada@example.com").Header.Get("Location"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := u.Query().Get("login_hint"); got != "ada@example.com" {
+			t.Errorf("got login_hint %q", got)
+		}
+
+		s.h.Options = func(*http.Request) []oauth2.AuthCodeOption {
+			return []oauth2.AuthCodeOption{oauth2.SetAuthURLParam("state", "mine")}
+		}
+		var got error
+		s.h.ErrorHandler = func(_ http.ResponseWriter, _ *http.Request, err error) { got = err }
+		s.begin(b, "/connect")
+		if f, ok := errors.AsType[*authprofile.FieldError](got); !ok || f.Field != "state" {
+			t.Errorf("got error %v, want one about state", got)
+		}
+	})
+}
+
 func TestReturnToOfAPostedForm(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		s, b := w.site(), &browser{user: "ada"}
@@ -520,7 +551,7 @@ func TestReturnToOfAPostedForm(t *testing.T) {
 }
 
 // TestThreat029_ExactPath: the callback is at the address of the flow, not at
-// one that looks like it. Rows 38 to 40: so a flow of one profile is not
+// one that looks like it. Threats 38 to 40: so a flow of one profile is not
 // finished at the address of another.
 func TestThreat029_ExactPath(t *testing.T) {
 	for _, test := range []struct {

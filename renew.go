@@ -27,7 +27,7 @@ const (
 var (
 	errShutdown   = errors.New("the Manager was shut down")
 	errStoreAway  = errors.New("a renewed token waits to be stored, and the store does not answer")
-	errOthersSlow = errors.New("another process is renewing, and does not come to an end")
+	errOthersSlow = errors.New("another process is still renewing this grant")
 	errNoGrant    = errors.New("no grant yet")
 	errGone       = errors.New("the grant was deleted")
 )
@@ -88,7 +88,7 @@ func (e *engine) token(ctx context.Context, s *slot, r *ref, rejected string) (*
 		// It was begun by somebody who could wait, or who did not know that
 		// the token is refused: once more, on our own account.
 	}
-	return nil, errors.New("no other token to be had")
+	return nil, errors.New("no other token could be obtained")
 }
 
 // launch begins a flight for the slot's grant, unless there is one, or has been

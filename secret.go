@@ -12,11 +12,10 @@ import (
 //
 // An empty Secret holds nothing to hide and shows itself as empty.
 //
-// Some places ask no method, and a Secret is shown there in the clear: in
-// package fmt unexported fields, the verbs %p and %w, and under any other verb
-// that is not for structs, such as %s, a struct behind a pointer in another
-// struct; in JSON the keys of maps. A struct that keeps a Secret and may be
-// printed does well to have a Format method of its own.
+// Some paths call no method and show a Secret in the clear: in package fmt,
+// unexported fields, the verbs %p and %w, and a struct reached through a
+// pointer inside another struct under a verb such as %s; in JSON, the keys of
+// maps. Give a struct that holds a Secret a Format method of its own.
 type Secret string
 
 const redacted = "[redacted]"

@@ -42,8 +42,9 @@ import (
 // Errors. A list that cannot read some records, because they are damaged or
 // cannot be decrypted, returns the others together with an error about those.
 //
-// To store the secrets a Store converts them with string(s): as JSON or text
-// they show themselves as "[redacted]".
+// The JSON of profiles, grants and flows is not for storing: secrets show
+// themselves as "[redacted]", and some fields are left out. To store a [Secret],
+// a Store converts it with string(s).
 type Store interface {
 	ProfileStore
 	GrantStore
@@ -117,7 +118,7 @@ type GrantKey struct {
 }
 
 // A Grant is what a provider has issued for one profile (and one user): the
-// tokens, what they are good for, and how it stands with them.
+// tokens, what they are good for, and their state.
 type Grant struct {
 	GrantKey
 
@@ -153,7 +154,7 @@ type Grant struct {
 	Updated time.Time `json:"updated,omitzero"`
 }
 
-// A Status tells how it stands with a grant.
+// A Status is the state of a grant.
 type Status string
 
 const (
@@ -165,10 +166,11 @@ const (
 
 // A Failure says why a grant could not be renewed.
 //
-// A provider that says "not now" is asked again without end, at growing
-// intervals, since no outage is a reason to bother the user. It may go on so
-// for a grant that it has ended; Since tells when somebody should have a look,
-// and an authorization begun meanwhile puts an end to it.
+// A provider that says "not now" is asked again without end, whenever a token
+// is asked for, at intervals that grow from one second to about six minutes: no
+// outage is a reason to bother the user. It may go on so for a grant that it
+// has ended; Since tells when somebody should have a look, and a new
+// authorization puts an end to it.
 type Failure struct {
 	Reason      Reason    `json:"reason"`
 	Code        string    `json:"code,omitempty"`        // the provider's OAuth error code
@@ -177,10 +179,11 @@ type Failure struct {
 	Since       time.Time `json:"since"`                 // of the first failure in a row
 	Last        time.Time `json:"last"`                  // of the latest attempt
 	Attempts    int       `json:"attempts"`              // in a row
-	Next        time.Time `json:"next,omitzero"`         // no attempt before that; zero: none without a person's help
+	Next        time.Time `json:"next,omitzero"`         // of the next attempt, at the earliest; zero: none without a person's help
 
-	// Paced means that Next is the provider's own word (Retry-After), which
-	// callers in need do not shorten.
+	// Paced means that Next is the provider's own word (Retry-After).
+	// Otherwise callers that have no valid token may bring the next attempt
+	// forward, to a second after the last.
 	Paced bool `json:"paced,omitempty"`
 
 	// ProfileVersion is the profile's version when it failed: after a change

@@ -69,7 +69,7 @@ var threats = [...]threat{
 	20: {name: "unknown parameters of a callback"},
 	21: {name: "huge callback"},
 	22: {name: "endless beginnings", duty: []string{"flows.go: It is for the application to limit how often it calls on behalf of somebody."}},
-	23: {name: "flow begun by another site", duty: []string{"redirect.go: Requests that another site has caused are refused.", "examples/web/main.go: POST /connect"}},
+	23: {name: "flow begun by another site", duty: []string{"redirect.go: Requests that another site has caused are refused, as far as browsers tell", "examples/web/main.go: POST /connect"}},
 	24: {name: "attributes of the cookie"},
 	25: {name: "forged Host header"},
 	26: {name: "page to return to on another site"},

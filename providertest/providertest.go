@@ -41,7 +41,7 @@
 //		synctest.Test(t, func(t *testing.T) {
 //			srv := providertest.NewServer(t, providertest.InMemory("https://login.example.com"))
 //			m := &authprofile.Manager{HTTPClient: srv.Client()}
-//			c := NewConnector(m.Source(t.Context(), &authprofile.Profile{
+//			c := NewConnector(srv.APIURL(), srv.Client(), m.Source(t.Context(), &authprofile.Profile{
 //				Type:         authprofile.TypeApp,
 //				ClientID:     providertest.ClientID,
 //				ClientSecret: providertest.ClientSecret,

@@ -1,4 +1,4 @@
-// Package sealed is a Store that encrypts what another Store keeps.
+// Package sealed encrypts the secrets that a Store keeps.
 //
 //	keys, err := sealed.NewKeyring(sealed.Key{ID: "2026-01", Secret: secret})
 //	...

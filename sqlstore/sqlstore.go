@@ -18,10 +18,9 @@
 //
 // Every call is one statement, or one short transaction. There is no session
 // state, no advisory lock and no lock that outlives a call, so that it works
-// behind poolers such as PgBouncer in transaction mode. Of an application that
-// runs behind one, the driver must not keep prepared statements there: pgx has
-// default_query_exec_mode=exec for that, as a parameter of the connection
-// string. Any isolation level will do: statements that the database gives up
+// behind poolers such as PgBouncer in transaction mode. There the driver must
+// not keep prepared statements: with pgx, default_query_exec_mode=exec in the
+// connection string. Any isolation level will do: statements that the database gives up
 // for the sake of others (serialization failures, deadlocks, SQLite's "database
 // is locked") are repeated.
 //

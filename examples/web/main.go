@@ -84,7 +84,9 @@ func run(ctx context.Context, listen, discovery, clientID, secret string) error 
 	if err := server.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
-	return m.Shutdown(context.Background()) // everything renewed is stored
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	return m.Shutdown(ctx) // everything renewed is stored
 }
 
 // A site is the host application: it knows who is logged in, which the
@@ -152,7 +154,7 @@ func (s *site) disconnect(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if err := s.m.Revoke(r.Context(), authprofile.GrantKey{ProfileID: s.profile.ID, User: user}); err != nil {
-		log.Print(err) // it is gone here; at the provider it may live on
+		log.Print(err) // it may live on: at the provider, or here if home still says so
 	}
 	http.Redirect(w, r, "/", http.StatusSeeOther)
 }
