@@ -39,7 +39,7 @@ func (e *engine) hold(g *Grant) *held {
 		}
 		return h
 	}
-	h.end = g.usableUntil().UnixNano()
+	h.end = unixNano(g.usableUntil())
 	if renewable {
 		// Each process draws its own moment, so that they do not all read the
 		// store at once, nor renew at once what was issued at once.
@@ -47,6 +47,18 @@ func (e *engine) hold(g *Grant) *held {
 		h.due = h.end - int64(window) + int64(rand.N(window/2+1))
 	}
 	return h
+}
+
+// unixNano is t.UnixNano, and for times that are too far away for it a long
+// time ago or never.
+func unixNano(t time.Time) int64 {
+	switch s := t.Unix(); {
+	case s < 0:
+		return 0
+	case s >= never/int64(time.Second):
+		return never
+	}
+	return t.UnixNano()
 }
 
 // renewBefore is how long before its end a grant's token is renewed.
@@ -83,31 +95,42 @@ type slot struct {
 	// so that the clock is not read at every call; see sweeper.
 	hot atomic.Pointer[oauth2.Token]
 
+	// good is until when, in Unix nanoseconds, the token of cur is valid and
+	// nothing is to be done about it. It is here so that a look at one of a
+	// million slots touches no more memory than this.
+	good atomic.Int64
+
 	cur     atomic.Pointer[held]
 	nextTry atomic.Int64  // after a failed renewal ahead of time; Unix nanoseconds
 	flying  atomic.Bool   // a renewal is under way
 	asked   atomic.Uint32 // the tick in which the token was last asked for, but for when it is hot
 
-	mu     sync.Mutex
-	armed  bool         // the sweeper knows this slot
-	gone   bool         // no longer in the cache
-	failed *failedError // the latest, for grants that no Store keeps
-
-	watch *watch // of another process's lease; for the flight alone
-
-	key GrantKey
+	mu    sync.Mutex
+	armed bool // the sweeper knows this slot
+	gone  bool // no longer in the cache
 
 	// Under the shard's lock.
 
-	moved      uint32 // how many slots there had been when it last moved to the front
-	prev, next *slot
+	again bool   // used since it last moved to the front
+	moved uint32 // how many slots had been made when it did
+	prev  *slot
+	next  *slot
+
+	key    GrantKey
+	failed *failedError // under mu: the latest, for grants that no Store keeps
+
+	watch *watch // of another process's lease; for the flight alone
 }
 
 // set puts another token into the slot; nil for none.
 func (s *slot) set(h *held) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.good.Store(0)
 	s.cur.Store(h)
+	if h != nil {
+		s.good.Store(min(h.due, h.end))
+	}
 	s.hot.Store(nil)
 	s.nextTry.Store(0)
 	s.failed = nil
@@ -161,8 +184,11 @@ func (e *engine) ready(s *slot) *oauth2.Token {
 		return t
 	}
 	now := e.now().UnixNano()
-	h := s.get(now, "")
-	if h == nil || s.due(h, now) {
+	if now >= s.good.Load() {
+		return nil
+	}
+	h := s.cur.Load()
+	if h == nil {
 		return nil
 	}
 	e.arm(s, h, now)
@@ -258,9 +284,9 @@ type shard struct {
 	limit int
 	made  uint32 // slots, until now
 
-	// To move a slot to the front touches four others that are not in the
-	// processor's cache. One that has moved before the latest few came is near
-	// enough to it.
+	// To move a slot to the front touches two others that are not in the
+	// processor's cache. One that has moved since all but the latest few came
+	// stays where it is, and gets a second chance when it is the last.
 	few uint32
 
 	_ [64]byte // keep neighbours' locks off one cache line
@@ -306,15 +332,19 @@ func (c *cache) slot(key GrantKey) *slot {
 	defer sh.mu.Unlock()
 	s := sh.slots[key]
 	if s != nil {
-		if sh.used.next != s && (sh.few == 0 || sh.made-s.moved > sh.few) {
-			s.unlink()
-			s.linkAfter(&sh.used)
-			s.moved = sh.made
+		if sh.few > 0 && sh.made-s.moved <= sh.few {
+			s.again = true
+		} else if sh.used.next != s {
+			sh.toFront(s)
 		}
 		return s
 	}
 	if len(sh.slots) >= sh.limit {
 		last := sh.used.prev
+		for last.again {
+			sh.toFront(last)
+			last = sh.used.prev
+		}
 		delete(sh.slots, last.key)
 		last.unlink()
 		last.leave()
@@ -324,6 +354,12 @@ func (c *cache) slot(key GrantKey) *slot {
 	sh.slots[key] = s
 	s.linkAfter(&sh.used)
 	return s
+}
+
+func (sh *shard) toFront(s *slot) {
+	s.unlink()
+	s.linkAfter(&sh.used)
+	s.again, s.moved = false, sh.made
 }
 
 // peek returns the slot of a grant if there is one, without using it.

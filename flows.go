@@ -1,6 +1,7 @@
 package authprofile
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -492,7 +493,7 @@ func (e *engine) redeem(ctx context.Context, f *Flow, code string) (*Grant, erro
 		return nil, exchangeError(err)
 	}
 
-	g := &Grant{GrantKey: f.GrantKey, Requested: f.Requested, Scopes: f.Requested, Nonce: f.Nonce}
+	g := &Grant{GrantKey: f.GrantKey, Requested: f.Requested, Scopes: f.Requested, Nonce: cmp.Or(f.Nonce, f.ID)}
 	g.take(a, p)
 	if identified {
 		if a.IDToken == "" {
@@ -534,8 +535,10 @@ func (e *engine) replaceGrant(ctx context.Context, t *target, g *Grant) (before 
 		switch {
 		case errors.Is(err, ErrNotFound):
 			before, g.Version = "", 0
-		case err == nil && old.AccessToken == g.AccessToken && old.Obtained.Equal(g.Obtained):
-			*g = *old // an earlier try has succeeded, and its answer was lost
+		case err == nil && old.Nonce == g.Nonce:
+			// An earlier try has succeeded, and its answer was lost. Others may
+			// have renewed it since.
+			*g = *old
 			return before, nil
 		case err == nil && old.Subject != "" && g.Subject != "" && issuerMatches(t.issuer, old.Issuer) &&
 			(old.Subject != g.Subject || old.Issuer != g.Issuer):

@@ -183,6 +183,7 @@ func (s *leakyStore) PutFlow(ctx context.Context, f *authprofile.Flow) error {
 func TestThreat135_NothingLeaks(t *testing.T) {
 	v := &vault{secrets: make(map[string]string), out: make(map[string]string), values: make(map[string]int)}
 	clientSecret := v.plant("client secret", "SENTINEL-client secret/+&=%")
+	authorization := v.plant("Authorization header", base64.StdEncoding.EncodeToString([]byte(providertest.ClientID+":"+url.QueryEscape(clientSecret))))
 	serverSays := v.plant("body of an answer", "SENTINEL-response-body")
 	described := "SENTINEL-description" // for the field alone, not for texts and logs
 
@@ -287,13 +288,16 @@ func TestThreat135_NothingLeaks(t *testing.T) {
 
 		// Every failure of the provider, at each of its endpoints.
 		body := func(s string) string {
-			return fmt.Sprintf(`{"error":%q,"error_description":"%s %s","error_uri":"https://login.example.com/%s","extra":"%s"}`, s, described, clientSecret, described, serverSays)
+			return fmt.Sprintf(`{"error":%q,"error_description":"%s %s %s %s","error_uri":"https://login.example.com/%s","extra":"%s"}`,
+				s, described, clientSecret, url.QueryEscape(clientSecret), authorization, described, serverSays)
 		}
 		faults := map[string]providertest.Fault{
 			"invalid_grant":      {Status: 400, Body: body("invalid_grant")},
 			"invalid_client":     {Status: 401, Body: body("invalid_client"), Header: http.Header{"Www-Authenticate": {serverSays}}},
 			"unknown code":       {Status: 400, Body: body("out_of_cheese")},
 			"secret as code":     {Status: 400, Body: body(clientSecret)},
+			"secret, as sent":    {Status: 400, Body: body(url.QueryEscape(clientSecret))},
+			"what was sent":      {Status: 400, Body: body(authorization)},
 			"empty 400":          {Status: 400},
 			"200 with error":     {Status: 200, Body: body("invalid_grant")},
 			"503":                {Status: 503, Body: serverSays, Header: http.Header{"Retry-After": {"1"}}},

@@ -23,8 +23,8 @@ const (
 	maxLeaseLength = 60 * time.Second // that a foreign lease is believed
 )
 
-// errLeaseOver keeps a request from being sent whose lease may have run out.
-var errLeaseOver = errors.New("the lease ran out before the request was sent")
+// errLeaseOver keeps a request from being sent whose lease somebody else has.
+var errLeaseOver = errors.New("the lease was taken over before the request was sent")
 
 // errStoreSlow: the time of a lease passes while it is written.
 var errStoreSlow = errors.New("the store is too slow to hold a lease in it")
@@ -139,8 +139,11 @@ func (n *renewal) ask(l *lease, form url.Values) (*tokenendpoint.Answer, error) 
 		// have stood still: if the lease was taken over meanwhile, the refresh
 		// token may be spent already.
 		cur, err := n.readGrant(ctx, n.ref.key)
-		if err != nil || cur.Lease == nil || cur.Lease.Attempt != attempt || l.left() < leaseMargin {
+		switch {
+		case err == nil && (cur.Lease == nil || cur.Lease.Attempt != attempt):
 			return errLeaseOver
+		case err != nil || l.left() < leaseMargin:
+			return errStoreSlow
 		}
 		return nil
 	}

@@ -76,6 +76,7 @@ func (h *RedirectHandler) Begin(w http.ResponseWriter, r *http.Request, p *Profi
 		http.Error(w, "Method Not Allowed", http.StatusMethodNotAllowed)
 		return
 	}
+	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 	if err := ownDoing(r); err != nil {
 		h.fail(w, r, err)
 		return
@@ -85,7 +86,6 @@ func (h *RedirectHandler) Begin(w http.ResponseWriter, r *http.Request, p *Profi
 		h.fail(w, r, wrap("begin", p.ID, "", fmt.Errorf("%w: %w", errNobody, err)))
 		return
 	}
-	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 	browser := randomText()
 	f := &Flow{
 		GrantKey: GrantKey{ProfileID: p.ID, User: user},
@@ -260,7 +260,9 @@ func withoutCode(r *http.Request, returnTo string) *http.Request {
 	if r.URL.RawQuery != "" {
 		r.RequestURI += "?" + r.URL.RawQuery
 	}
-	r.Form = nil
+	// What is left of the body could be parsed into a form again.
+	r.Form, r.PostForm, r.MultipartForm = nil, nil, nil
+	r.Body, r.ContentLength = http.NoBody, 0
 	return r
 }
 

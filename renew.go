@@ -45,10 +45,11 @@ type ref struct {
 // A result is that of a renewal under way in this process. All who need it
 // wait for the same one.
 type result struct {
-	done chan struct{}
-	need bool  // somebody waits who has no valid token
-	h    *held // the result: this,
-	err  error // or that
+	done     chan struct{}
+	need     bool   // somebody waits who has no valid token
+	rejected string // the access token that it was begun for to replace
+	h        *held  // the result: this,
+	err      error  // or that
 
 	// The rest is under the engine's lock.
 
@@ -82,11 +83,12 @@ func (e *engine) token(ctx context.Context, s *slot, r *ref, rejected string) (*
 		switch {
 		case f.err == nil && (rejected == "" || f.h.tok.AccessToken != rejected):
 			return &f.h.tok, nil
-		case f.err != nil && (mine || f.need):
+		case f.err != nil && (mine || f.need && (f.rejected == "" || f.rejected == rejected)):
 			return nil, f.err
 		}
 		// It was begun by somebody who could wait, or who did not know that
-		// the token is refused: once more, on our own account.
+		// the token is refused, or to whom another one was: once more, on our
+		// own account.
 	}
 	return nil, errors.New("no other token could be obtained")
 }
@@ -100,7 +102,7 @@ func (e *engine) launch(ctx context.Context, s *slot, r *ref, seen *held, reject
 		f.join(need)
 		return f, false
 	}
-	f = &result{done: make(chan struct{}), need: need, hurry: make(chan struct{})}
+	f = &result{done: make(chan struct{}), need: need, rejected: rejected, hurry: make(chan struct{})}
 	f.join(need)
 	if s.cur.Load() != seen {
 		if f.h = s.get(e.now().UnixNano(), rejected); f.h != nil {
@@ -180,6 +182,7 @@ type renewal struct {
 
 	profile     *Profile
 	target      *target
+	slow        int  // how often the Store was too slow to hold a lease in it
 	entered     bool // has a place among the requests to the provider
 	interrupted bool // an earlier request with this refresh token may have been answered
 }
@@ -203,7 +206,7 @@ func (n *renewal) fly(f *result) {
 		s.set(f.h)
 		n.slot.watch = nil
 		if g.Failure != nil {
-			s.nextTry.Store(g.Failure.Next.UnixNano())
+			s.nextTry.Store(unixNano(g.Failure.Next))
 		}
 	case err != nil:
 		next := now().Add(time.Minute) // to see whether a person has helped
@@ -213,7 +216,7 @@ func (n *renewal) fly(f *result) {
 		} else if failed == nil {
 			next = now().Add(backoff(1))
 		}
-		s.nextTry.Store(next.UnixNano())
+		s.nextTry.Store(unixNano(next))
 	}
 	s.flying.Store(false)
 	n.slot.flying.Store(false)
@@ -274,7 +277,9 @@ func (n *renewal) together() (*Grant, error) {
 		if n.adoptable(g) {
 			return g, nil
 		}
-		if err := n.needsPerson(g); err != nil {
+		if err := n.needsPerson(g); errors.Is(err, errOvertaken) {
+			continue
+		} else if err != nil {
 			return nil, err
 		}
 
@@ -291,17 +296,17 @@ func (n *renewal) together() (*Grant, error) {
 			n.interrupted = true
 		}
 
-		if again, err := n.prepare(g); err != nil {
-			return nil, err
-		} else if again {
+		if err := n.prepare(g); errors.Is(err, errOvertaken) {
 			continue
+		} else if err != nil {
+			return nil, err
 		}
 		if err := n.pace(g, giveUp); err != nil {
 			return nil, err
 		}
 
 		got, again, err := n.attempt(g)
-		if !again {
+		if !again && !errors.Is(err, errOvertaken) {
 			return got, err
 		}
 	}
@@ -340,37 +345,32 @@ func (n *renewal) needsPerson(g *Grant) error {
 }
 
 // prepare reads the profile, finds out where its provider is, and whether it
-// may be asked now. It reports true if the grant must be read again.
-func (n *renewal) prepare(g *Grant) (again bool, err error) {
+// may be asked now.
+func (n *renewal) prepare(g *Grant) error {
 	p, err := n.readProfile(n.ctx, n.ref.key.ProfileID)
 	switch {
 	case errors.Is(err, ErrNotFound):
-		return false, err
+		return err
 	case err != nil && n.isApp():
 		p = n.ref.profile.Load()
 	case err != nil:
-		return false, err
+		return err
 	case n.isApp():
 		n.ref.profile.Store(p)
 	}
 	if p.Type == TypeApp != n.isApp() {
-		return false, ErrUserMismatch
+		return ErrUserMismatch
 	}
 	n.profile = p
 
 	if g.ClientID != "" && g.ClientID != p.ClientID && !n.isApp() {
-		// The refresh token is bound to its client (RFC 6749, section 6), and
-		// may belong to another provider altogether.
-		if g.Failure != nil && g.Failure.Reason == ReasonOtherClient {
-			return false, stored(g)
-		}
-		return false, n.fail(g, nil, StatusNeedsReauthorization, Failure{Reason: ReasonOtherClient}, nil)
+		// The refresh token is bound to its client (RFC 6749, section 6).
+		return n.elsewhere(g)
 	}
 	if err := n.tooSoon(g.Status, g.Failure, g.usable(n.now())); err != nil {
-		return false, err
+		return err
 	}
 
-	before := time.Now()
 	n.target, err = n.engine.target(n.ctx, p)
 	if err != nil {
 		f := Failure{Reason: ReasonUnreachable}
@@ -378,16 +378,23 @@ func (n *renewal) prepare(g *Grant) (again bool, err error) {
 		if errors.Is(err, ErrConfiguration) {
 			f.Reason, status = ReasonConfiguration, StatusNeedsConfiguration
 		}
-		return false, n.fail(g, nil, status, f, err)
+		return n.fail(g, nil, status, f, err)
 	}
-	// Discovery may have taken its time, and others may have been quicker.
-	return time.Since(before) > leaseLength/5 && n.stale(g), nil
+	if g.Issuer != "" && n.target.issuer != "" && !issuerMatches(n.target.issuer, g.Issuer) {
+		return n.elsewhere(g)
+	}
+	return nil
 }
 
-// stale reports whether the grant has changed since it was read.
-func (n *renewal) stale(g *Grant) bool {
-	cur, err := n.readGrant(n.ctx, g.GrantKey)
-	return err == nil && cur.Version != g.Version
+// elsewhere fails because the grant is another client's or another provider's
+// than the profile now says. Its refresh token is not shown to this one: that
+// would say invalid_grant, and so end every grant of a profile whose address
+// was mistyped for a minute.
+func (n *renewal) elsewhere(g *Grant) error {
+	if g.Failure != nil && g.Failure.Reason == ReasonOtherClient {
+		return stored(g)
+	}
+	return n.fail(g, nil, StatusNeedsReauthorization, Failure{Reason: ReasonOtherClient}, nil)
 }
 
 // tooSoon returns the stored failure as an error if it is not yet time for
@@ -413,6 +420,13 @@ func (n *renewal) tooSoon(status Status, f *Failure, usable bool) error {
 // token is a new one: many callers with as many refusals are not to become as
 // many requests.
 func (n *renewal) pace(g *Grant, giveUp time.Time) error {
+	if f := g.Failure; f != nil && f.ProfileVersion == n.profile.Version && f.Last.After(n.now().Add(shortestBackoff)) {
+		// It was noted by a clock that is ahead of ours, so that Next says
+		// nothing.
+		if err := n.pause(shortestBackoff, giveUp); err != nil {
+			return err
+		}
+	}
 	if n.rejected == "" || string(g.AccessToken) != n.rejected || g.Obtained.IsZero() {
 		return nil
 	}
@@ -462,20 +476,23 @@ func (n *renewal) attempt(g *Grant) (got *Grant, again bool, err error) {
 
 	form := n.form(g)
 	answer, err := n.ask(l, form)
-	if errors.Is(err, errLeaseOver) {
-		return nil, true, nil
-	}
-	if te := asTokenError(err); te != nil && te.Class == tokenendpoint.Lost && n.extendLease(n.ctx, l) == nil {
+	if te := asTokenError(err); te != nil && te.Class == tokenendpoint.Lost && !n.interrupted && n.extendLease(n.ctx, l) == nil {
 		// The answer is lost, and with it perhaps the successor of the refresh
 		// token. Within their period of grace, providers that rotate accept
 		// the old one again: at once, or never.
 		n.interrupted = true
 		answer, err = n.ask(l, form)
-		if errors.Is(err, errLeaseOver) {
-			return nil, true, nil
-		}
 	}
-	if err != nil {
+	switch {
+	case errors.Is(err, errLeaseOver):
+		return nil, true, nil
+	case errors.Is(err, errStoreSlow) && n.isApp():
+		got, err := n.alone(errStoreSlow)
+		return got, false, err
+	case errors.Is(err, errStoreSlow):
+		n.slow++ // once may have been a pause of this machine
+		return nil, n.slow <= 1, errStoreSlow
+	case err != nil:
 		return n.refused(l, answer, asTokenError(err))
 	}
 	got, err = n.answered(l, answer)
@@ -570,7 +587,9 @@ func (n *renewal) answered(l *lease, a *tokenendpoint.Answer) (*Grant, error) {
 		if err != nil {
 			// The refresh token is stored, and stays. The access token may be
 			// somebody else's, and goes.
-			return nil, n.fail(g, func(g *Grant) { g.AccessToken = "" }, StatusFailing, Failure{Reason: ReasonIDToken}, err)
+			f := Failure{Reason: ReasonIDToken}
+			n.withdraw(g, f)
+			return nil, n.fail(g, func(g *Grant) { g.AccessToken = "" }, StatusFailing, f, err)
 		}
 	}
 	if lost := missing(g.Requested, g.Scopes); len(lost) > 0 && len(missing(old.Scopes, g.Scopes)) > 0 {
@@ -672,9 +691,12 @@ func (n *renewal) refused(l *lease, salvaged *tokenendpoint.Answer, te *tokenend
 	return nil, false, n.fail(g, nil, status, f, te)
 }
 
-// refusals is how often a refusal that we do not understand is tried again
+// A refusal that we do not understand is tried so often, and for so long,
 // before it counts as final.
-const refusals = 6
+const (
+	refusals   = 6
+	refusedFor = 10 * time.Minute
+)
 
 // refusal makes a Failure of what the provider has said, or has not.
 func (n *renewal) refusal(te *tokenendpoint.Error, before *Failure) (Failure, Status) {
@@ -715,7 +737,7 @@ func (n *renewal) classify(te *tokenendpoint.Error, before *Failure) (Reason, St
 	case tokenendpoint.Unreadable:
 		return ReasonUnreadable, StatusFailing
 	default:
-		if before != nil && before.Reason == ReasonRefused && before.Attempts >= refusals-1 {
+		if before != nil && before.Reason == ReasonRefused && before.Attempts >= refusals-1 && now().Sub(before.Since) >= refusedFor {
 			return ReasonRefused, person
 		}
 		return ReasonRefused, StatusFailing
@@ -725,8 +747,8 @@ func (n *renewal) classify(te *tokenendpoint.Error, before *Failure) (Reason, St
 // failure completes a Failure with what came before it and what comes next.
 func (n *renewal) failure(g *Grant, status Status, f Failure) (Status, *Failure) {
 	f.Since, f.Last, f.Attempts = now(), now(), 1
-	if g.Failure != nil {
-		f.Since, f.Attempts = g.Failure.Since, g.Failure.Attempts+1
+	if b := g.Failure; b != nil && (f.Reason != ReasonRefused || b.Reason == ReasonRefused) {
+		f.Since, f.Attempts = b.Since, b.Attempts+1 // refusals are counted by themselves: they come to an end
 	}
 	if n.profile != nil {
 		f.ProfileVersion = n.profile.Version
@@ -753,8 +775,12 @@ func (n *renewal) failure(g *Grant, status Status, f Failure) (Status, *Failure)
 	return status, &f
 }
 
+// errOvertaken: what this renewal has found out no longer matters, since
+// another process, or a person, has changed the grant meanwhile.
+var errOvertaken = errors.New("the grant has changed meanwhile")
+
 // fail records a failure in the Store, and returns it as an error. If another
-// process has meanwhile changed more than a lease, its word stands.
+// process has meanwhile changed the grant, its word stands.
 func (n *renewal) fail(g *Grant, change func(*Grant), status Status, f Failure, cause error) error {
 	failed := g.Clone()
 	failed.Lease = nil
@@ -762,10 +788,10 @@ func (n *renewal) fail(g *Grant, change func(*Grant), status Status, f Failure, 
 		change(failed)
 	}
 	failed.Status, failed.Failure = n.failure(g, status, f)
-	n.slot.setFailed(stored(failed))
-	if !n.ref.private {
-		n.record(failed, g)
+	if !n.record(failed, g) {
+		return errOvertaken
 	}
+	n.slot.setFailed(stored(failed))
 	return n.failed(g, failed, cause)
 }
 

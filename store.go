@@ -138,7 +138,7 @@ type Grant struct {
 	ClientID string `json:"client_id,omitempty"` // the client that the tokens were issued to
 	Issuer   string `json:"issuer,omitempty"`    // "iss" of a verified ID token
 	Subject  string `json:"subject,omitempty"`   // "sub" of a verified ID token
-	Nonce    string `json:"-"`                   // of the authorization request, if it had one
+	Nonce    string `json:"-"`                   // of the authorization that it comes from; kept by renewals
 
 	// Extra holds what else the provider's answers had to say, by member name:
 	// "instance_url", "team". Strings are as they came, all else is JSON.
@@ -176,7 +176,7 @@ type Failure struct {
 	Code        string    `json:"code,omitempty"`        // the provider's OAuth error code
 	Description string    `json:"description,omitempty"` // the provider's words, cleaned and cut
 	HTTPStatus  int       `json:"http_status,omitempty"` // zero: no answer
-	Since       time.Time `json:"since"`                 // of the first failure in a row
+	Since       time.Time `json:"since"`                 // of the first failure in a row; with ReasonRefused, of that kind
 	Last        time.Time `json:"last"`                  // of the latest attempt
 	Attempts    int       `json:"attempts"`              // in a row
 	Next        time.Time `json:"next,omitzero"`         // of the next attempt, at the earliest; zero: none without a person's help
@@ -198,7 +198,7 @@ const (
 	ReasonRevoked       Reason = "revoked"          // invalid_grant: the provider has ended the grant
 	ReasonInterrupted   Reason = "interrupted"      // invalid_grant, after a renewal whose answer was lost
 	ReasonExpired       Reason = "expired"          // the access token has expired, and there is no refresh token
-	ReasonOtherClient   Reason = "other_client"     // the profile's client ID is not the one that the grant was issued to
+	ReasonOtherClient   Reason = "other_client"     // the grant was issued to another client, or by another issuer, than the profile has now
 	ReasonClient        Reason = "client"           // the provider refuses the client or its request
 	ReasonConfiguration Reason = "configuration"    // the profile does not fit the provider; it was not asked
 	ReasonUnreachable   Reason = "unreachable"      // no connection, or TLS failed

@@ -74,6 +74,8 @@ func (e *engine) tryWrite(ctx context.Context, g, old *Grant) (*Grant, error) {
 			return nil, err
 		case cur.AccessToken == g.AccessToken && cur.RefreshToken == g.RefreshToken:
 			return cur, nil // an earlier try has succeeded, and its answer was lost
+		case g.AccessToken == "" && cur.RefreshToken == g.RefreshToken && cur.Obtained.Equal(g.Obtained):
+			g.Version = cur.Version // an earlier try has succeeded, before the access token was withdrawn
 		case movedOn(cur, g, old):
 			return cur, nil
 		default:
@@ -206,24 +208,25 @@ func (n *renewal) awaitWrite(giveUp time.Time) error {
 }
 
 // record stores a failure that old has suffered. It tries for a moment; then
-// the lease that stays behind tells others that something went wrong.
-func (n *renewal) record(failed, old *Grant) {
+// the lease that stays behind tells others that something went wrong. It
+// returns false if old is not what is there any more.
+func (n *renewal) record(failed, old *Grant) bool {
 	ctx, cancel := context.WithTimeout(n.ctx, firstWrite)
 	defer cancel()
 	for attempt := 1; ctx.Err() == nil; attempt++ {
 		put := failed.Clone()
 		err := n.putGrant(ctx, put)
 		if err == nil {
-			return
+			return true
 		}
 		if errors.Is(err, ErrConflict) {
 			cur, err := n.readGrant(ctx, old.GrantKey)
 			switch {
 			case errors.Is(err, ErrNotFound):
-				return
+				return false
 			case err != nil:
 			case cur.AccessToken != old.AccessToken || cur.RefreshToken != old.RefreshToken || !sameAttempt(cur.Lease, old.Lease):
-				return // somebody knows better
+				return false // somebody knows better
 			default:
 				failed.Version = cur.Version
 				continue
@@ -233,6 +236,19 @@ func (n *renewal) record(failed, old *Grant) {
 		case <-time.After(backoff(attempt) / 10):
 		case <-ctx.Done():
 		}
+	}
+	return true
+}
+
+// withdraw takes the access token, which proved to be of no use, out of what
+// waits to be stored of g.
+func (n *renewal) withdraw(g *Grant, f Failure) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if u := n.pending[g.GrantKey]; u != nil && u.g.AccessToken == g.AccessToken {
+		u.g = u.g.Clone()
+		u.g.AccessToken = ""
+		u.g.Status, u.g.Failure = n.failure(g, StatusFailing, f)
 	}
 }
 

@@ -41,7 +41,7 @@ func (e *storeError) Format(f fmt.State, verb rune) {
 // safe are errors whose own text may be shown.
 var safe = []error{
 	context.Canceled, context.DeadlineExceeded, driver.ErrBadConn, sql.ErrConnDone, sql.ErrTxDone,
-	io.EOF, io.ErrUnexpectedEOF, errIdentifier, errColumn,
+	io.EOF, io.ErrUnexpectedEOF, errIdentifier, errColumn, errDamaged,
 }
 
 // describe says what can be said of an error without quoting anything: the

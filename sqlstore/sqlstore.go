@@ -171,36 +171,22 @@ func (s *Store) Profile(ctx context.Context, id string) (*authprofile.Profile, e
 	if !storable(id, maxID) {
 		return nil, notFound(ctx, "profile")
 	}
-	list, err := s.queryProfiles(ctx, "profile", s.profiles.get, id)
-	if err == nil && len(list) == 0 {
-		err = authprofile.ErrNotFound
-	}
-	if err != nil {
-		return nil, err
-	}
-	return list[0], nil
+	return one(read(ctx, s, "profile", s.scanProfile, s.profiles.get, id))
 }
 
 func (s *Store) ListProfiles(ctx context.Context, after string, limit int) ([]*authprofile.Profile, error) {
-	if after == "" {
-		return s.queryProfiles(ctx, "list profiles", s.profiles.first, max(limit, 0))
-	}
-	return s.queryProfiles(ctx, "list profiles", s.profiles.next, after, max(limit, 0))
+	return pages(after, limit, func(after place, first bool, limit int) (found[*authprofile.Profile], error) {
+		if first {
+			return read(ctx, s, "list profiles", s.scanProfile, s.profiles.first, limit)
+		}
+		return read(ctx, s, "list profiles", s.scanProfile, s.profiles.next, after.ProfileID, limit)
+	})
 }
 
-func (s *Store) queryProfiles(ctx context.Context, op, query string, args ...any) (list []*authprofile.Profile, err error) {
-	err = s.retry(ctx, op, func() error {
-		list = nil
-		return s.query(ctx, query, args, func(scan func([]column) error) error {
-			p := new(authprofile.Profile)
-			list = append(list, p)
-			return scan(profileColumns(s.d, p))
-		})
-	})
-	if err != nil {
-		return nil, err
-	}
-	return list, nil
+func (s *Store) scanProfile(scan func([]column) error) (*authprofile.Profile, place, error) {
+	p := new(authprofile.Profile)
+	err := scan(profileColumns(s.d, p))
+	return p, place{ProfileID: p.ID}, err
 }
 
 func (s *Store) PutProfile(ctx context.Context, p *authprofile.Profile) error {
@@ -239,42 +225,25 @@ func (s *Store) Grant(ctx context.Context, key authprofile.GrantKey) (*authprofi
 	if !storable(key.ProfileID, maxID) || !storable(key.User, maxUser) {
 		return nil, notFound(ctx, "grant")
 	}
-	list, err := s.queryGrants(ctx, "grant", s.grants.get, key.ProfileID, key.User)
-	if err == nil && len(list) == 0 {
-		err = authprofile.ErrNotFound
-	}
-	if err != nil {
-		return nil, err
-	}
-	return list[0], nil
+	return one(read(ctx, s, "grant", s.scanGrant, s.grants.get, key.ProfileID, key.User))
 }
 
 func (s *Store) ListGrants(ctx context.Context, profileID, after string, limit int) ([]*authprofile.Grant, error) {
 	if !storable(profileID, maxID) {
 		return nil, ctxError(ctx, "list grants")
 	}
-	if after == "" { // an empty user included
-		return s.queryGrants(ctx, "list grants", s.grants.first, profileID, max(limit, 0))
-	}
-	return s.queryGrants(ctx, "list grants", s.grants.next, profileID, after, max(limit, 0))
+	return pages(after, limit, func(after place, first bool, limit int) (found[*authprofile.Grant], error) {
+		if first { // an empty user included
+			return read(ctx, s, "list grants", s.scanGrant, s.grants.first, profileID, limit)
+		}
+		return read(ctx, s, "list grants", s.scanGrant, s.grants.next, profileID, after.User, limit)
+	})
 }
 
-func (s *Store) queryGrants(ctx context.Context, op, query string, args ...any) (list []*authprofile.Grant, err error) {
-	err = s.retry(ctx, op, func() error {
-		list = nil
-		return s.query(ctx, query, args, func(scan func([]column) error) error {
-			var row grantRow
-			if err := scan(grantColumns(s.d, &row)); err != nil {
-				return err
-			}
-			list = append(list, row.grant())
-			return nil
-		})
-	})
-	if err != nil {
-		return nil, err
-	}
-	return list, nil
+func (s *Store) scanGrant(scan func([]column) error) (*authprofile.Grant, place, error) {
+	row := new(grantRow)
+	err := scan(grantColumns(s.d, row))
+	return row.grant(), row.GrantKey, err
 }
 
 func (s *Store) PutGrant(ctx context.Context, g *authprofile.Grant) error {
@@ -358,6 +327,86 @@ func (s *Store) TakeFlow(ctx context.Context, id string) (*authprofile.Flow, err
 		return nil, authprofile.ErrNotFound
 	}
 	return f, nil
+}
+
+// A place is where a row stands in its list: profiles have no user.
+type place = authprofile.GrantKey
+
+// found is what a query for records has found.
+type found[T any] struct {
+	rows    []T
+	damaged []error // about rows that cannot be read
+	n       int     // all of them
+	last    place
+}
+
+// read runs a query for records. The key is read first of all columns, so that
+// it can be said which row is damaged.
+func read[T any](ctx context.Context, s *Store, op string, scan func(func([]column) error) (T, place, error), query string, args ...any) (f found[T], err error) {
+	err = s.retry(ctx, op, func() error {
+		f = found[T]{}
+		return s.query(ctx, query, args, func(columns func([]column) error) error {
+			row, at, err := scan(columns)
+			switch {
+			case err == nil:
+				f.rows = append(f.rows, row)
+			case errors.Is(err, errColumn) && at.ProfileID != "":
+				err = &storeError{op, errColumn}
+				f.damaged = append(f.damaged, &authprofile.Error{Op: "read", ProfileID: at.ProfileID, User: at.User, Err: err})
+			default:
+				return err
+			}
+			f.n++
+			f.last = at
+			return nil
+		})
+	})
+	return f, err
+}
+
+// one returns the only row of a query.
+func one[T any](f found[T], err error) (row T, _ error) {
+	switch {
+	case err != nil:
+		return row, err
+	case len(f.damaged) > 0:
+		return row, f.damaged[0]
+	case len(f.rows) == 0:
+		return row, authprofile.ErrNotFound
+	}
+	return f.rows[0], nil
+}
+
+// maxDamaged is how many damaged rows a list passes over.
+const maxDamaged = 100
+
+var errDamaged = errors.New("too many rows hold what was never put there; the rest was not read")
+
+// pages returns as many rows as are asked for, if there are so many, beginning
+// with the first or with what comes after the given name. Were damaged rows to
+// leave a page short, it would be taken for the last.
+func pages[T any](name string, limit int, page func(after place, first bool, limit int) (found[T], error)) (rows []T, _ error) {
+	var damaged []error
+	after := place{ProfileID: name, User: name}
+	for first := name == ""; ; first = false {
+		want := max(limit-len(rows), 0)
+		f, err := page(after, first, want)
+		if err != nil && damaged == nil {
+			return nil, err
+		}
+		if err != nil {
+			return rows, errors.Join(append(damaged, err)...)
+		}
+		rows = append(rows, f.rows...)
+		damaged = append(damaged, f.damaged...)
+		if len(damaged) >= maxDamaged {
+			return rows, errors.Join(append(damaged, &storeError{"list", errDamaged})...)
+		}
+		if f.n < want || len(f.damaged) == 0 {
+			return rows, errors.Join(damaged...)
+		}
+		after = f.last
+	}
 }
 
 // put creates or replaces one record by compare-and-swap. version, created and

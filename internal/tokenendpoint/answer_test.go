@@ -23,7 +23,7 @@ func answered(status int, contentType, body string) (*Answer, error) {
 	r := request("")
 	a, err := evaluate(&exchange{
 		endpoint: "token endpoint",
-		secrets:  secrets(r),
+		request:  r,
 		status:   status,
 		header:   http.Header{"Content-Type": {contentType}},
 		body:     []byte(body),

@@ -255,15 +255,15 @@ func evaluate(x *exchange) (*Answer, *Error) {
 
 // refusal makes an error of an answer that is no success.
 func refusal(x *exchange, c *content) *Error {
-	code := cleanCode(c.code)
+	code, sent := cleanCode(c.code), secrets(x.request)
 	class := classify(code, x.status)
 	e := x.newError(class, x.readErr)
 	e.Code = code
 	if _, known := codes[code]; !known {
-		e.Code = truncate(redact(code, x.secrets), maxCode)
+		e.Code = truncate(redact(code, sent), maxCode)
 	}
-	e.Description = truncate(redact(cleanText(c.description), x.secrets), maxDescription)
-	if uri := cleanURI(c.uri); uri == redact(uri, x.secrets) {
+	e.Description = truncate(redact(cleanText(c.description), sent), maxDescription)
+	if uri := cleanURI(c.uri); uri == redact(uri, sent) {
 		e.URI = uri
 	}
 	switch {

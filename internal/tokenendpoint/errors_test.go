@@ -1,9 +1,11 @@
 package tokenendpoint
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -161,7 +163,7 @@ func TestThreat135_WhatWasSentIsNotRepeated(t *testing.T) {
 	t.Run("135 a secret that is a code", func(t *testing.T) {
 		r := request("")
 		r.ClientSecret = "invalid_grant"
-		_, err := evaluate(&exchange{status: 400, secrets: secrets(r), body: []byte(`{"error":"invalid_grant"}`)})
+		_, err := evaluate(&exchange{status: 400, request: r, body: []byte(`{"error":"invalid_grant"}`)})
 		if err.Class != InvalidGrant || err.Code != "invalid_grant" {
 			t.Errorf("got %v, want invalid_grant", err)
 		}
@@ -169,10 +171,41 @@ func TestThreat135_WhatWasSentIsNotRepeated(t *testing.T) {
 	t.Run("135 every kind", func(t *testing.T) {
 		for _, name := range []string{"code", "code_verifier", "refresh_token", "token", "password", "client_assertion"} {
 			r := &Request{Form: map[string][]string{name: {"sentinel-value"}}}
-			_, err := evaluate(&exchange{status: 400, secrets: secrets(r), body: []byte(`{"error":"sentinel-value","error_description":"sentinel-value"}`)})
+			_, err := evaluate(&exchange{status: 400, request: r, body: []byte(`{"error":"sentinel-value","error_description":"sentinel-value"}`)})
 			failed(t, err)
 		}
 	})
+}
+
+// They repeat it as they got it, or as it looks after they have read it.
+func TestThreat135_WhatWasSentIsNotRepeatedInAnyForm(t *testing.T) {
+	const refresh, secret = "1//0sentinel+/abc=", "two  spaces & sentinel/%"
+	for _, method := range []string{"client_secret_basic", "client_secret_basic_raw", "client_secret_post"} {
+		r := &Request{
+			Form:     map[string][]string{"grant_type": {"refresh_token"}, "refresh_token": {refresh}},
+			ClientID: "reports", ClientSecret: secret, AuthMethod: method,
+		}
+		form, authorization, err := authenticate(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sent := strings.TrimPrefix(authorization, "Basic ")
+		for _, text := range []string{
+			refresh, secret, form.Encode(), strings.ToLower(form.Encode()), "Authorization: Basic " + sent,
+			url.PathEscape(refresh), url.QueryEscape(secret), strings.ReplaceAll(secret, "  ", " "),
+		} {
+			body, err := json.Marshal(map[string]string{"error": "bad: " + text, "error_description": "got " + text, "error_uri": "https://help.example.com/?" + text})
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, got := evaluate(&exchange{status: 400, request: r, body: body})
+			for _, shown := range []string{got.Code, got.Description, got.URI, got.Error()} {
+				if strings.Contains(strings.ToLower(shown), "sentinel") || sent != "" && strings.Contains(shown, sent[:20]) {
+					t.Errorf("%s: got %q of %q", method, shown, text)
+				}
+			}
+		}
+	}
 }
 
 func TestThreat084_RetryAfter(t *testing.T) {
@@ -199,7 +232,7 @@ func TestThreat084_RetryAfter(t *testing.T) {
 	} {
 		for _, status := range []int{429, 503} {
 			t.Run(fmt.Sprintf("084 %d %s", status, tt.header), func(t *testing.T) {
-				_, err := evaluate(&exchange{status: status, header: http.Header{"Retry-After": {tt.header}}, body: []byte("<html>")})
+				_, err := evaluate(&exchange{request: request(""), status: status, header: http.Header{"Retry-After": {tt.header}}, body: []byte("<html>")})
 				if err.Class != Unavailable || err.RetryAfter < tt.min || err.RetryAfter > tt.max {
 					t.Errorf("got %v, %v, want %v to %v", err, err.RetryAfter, tt.min, tt.max)
 				}

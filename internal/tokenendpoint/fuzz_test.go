@@ -58,7 +58,7 @@ func FuzzParse(f *testing.F) {
 func checkAnswer(t *testing.T, body []byte, contentType string, status int, readErr error) {
 	x := &exchange{
 		endpoint: "token endpoint",
-		secrets:  []string{"sentinel-secret"},
+		request:  &Request{ClientSecret: "sentinel-secret"},
 		status:   status,
 		header:   http.Header{"Content-Type": {contentType}, "Retry-After": {contentType}},
 		body:     body,

@@ -9,6 +9,8 @@
 package tokenendpoint
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -17,6 +19,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -103,8 +106,8 @@ func Revoke(ctx context.Context, hc *http.Client, r *Request) error {
 
 // An exchange is a form that was sent and what came back.
 type exchange struct {
-	endpoint string   // for the text of errors
-	secrets  []string // what was sent and must not come back in an error
+	endpoint string // for the text of errors
+	request  *Request
 
 	status  int
 	header  http.Header
@@ -120,7 +123,7 @@ func (x *exchange) contentType() string { return x.header.Get("Content-Type") }
 
 // send does one exchange. The body of a success is read only if it is wanted.
 func send(ctx context.Context, hc *http.Client, r *Request, endpoint string, want bool) *exchange {
-	x := &exchange{endpoint: endpoint, secrets: secrets(r)}
+	x := &exchange{endpoint: endpoint, request: r}
 	fail := func(class Class, cause error) *exchange {
 		x.err = &Error{Class: class, Err: cause, endpoint: endpoint}
 		return x
@@ -243,13 +246,35 @@ var secretParams = []string{
 	"device_code", "password", "refresh_token", "subject_token", "token",
 }
 
-// secrets returns what of r must not be shown.
+// secrets returns what of r must not be shown: as it is, as it is sent, and as
+// it comes out of the cleaning of a provider's texts. The longest come first,
+// since one may be a part of another.
 func secrets(r *Request) []string {
-	list := []string{r.ClientSecret}
+	raw := []string{r.ClientSecret}
 	for _, name := range secretParams {
-		list = append(list, r.Form[name]...)
+		raw = append(raw, r.Form[name]...)
 	}
-	return list
+	if _, authorization, err := authenticate(r); err == nil {
+		raw = append(raw, strings.TrimPrefix(authorization, "Basic "))
+	}
+	var list []string
+	for _, s := range raw {
+		escaped := url.QueryEscape(s)
+		list = append(list, s, escaped, lowerEscapes(escaped), url.PathEscape(s), cleanText(s), cleanCode(s))
+	}
+	slices.SortFunc(list, func(a, b string) int { return cmp.Or(len(b)-len(a), strings.Compare(a, b)) })
+	return slices.Compact(list)
+}
+
+// lowerEscapes writes "%2f" for "%2F".
+func lowerEscapes(s string) string {
+	b := []byte(s)
+	for i := 0; i+2 < len(b); i++ {
+		if b[i] == '%' {
+			copy(b[i:], bytes.ToLower(b[i:i+3]))
+		}
+	}
+	return string(b)
 }
 
 // An onceBody is a form that is read at most once, knows whether it was, and
