@@ -106,6 +106,57 @@ func TestLargeCacheKeepsWhatIsInUse(t *testing.T) {
 	})
 }
 
+// The same if nothing comes for a long time, while all the others are used once.
+func TestLargeCacheKeepsWhatWasUsedLast(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		p, list := w.user(), w.apps(50)
+		proc := w.process()
+		proc.CacheSize = 5000
+		use := func(from, to int) {
+			for i := from; i < to; i++ {
+				proc.Token(t.Context(), p, authprofile.AsUser(fmt.Sprint(i)))
+			}
+		}
+		useList := func() {
+			for _, app := range list {
+				w.token(proc.Manager, app)
+			}
+		}
+		use(0, 20_000)
+		useList()
+		use(17_500, 20_000) // all of them still in memory
+		useList()
+		use(20_000, 23_000)
+		reads := proc.store.count("Grant")
+		useList()
+		if got := proc.store.count("Grant") - reads; got != 0 {
+			t.Errorf("got %d reads of grants that were used last, want none", got)
+		}
+	})
+}
+
+// A lifetime that is longer than the clock can count is no reason to look
+// at the store each time.
+func TestTokenThatEndsInTheYear9999(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		p := w.adasProfile()
+		g := w.grant(ada)
+		g.Expiry = time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)
+		w.put(g)
+		proc := w.process()
+		w.token(proc.Manager, p, asAda)
+		reads := proc.store.count("Grant")
+		for range 5 {
+			w.token(proc.Manager, p, asAda)
+			time.Sleep(time.Hour)
+		}
+		if got := proc.store.count("Grant"); got != reads {
+			t.Errorf("got %d reads of the store, want none", got-reads)
+		}
+		w.asked("refresh_token", 0)
+	})
+}
+
 // A Source goes on working when its entry has left, and costs the provider
 // nothing.
 func TestSourceAfterItsEntryLeft(t *testing.T) {

@@ -233,6 +233,57 @@ func TestRefusalThatNobodyUnderstandsEndsWithAPerson(t *testing.T) {
 	})
 }
 
+// A gateway that refuses everything for a minute, while tokens are renewed ahead
+// of time, is no reason to ask a person.
+func TestShortRefusalDoesNotEndAGrant(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		p := w.adasProfile()
+		end := w.grant(ada).Expiry
+		time.Sleep(time.Until(end) - 61*time.Second)
+		w.srv.Fault(providertest.Token, answers(403, ""))
+		for ; time.Until(end) > -time.Minute; time.Sleep(200 * time.Millisecond) {
+			if _, err := w.m.Token(t.Context(), p, asAda); err != nil && time.Until(end) > 0 {
+				t.Fatal(err)
+			}
+		}
+		if got := w.srv.Count("refresh_token"); got < 6 {
+			t.Errorf("got %d requests, want as many as would do if they came more slowly", got)
+		}
+		w.srv.ClearFaults(providertest.Token)
+		time.Sleep(15 * time.Minute)
+		w.token(w.m, p, asAda)
+		w.healthy(ada)
+	})
+}
+
+// Refusals are counted by themselves: an outage that ends in two of them is
+// still an outage.
+func TestRefusalsAfterAnOutageAreCountedAnew(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		p := w.adasProfile()
+		expire()
+		w.srv.Fault(providertest.Token, answers(503, ""))
+		for range 3600 {
+			w.refuses(w.m, p, nil, asAda)
+			time.Sleep(time.Second)
+		}
+		w.srv.ClearFaults(providertest.Token)
+		w.srv.Fault(providertest.Token, answers(403, ""))
+		before := w.srv.Count("refresh_token")
+		for w.srv.Count("refresh_token") < before+2 {
+			w.refuses(w.m, p, nil, asAda)
+			time.Sleep(time.Second)
+		}
+		if g := w.grant(ada); g.Status != failing || g.Failure.Attempts != 2 {
+			t.Errorf("got status %q after two refusals, failure %+v", g.Status, *g.Failure)
+		}
+		w.srv.ClearFaults(providertest.Token)
+		time.Sleep(15 * time.Minute)
+		w.token(w.m, p, asAda)
+		w.healthy(ada)
+	})
+}
+
 func TestCorrectedSecretHealsAtTheNextCall(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		user, app := w.adasProfile(), w.app()
@@ -608,6 +659,29 @@ func TestForcedAttemptsArePaced(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A process whose clock is ahead notes failures that have yet to happen by the
+// clocks of others. Together they still ask no more often than once a second or
+// so.
+func TestForcedAttemptsArePacedBetweenClocks(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		p := w.adasProfile()
+		expire()
+		w.srv.Fault(providertest.Token, answers(503, ""))
+		begin := time.Now()
+		const attempts = 20
+		for range attempts {
+			w.refuses(w.m, p, nil, asAda)
+			g := w.grant(ada) // and the other process has just failed too
+			g.Failure.Last, g.Failure.Next = time.Now().Add(10*time.Second), time.Now().Add(12*time.Second)
+			w.put(g)
+		}
+		w.asked("refresh_token", attempts)
+		if d := time.Since(begin); d < (attempts-1)*time.Second {
+			t.Errorf("got %d attempts in %v, want about one a second", attempts, d)
+		}
+	})
 }
 
 // A renewal ahead of time that fails is tried again while the token is still

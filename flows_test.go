@@ -6,10 +6,12 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -736,22 +738,97 @@ func TestThreat011_StoresSeeOnlyAHash(t *testing.T) {
 
 // TestThreat012_NoBuildWithoutChecks: no build tag takes anything out.
 func TestThreat012_NoBuildWithoutChecks(t *testing.T) {
-	files, err := filepath.Glob("*.go")
-	if err != nil || len(files) == 0 {
-		t.Fatal(files, err)
-	}
-	for _, name := range files {
-		if strings.HasSuffix(name, "_test.go") {
-			continue // tests may want to know about the race detector
-		}
-		text, err := os.ReadFile(name)
+	suffix := regexp.MustCompile(`_(aix|android|darwin|freebsd|illumos|ios|js|linux|netbsd|openbsd|plan9|solaris|unix|wasip1|windows|386|amd64|arm|arm64|wasm)\.go$`)
+	files := 0
+	err := filepath.WalkDir(".", func(name string, d fs.DirEntry, err error) error {
 		if err != nil {
-			t.Fatal(err)
+			return err
 		}
-		if strings.Contains("\n"+string(text), "\n//go:build") {
+		if d.IsDir() && name != "." {
+			if _, err := os.Stat(filepath.Join(name, "go.mod")); err == nil || strings.HasPrefix(d.Name(), ".") {
+				return filepath.SkipDir // another module
+			}
+		}
+		if !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
+			return nil // tests may want to know about the race detector
+		}
+		files++
+		text, err := os.ReadFile(name)
+		if strings.Contains("\n"+string(text), "\n//go:build") || suffix.MatchString(name) {
 			t.Errorf("%s: got a build constraint, want none", name)
 		}
+		return err
+	})
+	if err != nil || files < 30 {
+		t.Fatal(files, err)
 	}
+}
+
+// TestThreat077_SlowAnswerShortensTheToken: the life of a token begins when the
+// request is made, not when its answer comes.
+func TestThreat077_SlowAnswerShortensTheToken(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		user, app := w.adasProfile(), w.app()
+		expire()
+		w.srv.Fault(providertest.Token, providertest.Fault{Committed: true, Delay: 20 * time.Second, Times: -1})
+		for _, tt := range []struct {
+			p    *authprofile.Profile
+			key  authprofile.GrantKey
+			opts []authprofile.Option
+		}{{user, ada, []authprofile.Option{asAda}}, {app, authprofile.GrantKey{ProfileID: app.ID}, nil}} {
+			begin := time.Now()
+			w.token(w.m, tt.p, tt.opts...)
+			if d := time.Since(begin); d < 20*time.Second {
+				t.Fatalf("got the token after %v, want a slow answer", d)
+			}
+			if got := w.grant(tt.key).Expiry.Sub(begin); got > time.Hour+time.Second {
+				t.Errorf("%s: got a token that is used for %v from the request on, want its hour", tt.p.ID, got)
+			}
+		}
+	})
+}
+
+// TestThreat131_EndOfTheRefreshToken: it is known where the provider says so,
+// and belongs to one refresh token.
+func TestThreat131_EndOfTheRefreshToken(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		says := func(seconds int) {
+			w.srv.Mutate(providertest.Token, func(a map[string]any) {
+				if seconds > 0 {
+					a["refresh_expires_in"] = seconds
+				}
+			})
+		}
+		left := func(g *authprofile.Grant) time.Duration { return g.RefreshExpiry.Sub(g.Obtained) }
+		says(86400)
+		p := w.adasProfile()
+		if got := left(w.grant(ada)); got != 24*time.Hour {
+			t.Errorf("got %v until the end of the refresh token, want a day", got)
+		}
+		says(7200)
+		expire()
+		w.token(w.m, p, asAda)
+		if got := left(w.grant(ada)); got != 2*time.Hour {
+			t.Errorf("got %v after a renewal, want the new two hours", got)
+		}
+		// The provider goes on with the same one, and says nothing.
+		w.srv.SetPolicy(providertest.Policy{Rotation: providertest.RotateNever})
+		before := w.grant(ada)
+		w.srv.Mutate(providertest.Token, func(a map[string]any) { delete(a, "refresh_token") })
+		expire()
+		w.token(w.m, p, asAda)
+		if got := w.grant(ada); !got.RefreshExpiry.Equal(before.RefreshExpiry) || got.RefreshToken != before.RefreshToken {
+			t.Errorf("got %v for a refresh token that stays, want %v", got.RefreshExpiry, before.RefreshExpiry)
+		}
+		// What is known of the old one says nothing of a new one.
+		w.srv.SetPolicy(providertest.Policy{})
+		says(0)
+		expire()
+		w.token(w.m, p, asAda)
+		if got := w.grant(ada); !got.RefreshExpiry.IsZero() || got.RefreshToken == before.RefreshToken {
+			t.Errorf("got %v for a new refresh token, want that it is not known", got.RefreshExpiry)
+		}
+	})
 }
 
 func TestThreat015_DeniedConsent(t *testing.T) {
@@ -1183,6 +1260,51 @@ func TestProfileThatMovesToAnotherProvider(t *testing.T) {
 			t.Errorf("got %d requests to the old provider, want the first only", old.Count(""))
 		}
 	})
+}
+
+// A new authorization is stored, and the answer of the Store is lost. Before the
+// Store can be reached again, another process has renewed what was stored: that
+// is not undone.
+func TestAuthorizationIsStoredOnce(t *testing.T) {
+	for _, scopes := range [][]string{{"openid", "offline_access"}, {"read", "offline_access"}} {
+		t.Run(scopes[0], func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				w.srv.SetPolicy(providertest.Policy{TokenLifetime: time.Minute})
+				p := w.user()
+				p.Scopes = scopes
+				w.save(p)
+				query := w.consent(w.begin(p, "ada"))
+				proc := w.process()
+				proc.store.on(func(c *storeCall) error {
+					if c.op != "PutGrant" {
+						return c.run()
+					}
+					err := c.run()
+					proc.store.goAway()
+					return errors.Join(err, errAway)
+				})
+				var g *authprofile.Grant
+				var err error
+				done := make(chan struct{})
+				go func() {
+					defer close(done)
+					g, err = proc.Finish(t.Context(), "ada", query)
+				}()
+				time.Sleep(65 * time.Second)
+				w.token(w.m, p, asAda)
+				w.asked("refresh_token", 1)
+				proc.store.heal()
+				<-done
+				if err != nil {
+					t.Fatal(err)
+				}
+				w.healthy(ada)
+				if stored := w.grant(ada); g.RefreshToken != stored.RefreshToken || g.Version != stored.Version {
+					t.Errorf("got %v, want what is stored: %v", g, stored)
+				}
+			})
+		})
+	}
 }
 
 func TestReauthorization(t *testing.T) {

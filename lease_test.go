@@ -528,6 +528,8 @@ func TestSlowStore(t *testing.T) {
 		{500 * time.Millisecond, true},
 		{1300 * time.Millisecond, true},
 		{2 * time.Second, true},
+		{2500 * time.Millisecond, false}, // the last look takes what is left of the lease
+		{3500 * time.Millisecond, false},
 		{6 * time.Second, false}, // each call runs into its limit
 	} {
 		t.Run(tt.latency.String(), func(t *testing.T) {
@@ -555,7 +557,7 @@ func TestSlowStore(t *testing.T) {
 				} else {
 					w.refuses(proc.Manager, user, nil, asAda)
 				}
-				if d := time.Since(begin); d > 30*time.Second {
+				if d := time.Since(begin); d > time.Minute {
 					t.Errorf("the user's token took %v", d)
 				}
 				if tt.works {
@@ -671,12 +673,52 @@ func TestLateFailureDoesNotOverwrite(t *testing.T) {
 			}
 			return c.run()
 		})
-		proc.Token(t.Context(), p, asAda)
-		if g := w.grant(ada); g.Status != active || g.Failure != nil || g.RefreshToken != "theirs" {
-			t.Errorf("got %v, want what another process has stored", g)
-		}
+		// Nor does it reach a caller, who would send the user away.
 		if got := w.token(proc.Manager, p, asAda); got != "theirs" {
 			t.Errorf("got %q, want the other process's token", got)
 		}
+		if g := w.grant(ada); g.Status != active || g.Failure != nil || g.RefreshToken != "theirs" {
+			t.Errorf("got %v, want what another process has stored", g)
+		}
+	})
+}
+
+// Nor does it take a successor's lease away.
+func TestLateFailureLeavesASuccessorsLease(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		p := w.adasProfile()
+		proc := w.process()
+		expire()
+		w.srv.Fault(providertest.Token, answers(503, ""))
+		proc.store.on(func(c *storeCall) error {
+			if c.op == "PutGrant" && c.grant.Failure != nil {
+				proc.store.heal()
+				g := w.grant(ada)
+				g.Lease = &authprofile.Lease{Owner: "successor", Attempt: "two", Length: 5 * time.Second}
+				w.put(g)
+			}
+			return c.run()
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second) // it waits for the successor
+		defer cancel()
+		proc.Token(ctx, p, asAda)
+		if g := w.grant(ada); g.Lease == nil || g.Lease.Attempt != "two" || g.Failure != nil {
+			t.Errorf("got %v, want the successor's lease", g)
+		}
+	})
+}
+
+// Whoever takes over asks once: if that answer is lost too, the next attempt is
+// a matter of the backoff.
+func TestSuccessorAsksOnce(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		p := w.adasProfile()
+		dead, proc := w.process(), w.process()
+		expire()
+		dies(t, dead, p)
+		w.asked("refresh_token", 1)
+		w.srv.Fault(providertest.Token, providertest.Fault{Grant: "refresh_token", Committed: true, Drop: true, Times: -1})
+		w.refuses(proc.Manager, p, nil, asAda)
+		w.asked("refresh_token", 2)
 	})
 }

@@ -745,6 +745,21 @@ func TestHandlersGetNoSecrets(t *testing.T) {
 		failed = nil
 		s.begin(b, "https://app.example.com/connect?kept=1&return_to=/x", "Sec-Fetch-Site", "cross-site")
 		check("ErrorHandler of Begin", failed, "")
+		for _, parsed := range []bool{false, true} { // by a middleware
+			r := httptest.NewRequest("POST", "https://app.example.com/connect?kept=1", strings.NewReader("return_to=https://evil.example.com/&code=x"))
+			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+			r.Header.Set("X-User", "ada")
+			r.Header.Set("Sec-Fetch-Site", "cross-site")
+			if parsed {
+				r.ParseForm()
+			}
+			failed = nil
+			s.h.Begin(httptest.NewRecorder(), r, s.p)
+			check("ErrorHandler of a posted Begin", failed, "")
+			if got := failed.FormValue("return_to") + failed.PostFormValue("return_to"); got != "" {
+				t.Errorf("got return_to %q in a form, want none", got)
+			}
+		}
 		s.begin(&browser{}, "https://app.example.com/connect")
 		if !errors.Is(failure, errNoSession) {
 			t.Errorf("got %v, want the application's own error", failure)

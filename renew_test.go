@@ -358,6 +358,31 @@ func TestRejectedWithoutARefreshToken(t *testing.T) {
 	})
 }
 
+// Who asks for another token than the one that an API has refused may get an
+// error. Others, for whom the stored token is good, do not.
+func TestRefusalOfATokenIsOneCallersOwn(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.srv.SetPolicy(providertest.Policy{Offline: providertest.OfflineAccess}) // no refresh token
+		p := w.adasProfile()
+		tok, err := w.m.Token(t.Context(), p, asAda)
+		if err != nil {
+			t.Fatal(err)
+		}
+		proc := w.process() // with nothing in memory
+		proc.store.on(func(c *storeCall) error {
+			time.Sleep(time.Second)
+			return c.run()
+		})
+		var wg sync.WaitGroup
+		wg.Go(func() { w.refuses(proc.Manager, p, authprofile.ErrReauthorize, asAda, authprofile.Rejected(tok)) })
+		time.Sleep(100 * time.Millisecond)
+		if got := w.token(proc.Manager, p, asAda); got != tok.AccessToken {
+			t.Errorf("got %q, want the stored token", got)
+		}
+		wg.Wait()
+	})
+}
+
 func (w *world) healthyToken(p *authprofile.Profile) {
 	w.Helper()
 	if g := w.grant(ada); g.Status != active || g.Failure != nil {
@@ -543,6 +568,41 @@ func TestOtherClient(t *testing.T) {
 		p.ClientID = right
 		w.save(p)
 		w.token(w.m, p, asAda)
+		w.asked("refresh_token", 1)
+		w.healthy(ada)
+	})
+}
+
+// Nor is a grant shown to another provider: it would be said to be invalid, and
+// every user would have to come back because an address was mistyped.
+func TestOtherIssuer(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		p := w.adasProfile()
+		right := p.Endpoints.DiscoveryURL
+		staging := providertest.NewServer(t, providertest.InMemory("https://staging.example.com"))
+		proc := w.process()
+		proc.net.on(func(r *http.Request) (*http.Response, error) {
+			if r.URL.Host == "staging.example.com" {
+				return staging.Transport().RoundTrip(r)
+			}
+			return proc.net.base.RoundTrip(r)
+		})
+		p.Endpoints.DiscoveryURL = staging.DiscoveryURL()
+		w.save(p)
+		expire()
+		for range 3 {
+			w.refuses(proc.Manager, p, authprofile.ErrReauthorize, asAda)
+			time.Sleep(time.Minute)
+		}
+		if got := staging.Count("refresh_token"); got != 0 {
+			t.Errorf("another provider has seen the refresh token %d times", got)
+		}
+		if g := w.grant(ada); g.Failure == nil || g.Failure.Reason != authprofile.ReasonOtherClient {
+			t.Errorf("got %v", g)
+		}
+		p.Endpoints.DiscoveryURL = right
+		w.save(p)
+		w.token(proc.Manager, p, asAda)
 		w.asked("refresh_token", 1)
 		w.healthy(ada)
 	})

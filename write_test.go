@@ -69,6 +69,66 @@ func TestContextOfTheCallerKeepsItsValuesAndNotItsEnd(t *testing.T) {
 
 // An ID token that is wrong is no reason to lose the refresh token that came
 // with it.
+// The same while the Store is away: nobody is given the access token, neither
+// from what waits to be stored nor once it is.
+func TestBadIDTokenWhileTheStoreIsAway(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		p := w.adasProfile()
+		proc := w.process()
+		expire()
+		w.srv.MutateIDToken(func(_, c map[string]any) { c["sub"] = "mallory" })
+		proc.store.failPuts(func(g *authprofile.Grant) bool { return g.Lease == nil })
+		for range 5 {
+			w.refuses(proc.Manager, p, nil, asAda)
+		}
+		proc.store.heal()
+		time.Sleep(2 * time.Second)
+		g := w.grant(ada)
+		if g.AccessToken != "" || g.Status != failing || g.Failure.Reason != authprofile.ReasonIDToken || g.Lease != nil {
+			t.Errorf("got %v, want no access token", g)
+		}
+		if !w.srv.IsCurrent(string(g.RefreshToken)) {
+			t.Error("the refresh token is lost")
+		}
+		w.asked("refresh_token", 1)
+		w.srv.MutateIDToken(nil)
+		time.Sleep(3 * time.Second)
+		w.token(proc.Manager, p, asAda)
+		w.healthy(ada)
+	})
+}
+
+// A write that has taken effect just before the access token proved to be of no
+// use, and whose answer was lost, is corrected.
+func TestBadIDTokenAfterAWriteWithoutAnAnswer(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		p := w.adasProfile()
+		proc := w.process()
+		expire()
+		w.srv.MutateIDToken(func(_, c map[string]any) { c["sub"] = "mallory" })
+		first := true
+		proc.store.on(func(c *storeCall) error {
+			if c.op != "PutGrant" || c.grant.Lease != nil {
+				return c.run()
+			}
+			if first && c.grant.AccessToken != "" {
+				first = false
+				c.run()
+			}
+			return errAway
+		})
+		w.refuses(proc.Manager, p, nil, asAda)
+		if first {
+			t.Fatal("nothing was written")
+		}
+		proc.store.heal()
+		time.Sleep(2 * time.Second)
+		if g := w.grant(ada); g.AccessToken != "" || g.Status != failing || !w.srv.IsCurrent(string(g.RefreshToken)) {
+			t.Errorf("got %v, want the refresh token and no access token", g)
+		}
+	})
+}
+
 func TestBadIDTokenOnRefresh(t *testing.T) {
 	for name, mutate := range map[string]func(header, claims map[string]any){
 		"another subject":  func(_, c map[string]any) { c["sub"] = "mallory" },
