@@ -1302,6 +1302,9 @@ func TestAuthorizationIsStoredOnce(t *testing.T) {
 				if stored := w.grant(ada); g.RefreshToken != stored.RefreshToken || g.Version != stored.Version {
 					t.Errorf("got %v, want what is stored: %v", g, stored)
 				}
+				if again := w.authorize(p, "ada"); again.RefreshToken == g.RefreshToken {
+					t.Errorf("got %v from another authorization, want its own tokens", again)
+				}
 			})
 		})
 	}
