@@ -40,7 +40,8 @@ import (
 // told apart.
 //
 // Errors. A list that cannot read some records, because they are damaged or
-// cannot be decrypted, returns the others together with an error about those.
+// cannot be decrypted, returns as many of the others as it is asked for, together
+// with an [*Error] for each of those, joined by [errors.Join].
 //
 // The JSON of profiles, grants and flows is not for storing: secrets show
 // themselves as "[redacted]", and some fields are left out. To store a [Secret],

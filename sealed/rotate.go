@@ -141,9 +141,15 @@ func (w *walker) run() {
 func pages[T any](w *walker, t table[T], count *int, then func(T) bool) bool {
 	for after := ""; ; {
 		rows, err := t.list(w.ctx, after, pageSize)
-		if err != nil {
-			w.report(fmt.Errorf("sealed: %s: %w", w.op, err))
+		damaged, failed := ofRecords(err)
+		if failed != nil {
+			w.report(fmt.Errorf("sealed: %s: %w", w.op, failed))
 			return false
+		}
+		for _, err := range damaged {
+			if !w.count(count, result{}, err) {
+				return false
+			}
 		}
 		results := make([]result, len(rows))
 		errs := each(len(rows), func(i int) (err error) {

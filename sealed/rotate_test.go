@@ -385,6 +385,62 @@ func TestThreat132_RotateReportsWhatItCannotOpen(t *testing.T) {
 	}
 }
 
+// A damagedStore cannot read what belongs to one user, and one profile.
+type damagedStore struct {
+	authprofile.Store
+	profile, user string
+}
+
+var errDamaged = errors.New("the row is damaged")
+
+func (s *damagedStore) ListProfiles(ctx context.Context, after string, limit int) ([]*authprofile.Profile, error) {
+	list, err := s.Store.ListProfiles(ctx, after, limit+1)
+	return withoutOne(list, limit, err, authprofile.GrantKey{ProfileID: s.profile}, func(p *authprofile.Profile) bool { return p.ID == s.profile })
+}
+
+func (s *damagedStore) ListGrants(ctx context.Context, id, after string, limit int) ([]*authprofile.Grant, error) {
+	list, err := s.Store.ListGrants(ctx, id, after, limit+1)
+	return withoutOne(list, limit, err, authprofile.GrantKey{ProfileID: id, User: s.user}, func(g *authprofile.Grant) bool { return g.User == s.user })
+}
+
+func withoutOne[T any](list []T, limit int, err error, key authprofile.GrantKey, damaged func(T) bool) ([]T, error) {
+	if i := slices.IndexFunc(list, damaged); i >= 0 {
+		list = slices.Delete(list, i, i+1)
+		err = errors.Join(err, &authprofile.Error{Op: "read", ProfileID: key.ProfileID, User: key.User, Err: errDamaged})
+	}
+	return list[:min(limit, len(list))], err
+}
+
+// What the Store cannot read is an error for that record alone, here too.
+func TestRecordsThatTheStoreCannotRead(t *testing.T) {
+	const n = 150
+	outer, inner := newStore(t)
+	records := populate(t, outer, n)
+	// Two more cannot be opened.
+	p, err := inner.Profile(t.Context(), "p010")
+	must(t, err)
+	p.ClientSecret = "planted"
+	must(t, inner.PutProfile(t.Context(), p))
+	g, err := inner.Grant(t.Context(), authprofile.GrantKey{ProfileID: "p000", User: "u010"})
+	must(t, err)
+	g.RefreshToken = "planted"
+	must(t, inner.PutGrant(t.Context(), g))
+	s := sealed.New(&damagedStore{inner, "p007", "u042"}, newKeyring(t, "new", "k1"))
+
+	for name, list := range map[string]func() (int, error){
+		"profiles": func() (int, error) { l, err := s.ListProfiles(t.Context(), "", n-2); return len(l), err },
+		"grants":   func() (int, error) { l, err := s.ListGrants(t.Context(), "p000", "", n-2); return len(l), err },
+	} {
+		if got, err := list(); got != n-2 || !errors.Is(err, errDamaged) {
+			t.Errorf("got %d %s, error %v; want all but two, and an error about those", got, name, err)
+		}
+	}
+	last, errs := rotate(t, s)
+	if !last.Done || last.Failed != 4 || len(errs) != 4 || last.Rewritten != records-4 || last.Unused != nil {
+		t.Errorf("got %+v and %d errors; want all but four records rewritten, and no key unused", last, len(errs))
+	}
+}
+
 func TestRotateWithAnotherKeeper(t *testing.T) {
 	const n = 5
 	inner := new(authprofile.MemStore)

@@ -270,9 +270,11 @@ func page[T any](ctx context.Context, t table[T], after string, limit int) ([]T,
 			n = max(n, 2) // a user may be empty, and then nothing comes after it but what begins with it
 		}
 		rows, err := t.list(ctx, after, n)
-		if err != nil {
-			return nil, err
+		damaged, failed := ofRecords(err)
+		if failed != nil && len(rows) == 0 && good == nil {
+			return nil, failed
 		}
+		bad = append(bad, damaged...)
 		errs := each(len(rows), func(i int) error { return t.open(ctx, rows[i]) })
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -286,10 +288,14 @@ func page[T any](ctx context.Context, t table[T], after string, limit int) ([]T,
 				continue
 			}
 			bad = append(bad, keyed("open", t.key(row), errs[i]))
-			if len(bad) == maxUnreadable {
-				bad = append(bad, errors.New("sealed: too many records cannot be opened; the rest was not read"))
-				return good, errors.Join(bad...)
+			if len(bad) >= maxUnreadable {
+				failed = errors.New("sealed: too many records cannot be opened; the rest was not read")
+				break
 			}
+		}
+		if failed != nil {
+			bad = append(bad, failed)
+			break
 		}
 		if len(rows) < n {
 			break
@@ -297,6 +303,30 @@ func page[T any](ctx context.Context, t table[T], after string, limit int) ([]T,
 		after = t.after(rows[len(rows)-1])
 	}
 	return good, errors.Join(bad...)
+}
+
+// ofRecords takes the error of a list apart: what it says about records, and
+// what about the list as a whole.
+func ofRecords(err error) (records []error, whole error) {
+	if err == nil {
+		return nil, nil
+	}
+	list := []error{err}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		list = joined.Unwrap()
+	}
+	var rest []error
+	for _, err := range list {
+		if _, ok := err.(*authprofile.Error); ok {
+			records = append(records, err)
+		} else {
+			rest = append(rest, err)
+		}
+	}
+	if len(rest) == 1 {
+		return records, rest[0]
+	}
+	return records, errors.Join(rest...)
 }
 
 // keyed says which record an error belongs to.

@@ -1,0 +1,148 @@
+package peertest
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/authprofile/authprofile"
+	"github.com/authprofile/authprofile/sealed"
+)
+
+// Somebody has edited rows by hand. What cannot be read any more is an error
+// for that record alone: it hides no other in a list, and keeps no key from
+// being rotated.
+func TestDamagedRows(t *testing.T) {
+	t.Parallel()
+	for _, tg := range targets {
+		t.Run(tg.name, func(t *testing.T) {
+			t.Parallel()
+			s, db := tg.new(t)
+			ctx := t.Context()
+			secret := make([]byte, 32)
+			rand.Read(secret)
+			keys, err := sealed.NewKeyring(sealed.Key{ID: "one", Secret: secret})
+			if err != nil {
+				t.Fatal(err)
+			}
+			locked := sealed.New(s, keys)
+			var ids, users []string
+			for i := range 250 {
+				id := fmt.Sprintf("p%03d", i)
+				p := &authprofile.Profile{ID: id, Type: authprofile.TypeUser, ClientID: "c", ClientSecret: "client secret", Scopes: []string{"read"}}
+				if err := locked.PutProfile(ctx, p); err != nil {
+					t.Fatal(err)
+				}
+				user := fmt.Sprintf("u%03d", i)
+				if i == 0 {
+					user = ""
+				}
+				g := &authprofile.Grant{GrantKey: authprofile.GrantKey{ProfileID: "p000", User: user}, AccessToken: "access token", Scopes: []string{"read"}}
+				if err := locked.PutGrant(ctx, g); err != nil {
+					t.Fatal(err)
+				}
+				ids, users = append(ids, id), append(users, user)
+			}
+			damaged := []int{0, 1, 2, 99, 100, 249}
+			for _, i := range damaged {
+				mustExec(t, db, "UPDATE authprofile_profiles SET scopes = 'read write' WHERE id = '"+ids[i]+"'")
+				mustExec(t, db, "UPDATE authprofile_grants SET requested = '{' WHERE profile_id = 'p000' AND user_id = '"+users[i]+"'")
+			}
+			isDamaged := func(i int) bool { return slices.Contains(damaged, i) }
+
+			// One by one.
+			for _, i := range []int{0, 1, 3, 249} {
+				_, err := s.Profile(ctx, ids[i])
+				_, err2 := s.Grant(ctx, authprofile.GrantKey{ProfileID: "p000", User: users[i]})
+				for _, err := range []error{err, err2} {
+					if (err != nil) != isDamaged(i) || errors.Is(err, authprofile.ErrNotFound) {
+						t.Errorf("%d: got error %v", i, err)
+					}
+					if err != nil && strings.Contains(fmt.Sprintf("%v %+v %#v", err, err, err), "read write") {
+						t.Errorf("got what stands in the row: %v", err)
+					}
+				}
+			}
+
+			// In lists of any length, until there are no more.
+			for name, store := range map[string]authprofile.Store{"plain": s, "sealed": locked} {
+				for _, limit := range []int{1, 2, 3, 100, 1000} {
+					list := func(page func(after string) (keys []string, err error)) (all []string, errs []error) {
+						for after := ""; ; after = all[len(all)-1] {
+							keys, err := page(after)
+							all = append(all, keys...)
+							if err != nil {
+								for _, err := range err.(interface{ Unwrap() []error }).Unwrap() {
+									if _, ok := err.(*authprofile.Error); !ok {
+										t.Errorf("got error %T %v, want one about a record", err, err)
+									}
+									errs = append(errs, err)
+								}
+							}
+							if len(keys) < limit {
+								return all, errs
+							}
+						}
+					}
+					check := func(kind string, got []string, errs []error, all []string) {
+						var want []string
+						for i, key := range all {
+							if !isDamaged(i) {
+								want = append(want, key)
+							}
+						}
+						if !slices.Equal(got, want) || len(errs) != len(damaged) {
+							t.Errorf("%s, %s by %d: got %d records and %d errors, want %d and %d", name, kind, limit, len(got), len(errs), len(want), len(damaged))
+						}
+					}
+					got, errs := list(func(after string) (keys []string, err error) {
+						profiles, err := store.ListProfiles(ctx, after, limit)
+						for _, p := range profiles {
+							keys = append(keys, p.ID)
+						}
+						return keys, err
+					})
+					check("profiles", got, errs, ids)
+					got, errs = list(func(after string) (keys []string, err error) {
+						grants, err := store.ListGrants(ctx, "p000", after, limit)
+						for _, g := range grants {
+							keys = append(keys, g.User)
+						}
+						return keys, err
+					})
+					check("grants", got, errs, users)
+				}
+			}
+
+			// Through the Manager, too.
+			m := &authprofile.Manager{Store: s}
+			n, failed := 0, 0
+			for _, err := range m.Grants(ctx, "p000") {
+				n++
+				if err != nil {
+					failed++
+				}
+			}
+			if n != len(users) || failed != len(damaged) {
+				t.Errorf("got %d grants, %d of them errors; want %d and %d", n, failed, len(users), len(damaged))
+			}
+
+			// The grants of damaged profiles are not looked for; p000 is one.
+			var last sealed.Progress
+			for progress, err := range sealed.Rotate(ctx, locked) {
+				if last = progress; err != nil {
+					var record *authprofile.Error
+					if !errors.As(err, &record) {
+						t.Errorf("got error %v, want one about a record", err)
+					}
+				}
+			}
+			if !last.Done || last.Failed != len(damaged) || last.Profiles != len(ids) {
+				t.Errorf("got %+v, want all profiles seen, and %d failed", last, len(damaged))
+			}
+		})
+	}
+}
