@@ -527,6 +527,28 @@ var brokenStores = []struct {
 		s := b.Store
 		b.takeFlow = func(ctx context.Context, id string) (*flow, error) { return s.TakeFlow(without(ctx), id) }
 	}},
+	{"nil and empty are not told apart: profiles", "ProfileFields", putting(func(ctx context.Context, p *profile, put func(*profile) error) error {
+		if p.Scopes != nil && len(p.Scopes) == 0 {
+			return errors.New("an empty array")
+		}
+		return put(p)
+	}, nil)},
+	{"nil and empty are not told apart: grants", "GrantFields", putting(nil, func(ctx context.Context, g *grant, put func(*grant) error) error {
+		if g.Extra != nil && len(g.Extra) == 0 {
+			g.Extra = map[string]authprofile.Secret{"": ""}
+		}
+		return put(g)
+	})},
+	{"nil and empty are not told apart: flows", "FlowFields", func(b *broken) {
+		s := b.Store
+		b.putFlow = func(ctx context.Context, f *flow) error {
+			c := f.Clone()
+			if f.Requested != nil {
+				c.Requested = strings.Split(strings.Join(f.Requested, " "), " ")
+			}
+			return s.PutFlow(ctx, c)
+		}
+	}},
 	{"a method returns soon", "GrantContextEnded", func(b *broken) {
 		s := b.Store
 		b.grant = func(ctx context.Context, k key) (*grant, error) {

@@ -80,8 +80,12 @@ func flowFields(t tb, s authprofile.Store) {
 	mustPutFlow(t, s, full)
 	empty := &authprofile.Flow{ID: "empty", Expires: time.Now().Add(time.Hour)}
 	mustPutFlow(t, s, empty)
+	bare := newFlow("bare", 1)
+	makeEmpty(reflect.ValueOf(bare).Elem())
+	mustPutFlow(t, s, bare)
 	mustTakeFlow(t, s, stored(full))
 	mustTakeFlow(t, s, stored(empty))
+	mustTakeFlow(t, s, stored(bare))
 
 	for _, sf := range reflect.VisibleFields(reflect.TypeFor[authprofile.Flow]()) {
 		if sf.Anonymous {

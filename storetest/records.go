@@ -194,6 +194,11 @@ func (k table[R]) fields(t tb, s authprofile.Store) {
 	*k.key(empty) = "empty"
 	k.roundTrip(t, s, empty)
 
+	// Slices and maps with nothing in them are as good as none.
+	bare := k.new("bare", 4)
+	makeEmpty(reflect.ValueOf(bare).Elem())
+	k.roundTrip(t, s, bare)
+
 	// Replacing a full record by an empty one, and back again, leaves nothing
 	// behind.
 	full := k.new("empty", 3)

@@ -209,6 +209,19 @@ func copyInto(dst, src reflect.Value) {
 	}
 }
 
+// makeEmpty makes the slices and maps of a record empty, but not nil.
+func makeEmpty(r reflect.Value) {
+	for i := range r.NumField() {
+		switch f := r.Field(i); {
+		case !r.Type().Field(i).IsExported():
+		case f.Kind() == reflect.Slice:
+			f.Set(reflect.MakeSlice(f.Type(), 0, 0))
+		case f.Kind() == reflect.Map:
+			f.Set(reflect.MakeMap(f.Type()))
+		}
+	}
+}
+
 // diff says where got differs from want, or nothing. Times may have lost what
 // is below a millisecond.
 func diff[R any](got, want *R) string {
