@@ -476,7 +476,7 @@ func (n *renewal) attempt(g *Grant) (got *Grant, again bool, err error) {
 
 	form := n.form(g)
 	answer, err := n.ask(l, form)
-	if te := asTokenError(err); te != nil && te.Class == tokenendpoint.Lost && !n.interrupted && n.extendLease(n.ctx, l) == nil {
+	if te := asTokenError(err); te != nil && te.Class == tokenendpoint.Lost && (!n.interrupted || n.isApp()) && n.extendLease(n.ctx, l) == nil {
 		// The answer is lost, and with it perhaps the successor of the refresh
 		// token. Within their period of grace, providers that rotate accept
 		// the old one again: at once, or never.
