@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"golang.org/x/oauth2"
@@ -483,6 +484,37 @@ func TestDamagedFailures(t *testing.T) {
 			})
 		})
 	}
+}
+
+// What was issued at once and has no known end is not renewed at once.
+func TestUnknownLifetimesAreSpread(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.srv.Mutate(providertest.Token, func(a map[string]any) { delete(a, "expires_in") })
+		list := w.apps(60)
+		use := func() {
+			for _, p := range list {
+				w.token(w.m, p)
+			}
+			synctest.Wait()
+		}
+		use()
+		time.Sleep(time.Hour - time.Second)
+		use()
+		w.asked("client_credentials", len(list))
+		minutes := 0
+		for before := len(list); before < 2*len(list); minutes++ {
+			if minutes > 7 {
+				t.Fatalf("got %d renewals in %d minutes, want all", before-len(list), minutes)
+			}
+			time.Sleep(time.Minute)
+			use()
+			got := w.srv.Count("client_credentials")
+			if got-before > len(list)/2 {
+				t.Errorf("got %d renewals in one minute, want them spread", got-before)
+			}
+			before = got
+		}
+	})
 }
 
 // A token that has expired on arrival is used all the same, for a moment: a

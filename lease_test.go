@@ -122,6 +122,38 @@ func TestDeadProcessIsSucceeded(t *testing.T) {
 	})
 }
 
+// Many processes that wait for one do not all look at the store at once.
+func TestThoseWhoWaitLookAtDifferentTimes(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		p := w.adasProfile()
+		expire()
+		g := w.grant(ada)
+		g.Lease = &authprofile.Lease{Owner: "slow", Attempt: "one", Length: 5 * time.Second}
+		w.put(g)
+		const n = 10
+		var mu sync.Mutex
+		looks, instants := 0, make(map[time.Time]bool)
+		var wg sync.WaitGroup
+		for range n {
+			proc := w.process()
+			proc.store.on(func(c *storeCall) error {
+				if c.op == "Grant" {
+					mu.Lock()
+					looks++
+					instants[time.Now()] = true
+					mu.Unlock()
+				}
+				return c.run()
+			})
+			wg.Go(func() { w.token(proc.Manager, p, asAda) })
+		}
+		wg.Wait()
+		if looks < 10*n || len(instants) < looks/2 {
+			t.Errorf("got %d looks at %d different times, want them spread", looks, len(instants))
+		}
+	})
+}
+
 // A store that fails every now and then ends the renewals that watch the lease
 // of a dead process, but not the watch.
 func TestWatchOutlivesTheStoresTrouble(t *testing.T) {
@@ -402,6 +434,39 @@ func TestOvertakenProcessDoesNotSend(t *testing.T) {
 			t.Errorf("got %q, want the token of the process that was first", got)
 		}
 		w.asked("refresh_token", 0)
+	})
+}
+
+// The lease is still ours when the connection stands, but it could not be
+// extended, and is about to run out: too late to begin.
+func TestRequestIsNotSentAtTheEndOfALease(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		p := w.adasProfile()
+		proc := w.process()
+		expire()
+		held := false
+		proc.store.on(func(c *storeCall) error {
+			if c.op == "PutGrant" && c.grant.Lease != nil {
+				if held {
+					return errAway
+				}
+				held = true
+			}
+			return c.run()
+		})
+		proc.net.on(func(r *http.Request) (*http.Response, error) {
+			if r.Method == http.MethodPost {
+				time.Sleep(4500 * time.Millisecond)
+			}
+			return proc.net.base.RoundTrip(r)
+		})
+		w.refuses(proc.Manager, p, nil, asAda)
+		w.asked("refresh_token", 0)
+		proc.store.heal()
+		proc.net.heal()
+		time.Sleep(10 * time.Second)
+		w.token(proc.Manager, p, asAda)
+		w.healthy(ada)
 	})
 }
 
