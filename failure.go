@@ -75,7 +75,7 @@ func reasonText(r Reason) string {
 	case ReasonExpired:
 		return "the access token is no longer good, and there is no refresh token"
 	case ReasonOtherClient:
-		return "the grant was issued to another client"
+		return "the grant was issued to another client, or by another provider"
 	case ReasonClient:
 		return "the provider refuses the client or its request"
 	case ReasonConfiguration:

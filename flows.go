@@ -512,7 +512,11 @@ func (e *engine) redeem(ctx context.Context, f *Flow, code string) (*Grant, erro
 	if err != nil {
 		return nil, err
 	}
-	e.replace(g.GrantKey, e.hold(g))
+	var h *held
+	if g.usable(e.now()) { // others may have renewed it since, and failed
+		h = e.hold(g)
+	}
+	e.replace(g.GrantKey, h)
 	e.log.LogAttrs(ctx, slog.LevelInfo, "authprofile: authorized", slog.String("profile", g.ProfileID))
 	e.logStatus(g.ProfileID, before, g.Status)
 	return g, nil
@@ -787,6 +791,9 @@ func (e *engine) revokeAtProvider(ctx context.Context, g *Grant) error {
 	t, err := e.target(ctx, p)
 	if err != nil {
 		return err
+	}
+	if !t.issued(g) {
+		return errors.New("the grant was issued by another provider")
 	}
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()

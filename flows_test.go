@@ -1310,6 +1310,38 @@ func TestAuthorizationIsStoredOnce(t *testing.T) {
 	}
 }
 
+// The same, and the other process has found the renewed access token to be of no
+// use: then there is none in memory either.
+func TestAuthorizationThatOthersHaveRenewed(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		p := w.user()
+		query := w.consent(w.begin(p, "ada"))
+		proc := w.process()
+		first := true
+		proc.store.on(func(c *storeCall) error {
+			err := c.run()
+			if c.op == "PutGrant" && first {
+				first = false
+				g := w.grant(ada)
+				g.AccessToken, g.Status = "", failing
+				g.Failure = &authprofile.Failure{Reason: authprofile.ReasonIDToken, Since: time.Now(), Last: time.Now(), Attempts: 1, Next: time.Now().Add(time.Second)}
+				w.put(g)
+				return errAway
+			}
+			return err
+		})
+		if _, err := proc.Finish(t.Context(), "ada", query); err != nil {
+			t.Fatal(err)
+		}
+		if tok, err := proc.Token(t.Context(), p, asAda); err == nil && tok.AccessToken == "" {
+			t.Error("got an empty access token")
+		}
+		time.Sleep(2 * time.Second)
+		w.token(proc.Manager, p, asAda)
+		w.healthy(ada)
+	})
+}
+
 func TestReauthorization(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		p := w.adasProfile()

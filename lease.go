@@ -53,6 +53,9 @@ func (l *lease) left() time.Duration {
 func (n *renewal) takeLease(g *Grant) (*lease, error) {
 	l := &lease{grant: g.Clone()}
 	attempt := uuid.NewString()
+	if !n.interrupted {
+		n.slot.watch.unsent = attempt
+	}
 	l.grant.Lease = &Lease{Owner: n.owner, Attempt: attempt, Length: leaseLength}
 	began := time.Now()
 	if err := n.putGrant(n.ctx, l.grant); err != nil {
@@ -140,7 +143,7 @@ func (n *renewal) ask(l *lease, form url.Values) (*tokenendpoint.Answer, error) 
 		// token may be spent already.
 		cur, err := n.readGrant(ctx, n.ref.key)
 		switch {
-		case err == nil && (cur.Lease == nil || cur.Lease.Attempt != attempt):
+		case errors.Is(err, ErrNotFound), err == nil && (cur.Lease == nil || cur.Lease.Attempt != attempt):
 			return errLeaseOver
 		case err != nil || l.left() < leaseMargin:
 			return errStoreSlow
@@ -188,6 +191,8 @@ type watch struct {
 	version int64
 	since   time.Time
 	looks   int
+
+	unsent string // the attempt of a lease of ours under which nothing was sent
 }
 
 // hasRunOut reports whether the lease of g has been there for its whole length

@@ -3,6 +3,7 @@ package authprofile_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"sync"
 	"testing"
@@ -770,6 +771,85 @@ func TestLateFailureLeavesASuccessorsLease(t *testing.T) {
 		if g := w.grant(ada); g.Lease == nil || g.Lease.Attempt != "two" || g.Failure != nil {
 			t.Errorf("got %v, want the successor's lease", g)
 		}
+	})
+}
+
+// A lease of its own, under which it has sent nothing, is no interrupted renewal
+// for a process: its first request is the first one, and is repeated at once if
+// the answer is lost, while the period of grace lasts.
+func TestOwnLeaseWithoutARequest(t *testing.T) {
+	for _, look := range []int{2, 3} { // that the Store does not answer
+		t.Run(fmt.Sprint(look), func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				w.srv.SetPolicy(providertest.Policy{Rotation: providertest.RotateGrace, Grace: 10 * time.Second})
+				p := w.adasProfile()
+				proc := w.process()
+				expire()
+				w.srv.Fault(providertest.Token, providertest.Fault{Committed: true, Drop: true})
+				reads := 0
+				proc.store.on(func(c *storeCall) error {
+					if c.op == "Grant" {
+						if reads++; reads == look {
+							return errAway
+						}
+					}
+					return c.run()
+				})
+				if _, err := proc.Token(t.Context(), p, asAda); err != nil {
+					w.asked("refresh_token", 0)
+				}
+				time.Sleep(1500 * time.Millisecond)
+				proc.Token(t.Context(), p, asAda)
+				w.asked("refresh_token", 2)
+				time.Sleep(11 * time.Second)
+				w.token(proc.Manager, p, asAda)
+				w.healthy(ada)
+			})
+		})
+	}
+}
+
+// And if the provider says that the grant has ended, nobody has interrupted
+// anything.
+func TestOwnLeaseWithoutARequestIsNoInterruption(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		p := w.adasProfile()
+		proc := w.process()
+		expire()
+		w.srv.Fault(providertest.Token, answers(400, code("invalid_grant")))
+		reads := 0
+		proc.store.on(func(c *storeCall) error {
+			if c.op == "Grant" {
+				if reads++; reads == 3 {
+					return errAway
+				}
+			}
+			return c.run()
+		})
+		w.refuses(proc.Manager, p, authprofile.ErrReauthorize, asAda)
+		if got := w.grant(ada).Failure.Reason; got != authprofile.ReasonRevoked {
+			t.Errorf("got reason %q, want %q", got, authprofile.ReasonRevoked)
+		}
+	})
+}
+
+// A profile that is deleted while an application's request is about to be sent
+// gets no token any more.
+func TestAppIsDeletedBeforeItsRequest(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		p := w.app()
+		proc := w.process()
+		var once sync.Once
+		proc.net.on(func(r *http.Request) (*http.Response, error) {
+			once.Do(func() {
+				if err := w.m.Delete(t.Context(), p.ID); err != nil {
+					t.Error(err)
+				}
+			})
+			return proc.net.base.RoundTrip(r)
+		})
+		w.refuses(proc.Manager, p, authprofile.ErrNotFound)
+		w.asked("client_credentials", 0)
 	})
 }
 

@@ -61,6 +61,7 @@ type result struct {
 // token returns a valid token of a slot: from memory if it is there, and
 // otherwise from a flight, for which it waits no longer than ctx lasts.
 func (e *engine) token(ctx context.Context, s *slot, r *ref, rejected string) (*oauth2.Token, error) {
+	last := errors.New("no other token could be obtained")
 	for range 4 {
 		now := e.now().UnixNano()
 		seen := s.cur.Load()
@@ -89,8 +90,11 @@ func (e *engine) token(ctx context.Context, s *slot, r *ref, rejected string) (*
 		// It was begun by somebody who could wait, or who did not know that
 		// the token is refused, or to whom another one was: once more, on our
 		// own account.
+		if f.err != nil {
+			last = f.err
+		}
 	}
-	return nil, errors.New("no other token could be obtained")
+	return nil, last
 }
 
 // launch begins a flight for the slot's grant, unless there is one, or has been
@@ -292,8 +296,9 @@ func (n *renewal) together() (*Grant, error) {
 				round = -1
 				continue
 			}
-			// Whoever held it is gone. The request may have been answered.
-			n.interrupted = true
+			// Whoever held it is gone, and the request may have been answered;
+			// but not if it was this process, which knows that it sent none.
+			n.interrupted = n.interrupted || g.Lease.Attempt != w.unsent
 		}
 
 		if err := n.prepare(g); errors.Is(err, errOvertaken) {
@@ -380,7 +385,7 @@ func (n *renewal) prepare(g *Grant) error {
 		}
 		return n.fail(g, nil, status, f, err)
 	}
-	if g.Issuer != "" && n.target.issuer != "" && !issuerMatches(n.target.issuer, g.Issuer) {
+	if !n.target.issued(g) {
 		return n.elsewhere(g)
 	}
 	return nil
@@ -482,6 +487,9 @@ func (n *renewal) attempt(g *Grant) (got *Grant, again bool, err error) {
 		// the old one again: at once, or never.
 		n.interrupted = true
 		answer, err = n.ask(l, form)
+	}
+	if te := asTokenError(err); te == nil || te.Class != tokenendpoint.Unsent {
+		n.slot.watch.unsent = "" // something was sent
 	}
 	switch {
 	case errors.Is(err, errLeaseOver):
@@ -589,7 +597,11 @@ func (n *renewal) answered(l *lease, a *tokenendpoint.Answer) (*Grant, error) {
 			// somebody else's, and goes.
 			f := Failure{Reason: ReasonIDToken}
 			n.withdraw(g, f)
-			return nil, n.fail(g, func(g *Grant) { g.AccessToken = "" }, StatusFailing, f, err)
+			err = n.fail(g, func(g *Grant) { g.AccessToken = "" }, StatusFailing, f, err)
+			if errors.Is(err, errOvertaken) {
+				n.rejected = a.AccessToken // it may be there still, and is not to be adopted
+			}
+			return nil, err
 		}
 	}
 	if lost := missing(g.Requested, g.Scopes); len(lost) > 0 && len(missing(old.Scopes, g.Scopes)) > 0 {

@@ -608,6 +608,74 @@ func TestOtherIssuer(t *testing.T) {
 	})
 }
 
+// Nor are its tokens shown to another provider in order to be revoked, whose
+// word would not count.
+func TestRevokeAtAnotherIssuer(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		p := w.adasProfile()
+		staging := providertest.NewServer(t, providertest.InMemory("https://staging.example.com"))
+		m := &authprofile.Manager{Store: w.store, HTTPClient: staging.Client(), RedirectURL: callbackAddress}
+		p.Endpoints.DiscoveryURL = staging.DiscoveryURL()
+		if err := m.Save(t.Context(), p); err != nil {
+			t.Fatal(err)
+		}
+		if err := m.Revoke(t.Context(), ada); err == nil {
+			t.Error("got no error, though the grant lives on")
+		}
+		if got := staging.Hits(providertest.Revocation); got != 0 {
+			t.Errorf("another provider has seen the tokens %d times", got)
+		}
+	})
+}
+
+// Spellings of an issuer that mean the same one.
+func TestSameIssuerInOtherWords(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		p := w.adasProfile()
+		w.srv.Mutate(providertest.Token, func(a map[string]any) { delete(a, "id_token") })
+		for i, name := range []string{issuer, issuer + "/", ""} {
+			g := w.grant(ada)
+			g.Issuer = name
+			w.put(g)
+			expire()
+			w.token(w.m, p, asAda)
+			w.asked("refresh_token", i+1)
+		}
+	})
+}
+
+// A caller is told what the renewals have come to, however many others ask for
+// something else.
+func TestErrorsAmongManyRefusedTokens(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		p := w.adasProfile()
+		proc := w.process()
+		old, err := proc.Token(t.Context(), p, asAda)
+		if err != nil {
+			t.Fatal(err)
+		}
+		expire()
+		w.srv.Fault(providertest.Token, answers(400, code("invalid_grant")))
+		proc.store.on(func(c *storeCall) error {
+			time.Sleep(10 * time.Millisecond)
+			return c.run()
+		})
+		var wg sync.WaitGroup
+		for i := range 200 {
+			opts := []authprofile.Option{asAda}
+			if i%2 == 0 {
+				opts = append(opts, authprofile.Rejected(old))
+			}
+			wg.Go(func() {
+				for range 20 {
+					w.refuses(proc.Manager, p, authprofile.ErrReauthorize, opts...)
+				}
+			})
+		}
+		wg.Wait()
+	})
+}
+
 // An app profile that was never saved: its token is the Source's own, and the
 // Manager's for as long as the profile says the same.
 func TestUnsavedProfiles(t *testing.T) {

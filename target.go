@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // A target is what a profile comes down to when the provider is asked.
@@ -68,6 +69,14 @@ func (e *engine) target(ctx context.Context, p *Profile) (*target, error) {
 		return nil, invalid("AuthMethod", problem)
 	}
 	return t, nil
+}
+
+// issued reports whether g may be a grant of this provider: it is, or it is not
+// known whose.
+func (t *target) issued(g *Grant) bool {
+	return g.Issuer == "" || t.issuer == "" ||
+		issuerMatches(strings.TrimSuffix(t.issuer, "/"), strings.TrimSuffix(g.Issuer, "/")) ||
+		t.template != nil && slices.Contains(t.template.issuerAliases, g.Issuer)
 }
 
 // lacks says what a profile of that type needs and the provider does not have,

@@ -11,6 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"golang.org/x/oauth2"
+
 	"github.com/authprofile/authprofile"
 	"github.com/authprofile/authprofile/providertest"
 )
@@ -69,6 +71,38 @@ func TestContextOfTheCallerKeepsItsValuesAndNotItsEnd(t *testing.T) {
 
 // An ID token that is wrong is no reason to lose the refresh token that came
 // with it.
+// While its ID token is being verified, which can take seconds, another process
+// has begun to renew the grant again. What was found to be bad is not adopted.
+func TestBadIDTokenThatIsFoundLate(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		p := w.adasProfile()
+		proc := w.process()
+		expire()
+		w.srv.MutateIDToken(func(h, _ map[string]any) { h["kid"] = "unknown" })
+		w.srv.Fault(providertest.JWKS, providertest.Fault{Times: -1, Delay: 4 * time.Second})
+		var bad *oauth2.Token
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			time.Sleep(500 * time.Millisecond)
+			var err error
+			if bad, err = w.m.Token(t.Context(), p, asAda); err != nil {
+				t.Error(err)
+				return
+			}
+			w.srv.MutateIDToken(nil)
+			w.srv.Fault(providertest.Token, providertest.Fault{Delay: 10 * time.Second})
+			w.token(w.m, p, asAda, authprofile.Rejected(bad))
+		})
+		got := w.token(proc.Manager, p, asAda)
+		wg.Wait()
+		if got == bad.AccessToken {
+			t.Error("got the token whose ID token is bad")
+		}
+		w.asked("refresh_token", 2)
+		w.healthy(ada)
+	})
+}
+
 // The same while the Store is away: nobody is given the access token, neither
 // from what waits to be stored nor once it is.
 func TestBadIDTokenWhileTheStoreIsAway(t *testing.T) {

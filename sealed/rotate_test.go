@@ -441,6 +441,22 @@ func TestRecordsThatTheStoreCannotRead(t *testing.T) {
 	}
 }
 
+// A lostStore says what is wrong with one record, and then gives up.
+type lostStore struct{ authprofile.Store }
+
+func (lostStore) ListProfiles(context.Context, string, int) ([]*authprofile.Profile, error) {
+	return nil, errors.Join(&authprofile.Error{Op: "read", ProfileID: "a", Err: errDamaged}, errLost)
+}
+
+var errLost = errors.New("the rest was not read")
+
+func TestListThatGivesUp(t *testing.T) {
+	_, err := sealed.New(lostStore{}, newKeyring(t, "k1")).ListProfiles(t.Context(), "", 100)
+	if !errors.Is(err, errDamaged) || !errors.Is(err, errLost) {
+		t.Errorf("got error %v, want both that of the record and that of the Store", err)
+	}
+}
+
 func TestRotateWithAnotherKeeper(t *testing.T) {
 	const n = 5
 	inner := new(authprofile.MemStore)

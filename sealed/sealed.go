@@ -271,7 +271,7 @@ func page[T any](ctx context.Context, t table[T], after string, limit int) ([]T,
 		}
 		rows, err := t.list(ctx, after, n)
 		damaged, failed := ofRecords(err)
-		if failed != nil && len(rows) == 0 && good == nil {
+		if failed != nil && len(rows) == 0 && len(good)+len(damaged)+len(bad) == 0 {
 			return nil, failed
 		}
 		bad = append(bad, damaged...)
