@@ -101,10 +101,17 @@ func (d *documents) metadata(ctx context.Context, address string, tp *templatePr
 // compare warns of a change that a provider rarely makes, and whoever has got
 // hold of its document would.
 func (d *documents) compare(before, after *Metadata) {
-	was, is := addressOrigin(before.TokenURL), addressOrigin(after.TokenURL)
-	if was != is {
-		d.log.LogAttrs(d.ctx, slog.LevelWarn, "authprofile: the token endpoint has moved to another origin",
-			slog.String("url", after.URL), slog.String("from", was), slog.String("to", is))
+	for _, m := range []struct{ member, before, after string }{
+		{"authorization_endpoint", before.AuthURL, after.AuthURL},
+		{"token_endpoint", before.TokenURL, after.TokenURL},
+		{"revocation_endpoint", before.RevocationURL, after.RevocationURL},
+		{"jwks_uri", before.JWKSURL, after.JWKSURL},
+	} {
+		was, is := addressOrigin(m.before), addressOrigin(m.after)
+		if was != is {
+			d.log.LogAttrs(d.ctx, slog.LevelWarn, "authprofile: a provider's address has moved to another origin",
+				slog.String("url", after.URL), slog.String("member", m.member), slog.String("from", was), slog.String("to", is))
+		}
 	}
 }
 

@@ -344,20 +344,26 @@ func TestThreat053_PoisonedDocuments(t *testing.T) {
 			if _, err := m.Discover(t.Context(), exampleURL); err != nil {
 				t.Fatal(err)
 			}
-			for _, move := range []struct {
-				endpoint string
-				warned   bool
-			}{
-				{exampleIssuer + "/other", false},
-				{"https://evil.example.net/token", true},
-			} {
-				w.set(exampleURL, jsonPage(exampleDocument(map[string]any{"token_endpoint": move.endpoint})))
-				pass(2 * time.Hour)
-				m.Discover(t.Context(), exampleURL)
-				synctest.Wait()
-				warned := strings.Contains(logged.String(), "level=WARN") && strings.Contains(logged.String(), "to=https://evil.example.net:443")
-				if warned != move.warned {
-					t.Errorf("%s: got log %q, want a warning: %t", move.endpoint, logged.String(), move.warned)
+			changes := make(map[string]any)
+			for _, member := range []string{"token_endpoint", "authorization_endpoint", "revocation_endpoint", "jwks_uri"} {
+				for _, move := range []struct {
+					endpoint string
+					warned   bool
+				}{
+					{exampleIssuer + "/other", false},
+					{"https://evil.example.net/x", true},
+				} {
+					logged.Reset()
+					changes[member] = move.endpoint
+					w.set(exampleURL, jsonPage(exampleDocument(changes)))
+					pass(2 * time.Hour)
+					m.Discover(t.Context(), exampleURL)
+					synctest.Wait()
+					warned := strings.Contains(logged.String(), "level=WARN") && strings.Contains(logged.String(), "member="+member) &&
+						strings.Contains(logged.String(), "to=https://evil.example.net:443")
+					if warned != move.warned {
+						t.Errorf("%s: got log %q, want a warning: %t", move.endpoint, logged.String(), move.warned)
+					}
 				}
 			}
 		})
@@ -911,6 +917,11 @@ func TestThreat063_TLS(t *testing.T) {
 		wantWrong(t, err, srv.URL)
 		if n := requests.Load(); n != 0 {
 			t.Errorf("requests: got %d, want 0", n)
+		}
+	})
+	t.Run("063 our own settings", func(t *testing.T) {
+		if c := transport.New(new(net.Dialer)).TLSClientConfig; c != nil && (c.InsecureSkipVerify || c.MinVersion != 0 && c.MinVersion < tls.VersionTLS12) {
+			t.Error("got a TLS configuration that is weaker than Go's own")
 		}
 	})
 	t.Run("063 TLS 1.1", func(t *testing.T) {

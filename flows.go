@@ -474,7 +474,7 @@ func (e *engine) redeem(ctx context.Context, f *Flow, code string) (*Grant, erro
 	if t.issuer != f.Issuer {
 		return nil, fmt.Errorf("%w: the provider has changed its issuer meanwhile; begin again", ErrConflict)
 	}
-	identified := f.Nonce != "" && t.keys != nil
+	identified := f.Nonce != ""
 	if identified {
 		if err := e.warmKeys(ctx, t); err != nil {
 			return nil, err
@@ -509,6 +509,9 @@ func (e *engine) redeem(ctx context.Context, f *Flow, code string) (*Grant, erro
 		g.Issuer, g.Subject = claims.Issuer, claims.Subject
 	}
 	before, err := e.replaceGrant(ctx, t, g)
+	if errors.Is(err, ErrNotFound) { // the profile is gone, and nobody else knows these tokens
+		return nil, errors.Join(err, revoke(ctx, e.http, p, t, g))
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -544,7 +547,7 @@ func (e *engine) replaceGrant(ctx context.Context, t *target, g *Grant) (before 
 			// have renewed it since.
 			*g = *old
 			return before, nil
-		case err == nil && old.Subject != "" && g.Subject != "" && issuerMatches(t.issuer, old.Issuer) &&
+		case err == nil && old.Subject != "" && g.Subject != "" && issuerMatches(cmp.Or(t.issuer, g.Issuer), old.Issuer) &&
 			(old.Subject != g.Subject || old.Issuer != g.Issuer):
 			// An issuer that does not match is the provider that the profile
 			// had before: who somebody was there says nothing here.

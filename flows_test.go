@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"os"
@@ -373,10 +374,10 @@ func TestProviderByItsAddresses(t *testing.T) {
 			Endpoints: authprofile.Endpoints{AuthURL: w.srv.AuthURL(), TokenURL: w.srv.TokenURL()},
 			Scopes:    []string{"openid"},
 		})
-		w.srv.MutateIDToken(func(_, claims map[string]any) { claims["iss"] = "https://nobody.example.com" })
+		w.srv.MutateIDToken(func(h, claims map[string]any) { claims["iss"] = "https://nobody.example.com" })
 		g := w.authorize(p, "ada")
-		if g.Subject != "" || g.Issuer != "" {
-			t.Errorf("got subject %q of %q; want none, since nobody can verify it", g.Subject, g.Issuer)
+		if g.Subject == "" || g.Issuer != "https://nobody.example.com" {
+			t.Errorf("got subject %q of %q; want what the token endpoint itself has said", g.Subject, g.Issuer)
 		}
 		first := w.token(w.m, p, asAda)
 		expire()
@@ -1427,6 +1428,8 @@ func TestFinishAfterTheProfileHasChanged(t *testing.T) {
 // TestThreat127_DeletedWhileItIsAuthorized: no grant rises from the dead.
 func TestThreat127_DeletedWhileItIsAuthorized(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
+		var issued []string
+		w.srv.Mutate(providertest.Token, func(a map[string]any) { issued = append(issued, a["refresh_token"].(string)) })
 		p := w.user()
 		q := w.consent(w.begin(p, "ada"))
 		w.srv.Fault(providertest.Token, providertest.Fault{Hang: true})
@@ -1446,6 +1449,185 @@ func TestThreat127_DeletedWhileItIsAuthorized(t *testing.T) {
 			t.Errorf("got error %v, want ErrNotFound", err)
 		}
 		w.noGrant(ada)
+		if len(issued) != 1 || w.srv.IsLive(issued[0]) {
+			t.Error("the refresh token that nobody knows lives on at the provider")
+		}
+	})
+}
+
+// TestThreat127_RenewedWhileItIsRevoked: another process has renewed the grant
+// just before its old tokens were revoked. What it got is revoked too.
+func TestThreat127_RenewedWhileItIsRevoked(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.srv.SetPolicy(providertest.Policy{Rotation: providertest.RotateKeep})
+		p, proc := w.adasProfile(), w.process()
+		expire()
+		var renewed string
+		proc.net.on(func(r *http.Request) (*http.Response, error) {
+			if r.URL.String() == w.srv.RevocationURL() && renewed == "" {
+				w.token(w.m, p, asAda)
+				renewed = string(w.grant(ada).RefreshToken)
+			}
+			return proc.net.base.RoundTrip(r)
+		})
+		if err := proc.Revoke(t.Context(), ada); err != nil {
+			t.Fatal(err)
+		}
+		w.noGrant(ada)
+		var revoked []string
+		for _, c := range w.srv.Captured() {
+			if c.Endpoint == providertest.Revocation {
+				form, err := url.ParseQuery(c.Body)
+				if err != nil {
+					t.Fatal(err)
+				}
+				revoked = append(revoked, form.Get("token"))
+			}
+		}
+		if renewed == "" || !slices.Contains(revoked, renewed) {
+			t.Error("the renewed refresh token was not revoked")
+		}
+	})
+}
+
+// TestThreat107_WithoutKeys: a provider that does not say where its keys are is
+// believed by its TLS certificate. All else that an ID token says is checked.
+func TestThreat107_WithoutKeys(t *testing.T) {
+	for name, endpoints := range map[string]func(w *world) authprofile.Endpoints{
+		"addresses": func(w *world) authprofile.Endpoints {
+			return authprofile.Endpoints{AuthURL: w.srv.AuthURL(), TokenURL: w.srv.TokenURL()}
+		},
+		"document without jwks_uri": func(w *world) authprofile.Endpoints {
+			w.srv.Mutate(providertest.Discovery, func(a map[string]any) { delete(a, "jwks_uri") })
+			return authprofile.Endpoints{DiscoveryURL: w.srv.DiscoveryURL()}
+		},
+	} {
+		for problem, change := range map[string]func(c map[string]any){
+			"nonce":   func(c map[string]any) { c["nonce"] = "of another flow" },
+			"aud":     func(c map[string]any) { c["aud"] = "another client" },
+			"exp":     func(c map[string]any) { c["exp"] = 1 },
+			"iss":     func(c map[string]any) { delete(c, "iss") },
+			"sub":     func(c map[string]any) { delete(c, "sub") },
+			"at_hash": func(c map[string]any) { c["at_hash"] = "x" },
+		} {
+			t.Run(name+", "+problem, func(t *testing.T) {
+				inWorld(t, func(t *testing.T, w *world) {
+					p := w.user()
+					p.Endpoints = endpoints(w)
+					w.save(p)
+					w.srv.MutateIDToken(func(_, c map[string]any) { change(c) })
+					w.finishFails("ada", w.consent(w.begin(p, "ada")), nil)
+					w.noGrant(ada)
+				})
+			})
+		}
+		t.Run(name+", no ID token", func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				p := w.user()
+				p.Endpoints = endpoints(w)
+				w.save(p)
+				w.srv.Mutate(providertest.Token, func(a map[string]any) { delete(a, "id_token") })
+				w.finishFails("ada", w.consent(w.begin(p, "ada")), nil)
+			})
+		})
+		t.Run(name+", another account", func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				p := w.user()
+				p.Endpoints = endpoints(w)
+				w.save(p)
+				before := w.authorize(p, "ada")
+				w.srv.SetConsent(providertest.Consent{Subject: "somebody else"})
+				w.finishFails("ada", w.consent(w.begin(p, "ada")), authprofile.ErrUserMismatch)
+				if g := w.grant(ada); g.RefreshToken != before.RefreshToken {
+					t.Errorf("got %v, want the grant as it was", g)
+				}
+				// Nor at a renewal.
+				expire()
+				w.srv.MutateIDToken(func(_, c map[string]any) { c["sub"] = "mallory" })
+				w.refuses(w.m, p, nil, asAda)
+			})
+		})
+	}
+}
+
+// TestThreat111_RenewalOfAnotherTenant: with a template for all tenants, a
+// renewal must come from the tenant of the grant.
+func TestThreat111_RenewalOfAnotherTenant(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{T: t, srv: providertest.NewServer(t, providertest.Microsoft("common")), store: new(authprofile.MemStore)}
+		w.m = w.manager()
+		p := w.save(&authprofile.Profile{
+			ID: "crm", Type: authprofile.TypeUser, Template: authprofile.Microsoft("common"), Scopes: []string{"openid"},
+			ClientID: providertest.ClientID, ClientSecret: providertest.ClientSecret,
+		})
+		w.authorize(p, "ada")
+		expire()
+		w.srv.MutateIDToken(func(_, claims map[string]any) {
+			const other = "11111111-2222-4333-8444-555555555555"
+			claims["tid"], claims["iss"] = other, "https://login.microsoftonline.com/"+other+"/v2.0"
+		})
+		w.refuses(w.m, p, nil, asAda)
+	})
+}
+
+// TestThreat083_ExtraDoesNotGrow: a provider that says something new each time
+// does not fill the Store.
+func TestThreat083_ExtraDoesNotGrow(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		n := 0
+		w.srv.Mutate(providertest.Token, func(a map[string]any) {
+			n++
+			a[fmt.Sprint("x", n)] = strings.Repeat("x", 3000)
+		})
+		p := w.adasProfile()
+		for range 5 {
+			expire()
+			w.token(w.m, p, asAda)
+		}
+		size := 0
+		for name, value := range w.grant(ada).Extra {
+			size += len(name) + len(value)
+		}
+		if size == 0 || size > 4096 {
+			t.Errorf("got %d bytes of extra members, want some, and 4 KiB at most", size)
+		}
+	})
+}
+
+// TestThreat001_IsLogged: a callback that nobody has asked for is an event.
+func TestThreat001_IsLogged(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		var log strings.Builder
+		m := w.manager()
+		m.Logger = slog.New(slog.NewTextHandler(&log, nil))
+		state := strings.Repeat("A", 43)
+		m.Finish(t.Context(), "ada", url.Values{"state": {state}, "code": {"x"}})
+		if s := log.String(); !strings.Contains(s, "level=WARN") || !strings.Contains(s, "authorization failed") || strings.Contains(s, state) {
+			t.Errorf("got log %q, want a warning without the state", s)
+		}
+	})
+}
+
+// TestThreat007_ExpiredFlowIsRemoved: whoever comes too late leaves nothing.
+func TestThreat007_ExpiredFlowIsRemoved(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		f := w.begin(w.user(), "ada")
+		time.Sleep(11 * time.Minute)
+		w.finishFails("ada", url.Values{"state": {f.State}, "code": {"x"}}, authprofile.ErrNotFound)
+		if got := fmt.Sprint(w.store); !strings.Contains(got, " 0 flows") {
+			t.Errorf("got %s, want no flow", got)
+		}
+	})
+}
+
+// TestThreat086_AppsMayAskAgain: nothing is spent by the request of an
+// application, so one whose answer is lost is made again at once.
+func TestThreat086_AppsMayAskAgain(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		p := w.app()
+		w.srv.Fault(providertest.Token, providertest.Fault{Committed: true, Drop: true})
+		w.token(w.m, p)
+		w.asked("client_credentials", 2)
 	})
 }
 

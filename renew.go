@@ -587,7 +587,7 @@ func (n *renewal) answered(l *lease, a *tokenendpoint.Answer) (*Grant, error) {
 	if err != nil {
 		return nil, err
 	}
-	if a.IDToken != "" && g.Subject != "" && n.target.keys != nil && string(g.AccessToken) == a.AccessToken {
+	if a.IDToken != "" && g.Subject != "" && string(g.AccessToken) == a.AccessToken {
 		_, err := n.verifyIDToken(n.ctx, n.target, idCheck{
 			raw: a.IDToken, clientID: n.profile.ClientID, accessToken: a.AccessToken,
 			nonce: g.Nonce, refresh: true, issuer: g.Issuer, subject: g.Subject,
