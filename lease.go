@@ -155,6 +155,9 @@ func (n *renewal) ask(l *lease, form url.Values) (*tokenendpoint.Answer, error) 
 	done := make(chan struct{})
 	n.work.Go(func() {
 		answer, err = tokenendpoint.Do(ctx, n.http, req)
+		if te := asTokenError(err); te == nil || te.Class != tokenendpoint.Unsent {
+			n.slot.watch.unsent = ""
+		}
 		answered() // an extension under way must not keep the answer from being written
 		close(done)
 	})

@@ -836,28 +836,40 @@ func TestOwnLeaseWithoutARequestIsNoInterruption(t *testing.T) {
 // A lease of its own under which it has sent a request is one, and a process
 // that could not note what became of the request remembers.
 func TestOwnLeaseWithALostAnswer(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
-		p := w.adasProfile()
-		proc := w.process()
-		expire()
-		w.srv.Fault(providertest.Token, providertest.Fault{Committed: true, Drop: true})
-		proc.net.on(func(r *http.Request) (*http.Response, error) {
-			resp, err := proc.net.base.RoundTrip(r)
-			if r.Method == http.MethodPost {
-				proc.store.goAway()
+	for name, fault := range map[string]func(c *storeCall) error{
+		"the Store goes away": func(c *storeCall) error { return errAway },
+		"the second request is not sent": func(c *storeCall) error {
+			if c.op == "Grant" {
+				return errAway
 			}
-			return resp, err
+			return c.run()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				p := w.adasProfile()
+				proc := w.process()
+				expire()
+				w.srv.Fault(providertest.Token, providertest.Fault{Committed: true, Drop: true})
+				proc.net.on(func(r *http.Request) (*http.Response, error) {
+					resp, err := proc.net.base.RoundTrip(r)
+					if r.Method == http.MethodPost {
+						proc.store.on(fault)
+					}
+					return resp, err
+				})
+				w.refuses(proc.Manager, p, nil, asAda)
+				w.asked("refresh_token", 1)
+				proc.store.heal()
+				proc.net.heal()
+				time.Sleep(10 * time.Second)
+				w.refuses(proc.Manager, p, authprofile.ErrReauthorize, asAda)
+				if got := w.grant(ada).Failure.Reason; got != authprofile.ReasonInterrupted {
+					t.Errorf("got reason %q, want %q", got, authprofile.ReasonInterrupted)
+				}
+			})
 		})
-		w.refuses(proc.Manager, p, nil, asAda)
-		w.asked("refresh_token", 1)
-		proc.store.heal()
-		proc.net.heal()
-		time.Sleep(10 * time.Second)
-		w.refuses(proc.Manager, p, authprofile.ErrReauthorize, asAda)
-		if got := w.grant(ada).Failure.Reason; got != authprofile.ReasonInterrupted {
-			t.Errorf("got reason %q, want %q", got, authprofile.ReasonInterrupted)
-		}
-	})
+	}
 }
 
 // A profile that is deleted while an application's request is about to be sent

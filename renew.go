@@ -488,9 +488,6 @@ func (n *renewal) attempt(g *Grant) (got *Grant, again bool, err error) {
 		n.interrupted = true
 		answer, err = n.ask(l, form)
 	}
-	if te := asTokenError(err); te == nil || te.Class != tokenendpoint.Unsent {
-		n.slot.watch.unsent = "" // something was sent
-	}
 	switch {
 	case errors.Is(err, errLeaseOver):
 		return nil, true, nil
