@@ -256,13 +256,13 @@ func TestDiscoveryAddresses(t *testing.T) {
 			}
 		}
 
-		// The addresses themselves do everything but verify who it is.
+		// The addresses themselves do as well: who it is says the token endpoint.
 		m := newManager(t, nil)
 		p := userProfile(s, authservers.Web)
 		p.Endpoints = authprofile.Endpoints{AuthURL: s.AuthURL, TokenURL: s.TokenURL, RevocationURL: s.RevocationURL}
 		save(t, m, p)
-		if g := connect(t, m, p, "alice"); g.Subject != "" || !s.Active(t, string(g.AccessToken)) {
-			t.Errorf("by addresses: got subject %q, want none, and an active token", g.Subject)
+		if g := connect(t, m, p, "alice"); g.Subject != "sub-of-alice" || !s.Active(t, string(g.AccessToken)) {
+			t.Errorf("by addresses: got subject %q, want sub-of-alice, and an active token", g.Subject)
 		}
 	})
 }
