@@ -14,7 +14,7 @@ type target struct {
 
 	issuer      string  // who must answer; empty: the addresses were typed in, so nobody knows
 	issuerParam bool    // the provider names itself when it sends a user back (RFC 9207)
-	keys        *keySet // nil: ID tokens cannot be verified
+	keys        *keySet // nil: nobody can verify the signatures of ID tokens
 
 	authMethod     AuthMethod
 	template       *templateProvider // nil: none
