@@ -872,6 +872,34 @@ func TestOwnLeaseWithALostAnswer(t *testing.T) {
 	}
 }
 
+// An answer was lost, then the provider was away for a while, and in the end it
+// says that the grant has ended: the reason is still the interruption.
+func TestInterruptionIsRememberedThroughAnOutage(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		p := w.adasProfile()
+		expire()
+		for range 2 { // the request, and the one that follows at once
+			w.srv.Fault(providertest.Token, providertest.Fault{Grant: "refresh_token", Committed: true, Drop: true})
+		}
+		w.refuses(w.m, p, nil, asAda)
+		if got := w.grant(ada).Failure; got.Reason != authprofile.ReasonLost {
+			t.Fatalf("got %+v", *got)
+		}
+		w.srv.Fault(providertest.Token, answers(503, ""))
+		time.Sleep(10 * time.Second)
+		w.refuses(w.m, p, nil, asAda)
+		if got := w.grant(ada).Failure; got.Reason != authprofile.ReasonLost || got.HTTPStatus != 503 {
+			t.Errorf("got %+v, want the lost answer, and what the provider says now", *got)
+		}
+		w.srv.ClearFaults(providertest.Token)
+		time.Sleep(time.Minute)
+		w.refuses(w.m, p, authprofile.ErrReauthorize, asAda)
+		if got := w.grant(ada).Failure; got.Reason != authprofile.ReasonInterrupted {
+			t.Errorf("got reason %q, want %q", got.Reason, authprofile.ReasonInterrupted)
+		}
+	})
+}
+
 // A profile that is deleted while an application's request is about to be sent
 // gets no token any more.
 func TestAppIsDeletedBeforeItsRequest(t *testing.T) {

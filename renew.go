@@ -762,6 +762,9 @@ func (n *renewal) failure(g *Grant, status Status, f Failure) (Status, *Failure)
 	if n.profile != nil {
 		f.ProfileVersion = n.profile.Version
 	}
+	if n.interrupted && !n.isApp() && (f.Reason == ReasonUnavailable || f.Reason == ReasonUnreachable) {
+		f.Reason = ReasonLost // that matters more than why there is still no answer
+	}
 	if status == StatusNeedsReauthorization {
 		f.Next, f.Paced = time.Time{}, false
 		return status, &f

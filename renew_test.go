@@ -747,7 +747,7 @@ func TestChaos(t *testing.T) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			inWorld(t, func(t *testing.T, w *world) {
 				r := rand.New(rand.NewPCG(seed, 1))
-				w.srv.SetPolicy(providertest.Policy{Rotation: providertest.RotateGrace, Grace: 30 * time.Second, TokenLifetime: 2 * time.Minute})
+				w.srv.SetPolicy(providertest.Policy{Rotation: providertest.RotateGrace, Grace: 2 * time.Minute, TokenLifetime: 2 * time.Minute})
 				p := w.adasProfile()
 				var procs []*process
 				for range 4 {
@@ -811,6 +811,12 @@ func TestChaos(t *testing.T) {
 					proc.store.heal()
 				}
 				w.srv.ClearFaults(providertest.Token)
+				for range 60 { // while the period of grace for the last lost answer is open
+					for _, proc := range procs {
+						proc.Token(t.Context(), p, asAda)
+					}
+					time.Sleep(time.Second)
+				}
 				time.Sleep(10 * time.Minute)
 				for _, proc := range procs {
 					w.token(proc.Manager, p, asAda)

@@ -203,7 +203,7 @@ const (
 	ReasonClient        Reason = "client"           // the provider refuses the client or its request
 	ReasonConfiguration Reason = "configuration"    // the profile does not fit the provider; it was not asked
 	ReasonUnreachable   Reason = "unreachable"      // no connection, or TLS failed
-	ReasonLost          Reason = "lost"             // asked, but no answer came
+	ReasonLost          Reason = "lost"             // asked, but no answer came, and none has come since: the refresh token may be spent
 	ReasonUnavailable   Reason = "unavailable"      // the provider says: not now
 	ReasonUnreadable    Reason = "unreadable"       // an answer that makes no sense
 	ReasonRefused       Reason = "refused"          // refused without a reason that we know
