@@ -119,7 +119,7 @@ type slot struct {
 	key    GrantKey
 	failed *failedError // under mu: the latest, for grants that no Store keeps
 
-	watch *watch // of another process's lease; for the flight alone
+	watch *watch // of the grant's lease; for the flight alone
 }
 
 // set puts another token into the slot; nil for none.

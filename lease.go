@@ -188,7 +188,8 @@ func (n *renewal) ask(l *lease, form url.Values) (*tokenendpoint.Answer, error) 
 	}
 }
 
-// A watch is what this process has seen of somebody else's lease.
+// A watch is what this process knows of a grant's lease, from one renewal to the
+// next until one succeeds.
 type watch struct {
 	attempt string
 	version int64

@@ -344,7 +344,7 @@ func (n *renewal) needsPerson(g *Grant) error {
 		// An API may refuse it today and accept it tomorrow: nothing is noted.
 		return &failedError{Status: StatusNeedsReauthorization, Failure: Failure{Reason: ReasonExpired}}
 	case g.RefreshToken == "":
-		return n.fail(g, nil, StatusNeedsReauthorization, Failure{Reason: ReasonExpired}, nil)
+		return n.fail(g, StatusNeedsReauthorization, Failure{Reason: ReasonExpired}, nil)
 	}
 	return nil
 }
@@ -383,7 +383,7 @@ func (n *renewal) prepare(g *Grant) error {
 		if errors.Is(err, ErrConfiguration) {
 			f.Reason, status = ReasonConfiguration, StatusNeedsConfiguration
 		}
-		return n.fail(g, nil, status, f, err)
+		return n.fail(g, status, f, err)
 	}
 	if !n.target.issued(g) {
 		return n.elsewhere(g)
@@ -399,7 +399,7 @@ func (n *renewal) elsewhere(g *Grant) error {
 	if g.Failure != nil && g.Failure.Reason == ReasonOtherClient {
 		return stored(g)
 	}
-	return n.fail(g, nil, StatusNeedsReauthorization, Failure{Reason: ReasonOtherClient}, nil)
+	return n.fail(g, StatusNeedsReauthorization, Failure{Reason: ReasonOtherClient}, nil)
 }
 
 // tooSoon returns the stored failure as an error if it is not yet time for
@@ -592,9 +592,10 @@ func (n *renewal) answered(l *lease, a *tokenendpoint.Answer) (*Grant, error) {
 		if err != nil {
 			// The refresh token is stored, and stays. The access token may be
 			// somebody else's, and goes.
-			f := Failure{Reason: ReasonIDToken}
-			n.withdraw(g, f)
-			err = n.fail(g, func(g *Grant) { g.AccessToken = "" }, StatusFailing, f, err)
+			failed := n.failing(g, StatusFailing, Failure{Reason: ReasonIDToken})
+			failed.AccessToken = ""
+			n.withdraw(g, failed)
+			err = n.recorded(failed, g, err)
 			if errors.Is(err, errOvertaken) {
 				n.rejected = a.AccessToken // it may be there still, and is not to be adopted
 			}
@@ -680,10 +681,8 @@ func (n *renewal) refused(l *lease, salvaged *tokenendpoint.Answer, te *tokenend
 	}
 	if salvaged != nil && salvaged.RefreshToken != "" && salvaged.RefreshToken != string(g.RefreshToken) {
 		// The answer is of no use, but its refresh token is the only one left.
-		next := g.Clone()
+		next := n.failing(g, status, f)
 		next.RefreshToken = Secret(salvaged.RefreshToken)
-		next.Lease = nil
-		next.Status, next.Failure = n.failure(g, status, f)
 		if next, err = n.write(next, g); errors.Is(err, errGone) {
 			return nil, true, nil
 		} else if err != nil {
@@ -697,7 +696,7 @@ func (n *renewal) refused(l *lease, salvaged *tokenendpoint.Answer, te *tokenend
 		}
 		return nil, false, n.failed(g, next, te)
 	}
-	return nil, false, n.fail(g, nil, status, f, te)
+	return nil, false, n.fail(g, status, f, te)
 }
 
 // A refusal that we do not understand is tried so often, and for so long,
@@ -793,18 +792,24 @@ var errOvertaken = errors.New("the grant has changed meanwhile")
 
 // fail records a failure in the Store, and returns it as an error. If another
 // process has meanwhile changed the grant, its word stands.
-func (n *renewal) fail(g *Grant, change func(*Grant), status Status, f Failure, cause error) error {
+func (n *renewal) fail(g *Grant, status Status, f Failure, cause error) error {
+	return n.recorded(n.failing(g, status, f), g, cause)
+}
+
+// failing returns the grant that g becomes by a failure.
+func (n *renewal) failing(g *Grant, status Status, f Failure) *Grant {
 	failed := g.Clone()
 	failed.Lease = nil
-	if change != nil {
-		change(failed)
-	}
 	failed.Status, failed.Failure = n.failure(g, status, f)
-	if !n.record(failed, g) {
+	return failed
+}
+
+func (n *renewal) recorded(failed, old *Grant, cause error) error {
+	if !n.record(failed, old) {
 		return errOvertaken
 	}
 	n.slot.setFailed(stored(failed))
-	return n.failed(g, failed, cause)
+	return n.failed(old, failed, cause)
 }
 
 // failed logs a failure and returns it as an error.

@@ -240,15 +240,13 @@ func (n *renewal) record(failed, old *Grant) bool {
 	return true
 }
 
-// withdraw takes the access token, which proved to be of no use, out of what
-// waits to be stored of g.
-func (n *renewal) withdraw(g *Grant, f Failure) {
+// withdraw lets failed, which is without the access token, wait to be stored in
+// place of g, if that is what waits: the access token proved to be of no use.
+func (n *renewal) withdraw(g, failed *Grant) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if u := n.pending[g.GrantKey]; u != nil && u.g.AccessToken == g.AccessToken {
-		u.g = u.g.Clone()
-		u.g.AccessToken = ""
-		u.g.Status, u.g.Failure = n.failure(g, StatusFailing, f)
+		u.g = failed.Clone()
 	}
 }
 
