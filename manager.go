@@ -2,6 +2,7 @@ package authprofile
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"net/url"
 	"strings"
@@ -49,10 +50,7 @@ func (m *Manager) validate(p *Profile) error {
 	} else if problem := checkAddress(m.RedirectAddress(p)); problem != "" {
 		v.add("RedirectURL", "is missing, and the Manager's "+problem)
 	}
-	if list, ok := err.(interface{ Unwrap() []error }); ok {
-		v = append(list.Unwrap(), v...)
-	}
-	return v.join()
+	return errors.Join(append(each(err), v...)...)
 }
 
 // Profile returns a stored profile.

@@ -20,9 +20,9 @@
 // state, no advisory lock and no lock that outlives a call, so that it works
 // behind poolers such as PgBouncer in transaction mode. There the driver must
 // not keep prepared statements: with pgx, default_query_exec_mode=exec in the
-// connection string. Any isolation level will do: statements that the database gives up
-// for the sake of others (serialization failures, deadlocks, SQLite's "database
-// is locked") are repeated.
+// connection string. Any isolation level will do: statements that the database
+// gives up for the sake of others (serialization failures, deadlocks, SQLite's
+// "database is locked") are repeated.
 //
 // PostgreSQL: version 12 or later, encoding UTF8.
 //
@@ -336,7 +336,6 @@ type place = authprofile.GrantKey
 type found[T any] struct {
 	rows    []T
 	damaged []error // about rows that cannot be read
-	n       int     // all of them
 	last    place
 }
 
@@ -356,7 +355,6 @@ func read[T any](ctx context.Context, s *Store, op string, scan func(func([]colu
 			default:
 				return err
 			}
-			f.n++
 			f.last = at
 			return nil
 		})
@@ -402,7 +400,7 @@ func pages[T any](name string, limit int, page func(after place, first bool, lim
 		if len(damaged) >= maxDamaged {
 			return rows, errors.Join(append(damaged, &storeError{"list", errDamaged})...)
 		}
-		if f.n < want || len(f.damaged) == 0 {
+		if len(f.rows)+len(f.damaged) < want || len(f.damaged) == 0 {
 			return rows, errors.Join(damaged...)
 		}
 		after = f.last
