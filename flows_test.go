@@ -71,6 +71,27 @@ func (w *world) noGrant(key authprofile.GrantKey) {
 	}
 }
 
+// A revocation is a request that asked the provider to revoke a token.
+type revocation struct {
+	address string
+	form    url.Values
+}
+
+func (w *world) revocations() (list []revocation) {
+	w.Helper()
+	for _, c := range w.srv.Captured() {
+		if c.Endpoint != providertest.Revocation {
+			continue
+		}
+		form, err := url.ParseQuery(c.Body)
+		if err != nil {
+			w.Fatal(err)
+		}
+		list = append(list, revocation{c.URL, form})
+	}
+	return list
+}
+
 // with returns a copy of query with one parameter replaced, or removed.
 func with(query url.Values, name string, values ...string) url.Values {
 	q := make(url.Values, len(query)+1)
@@ -1475,14 +1496,8 @@ func TestThreat127_RenewedWhileItIsRevoked(t *testing.T) {
 		}
 		w.noGrant(ada)
 		var revoked []string
-		for _, c := range w.srv.Captured() {
-			if c.Endpoint == providertest.Revocation {
-				form, err := url.ParseQuery(c.Body)
-				if err != nil {
-					t.Fatal(err)
-				}
-				revoked = append(revoked, form.Get("token"))
-			}
+		for _, c := range w.revocations() {
+			revoked = append(revoked, c.form.Get("token"))
 		}
 		if renewed == "" || !slices.Contains(revoked, renewed) {
 			t.Error("the renewed refresh token was not revoked")
@@ -2058,16 +2073,10 @@ func TestThreat146_Revocation(t *testing.T) {
 			t.Fatal(err)
 		}
 		var kinds []string
-		for _, c := range w.srv.Captured() {
-			if c.Endpoint == providertest.Revocation {
-				form, err := url.ParseQuery(c.Body)
-				if err != nil {
-					t.Fatal(err)
-				}
-				kinds = append(kinds, form.Get("token_type_hint"))
-				if strings.Contains(c.URL, "?") {
-					t.Errorf("got %q, want no token in the address", c.URL)
-				}
+		for _, c := range w.revocations() {
+			kinds = append(kinds, c.form.Get("token_type_hint"))
+			if strings.Contains(c.address, "?") {
+				t.Errorf("got %q, want no token in the address", c.address)
 			}
 		}
 		if want := []string{"refresh_token", "access_token"}; !slices.Equal(kinds, want) {

@@ -786,15 +786,7 @@ func TestOwnLeaseWithoutARequest(t *testing.T) {
 				proc := w.process()
 				expire()
 				w.srv.Fault(providertest.Token, providertest.Fault{Committed: true, Drop: true})
-				reads := 0
-				proc.store.on(func(c *storeCall) error {
-					if c.op == "Grant" {
-						if reads++; reads == look {
-							return errAway
-						}
-					}
-					return c.run()
-				})
+				proc.store.failRead(look)
 				if _, err := proc.Token(t.Context(), p, asAda); err != nil {
 					w.asked("refresh_token", 0)
 				}
@@ -817,15 +809,7 @@ func TestOwnLeaseWithoutARequestIsNoInterruption(t *testing.T) {
 		proc := w.process()
 		expire()
 		w.srv.Fault(providertest.Token, answers(400, code("invalid_grant")))
-		reads := 0
-		proc.store.on(func(c *storeCall) error {
-			if c.op == "Grant" {
-				if reads++; reads == 3 {
-					return errAway
-				}
-			}
-			return c.run()
-		})
+		proc.store.failRead(3)
 		w.refuses(proc.Manager, p, authprofile.ErrReauthorize, asAda)
 		if got := w.grant(ada).Failure.Reason; got != authprofile.ReasonRevoked {
 			t.Errorf("got reason %q, want %q", got, authprofile.ReasonRevoked)

@@ -235,6 +235,16 @@ func (s *faultyStore) failPuts(f func(g *authprofile.Grant) bool) {
 	})
 }
 
+// failRead fails one reading of a grant, the nth from the beginning.
+func (s *faultyStore) failRead(nth int) {
+	s.on(func(c *storeCall) error {
+		if c.op == "Grant" && s.count("Grant") == nth {
+			return errAway
+		}
+		return c.run()
+	})
+}
+
 func (s *faultyStore) count(op string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
