@@ -60,6 +60,7 @@ import (
 	"sync"
 
 	"github.com/authprofile/authprofile"
+	"github.com/authprofile/authprofile/internal/foreign"
 )
 
 // A Keeper encrypts and decrypts data keys of 32 bytes. [*Keyring] is one, and
@@ -220,7 +221,9 @@ func one[T any](ctx context.Context, t table[T], key authprofile.GrantKey) (row 
 		err = errOther
 	}
 	if err == nil {
-		err = t.open(ctx, row)
+		if err = t.open(ctx, row); err != nil && ctx.Err() == nil {
+			err = keyed("open", key, err)
+		}
 	}
 	if err != nil {
 		var none T
@@ -343,7 +346,7 @@ func each(n int, f func(i int) error) []error {
 		slots <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-slots }()
-			errs[i] = f(i)
+			errs[i] = foreign.Call(func() error { return f(i) }) // what a Keeper has not opened is not good
 		})
 	}
 	wg.Wait()

@@ -584,7 +584,11 @@ func TestThreat132_Keys(t *testing.T) {
 		case test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)):
 			t.Errorf("%s: got error %v, want one with %q", test.name, err, test.want)
 		case test.want != "":
-			checkTellsNothing(t, err, g)
+			of, ok := errors.AsType[*authprofile.Error](err)
+			if !ok || of.ProfileID != g.ProfileID || of.User != g.User {
+				t.Fatalf("%s: got error %v, want one that says which record cannot be read", test.name, err)
+			}
+			checkTellsNothing(t, of.Err, g)
 			if errors.Is(err, authprofile.ErrNotFound) || errors.Is(err, authprofile.ErrConflict) {
 				t.Errorf("%s: %v is an error that a Manager acts upon", test.name, err)
 			}

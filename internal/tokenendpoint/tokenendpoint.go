@@ -23,6 +23,9 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/authprofile/authprofile/internal/foreign"
+	"github.com/authprofile/authprofile/internal/transport"
 )
 
 // MaxBody is how many bytes of an answer are read, after decompression.
@@ -144,7 +147,7 @@ func send(ctx context.Context, hc *http.Client, r *Request, endpoint string, wan
 		}
 		if hc.Timeout > 0 {
 			var cancel context.CancelFunc
-			ctx, cancel = context.WithTimeout(ctx, hc.Timeout)
+			ctx, cancel = transport.WithTimeout(ctx, hc.Timeout)
 			defer cancel()
 		}
 	}
@@ -324,7 +327,7 @@ func (b *onceBody) ask() {
 	if b.before == nil {
 		return
 	}
-	err := b.before()
+	err := foreign.Call(b.before) // this is a goroutine of the transport's
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.beforeErr = err

@@ -1,0 +1,61 @@
+// Package foreign calls code that is not ours: transports, Stores, Keepers,
+// log handlers. Such code may panic, or end the goroutine it is called in, as
+// testing.T.FailNow does. Those who wait for what it was called for must hear
+// of it all the same.
+package foreign
+
+import (
+	"errors"
+	"fmt"
+	"runtime/debug"
+)
+
+// ErrGoexit says that code has ended the goroutine that it was called in (see
+// runtime.Goexit).
+var ErrGoexit = errors.New("code that was called has ended its goroutine")
+
+// A PanicError says that code has panicked. Its text has the type of the
+// value only: what code panics with may have secrets in it.
+type PanicError struct {
+	Value any
+	Stack []byte // of the goroutine, as debug.Stack gives it
+}
+
+func (e *PanicError) Error() string {
+	return fmt.Sprintf("code that was called has panicked with a %T", e.Value)
+}
+
+// Format writes the error's text under every verb, so that none of them
+// reaches the value.
+func (e *PanicError) Format(f fmt.State, verb rune) {
+	if verb == 'q' {
+		fmt.Fprintf(f, "%q", e.Error())
+		return
+	}
+	fmt.Fprint(f, e.Error())
+}
+
+// Recovered returns the error for a value of recover, or nil if that is nil.
+func Recovered(value any) error {
+	if value == nil {
+		return nil
+	}
+	return &PanicError{value, debug.Stack()}
+}
+
+// Call returns what f returns, or an error that says how else f has ended. f
+// runs in a goroutine of its own, since one that f ends cannot be saved.
+func Call(f func() error) error {
+	ended := make(chan error, 1)
+	go func() {
+		err := ErrGoexit
+		defer func() {
+			if p := Recovered(recover()); p != nil {
+				err = p
+			}
+			ended <- err
+		}()
+		err = f()
+	}()
+	return <-ended
+}

@@ -1,0 +1,79 @@
+package transport
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// step is how finely waiting is counted.
+const step = time.Second
+
+// WithTimeout is [context.WithTimeout] for a request whose answer must not be
+// thrown away unread. Only time in which the process runs counts: a process
+// that was stopped, with the answer in its socket, gets a step to read it
+// before its time is up.
+func WithTimeout(parent context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(parent)
+	w := &waiting{cancel: cancel, left: d}
+	w.mu.Lock()
+	w.arm()
+	w.mu.Unlock()
+	return timeoutContext{ctx}, func() {
+		w.mu.Lock()
+		w.timer.Stop()
+		w.left = 0
+		w.mu.Unlock()
+		cancel(context.Canceled)
+	}
+}
+
+// A timeoutContext is a context that says in Err, and not only as its cause,
+// that its time was up.
+type timeoutContext struct{ context.Context }
+
+func (c timeoutContext) Err() error {
+	err := c.Context.Err()
+	if err != nil && context.Cause(c.Context) == context.DeadlineExceeded {
+		return context.DeadlineExceeded
+	}
+	return err
+}
+
+// A waiting is a time-out that is being counted.
+type waiting struct {
+	cancel context.CancelCauseFunc
+
+	mu    sync.Mutex
+	left  time.Duration // to wait; not above zero: over
+	part  time.Duration // of it that the timer now counts
+	due   time.Time     // when the timer is to fire
+	timer *time.Timer
+}
+
+// arm starts the timer for the next part. w.mu is held.
+func (w *waiting) arm() {
+	w.part = min(w.left, step)
+	w.due = time.Now().Add(w.part)
+	if w.timer == nil {
+		w.timer = time.AfterFunc(w.part, w.tick)
+	} else {
+		w.timer.Reset(w.part)
+	}
+}
+
+func (w *waiting) tick() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.left <= 0 {
+		return
+	}
+	if time.Since(w.due) < step { // else the process stood still meanwhile
+		w.left -= w.part
+	}
+	if w.left <= 0 {
+		w.cancel(context.DeadlineExceeded)
+		return
+	}
+	w.arm()
+}
