@@ -1,6 +1,7 @@
 package authprofile
 
 import (
+	"crypto/sha256"
 	"hash/maphash"
 	"math"
 	"math/rand/v2"
@@ -29,21 +30,25 @@ const minUse = shortestBackoff
 
 // hold takes a grant's access token into memory.
 func (e *engine) hold(g *Grant) *held {
+	now := e.now()
 	h := &held{tok: *g.Token(), due: never, end: never, obtained: g.Obtained}
 	renewable := g.User == "" || g.RefreshToken != ""
 	if g.Expiry.IsZero() {
-		// The lifetime is not known: it is served until an API refuses it, and
-		// renewed now and then where that costs nobody anything.
-		if renewable && !g.Obtained.IsZero() {
-			h.due = g.Obtained.Add(time.Hour + rand.N(6*time.Minute)).UnixNano()
+		// The lifetime is not known: it is served until an API refuses it. Now
+		// and then it is renewed where that costs the user nothing, and looked
+		// for in the Store where it does, in case it was ended there.
+		since := now
+		if renewable && !g.Obtained.IsZero() && g.Obtained.Before(now) {
+			since = g.Obtained
 		}
+		h.due = unixNano(since.Add(time.Hour + rand.N(6*time.Minute)))
 		return h
 	}
-	h.end = unixNano(g.usableUntil())
+	h.end = unixNano(g.usableUntil(now))
 	if renewable {
 		// Each process draws its own moment, so that they do not all read the
 		// store at once, nor renew at once what was issued at once.
-		window := e.renewBefore(g)
+		window := e.renewBefore(g, now)
 		h.due = h.end - int64(window) + int64(rand.N(window/2+1))
 	}
 	return h
@@ -62,30 +67,38 @@ func unixNano(t time.Time) int64 {
 }
 
 // renewBefore is how long before its end a grant's token is renewed.
-func (e *engine) renewBefore(g *Grant) time.Duration {
+func (e *engine) renewBefore(g *Grant, now time.Time) time.Duration {
 	window := e.m.RenewBefore
 	if window <= 0 {
 		window = time.Minute
 	}
-	life := g.usableUntil().Sub(g.Obtained)
-	if g.Obtained.IsZero() {
-		life = g.Expiry.Sub(e.now())
+	life := g.usableUntil(now).Sub(g.Obtained)
+	if g.Obtained.IsZero() || g.Obtained.After(now) {
+		life = g.usableUntil(now).Sub(now)
 	}
 	return max(0, min(window, life/3))
 }
 
 // usableUntil is when the access token of g, whose lifetime is known, is no
-// longer served.
-func (g *Grant) usableUntil() time.Time {
-	if first := g.Obtained.Add(minUse); !g.Obtained.IsZero() && g.Expiry.Before(first) {
-		return first
+// longer served. If it comes from the future, by a clock that was ahead, it is
+// served for its whole life from now at most.
+func (g *Grant) usableUntil(now time.Time) time.Time {
+	until := g.Expiry
+	if g.Obtained.IsZero() {
+		return until
 	}
-	return g.Expiry
+	if first := g.Obtained.Add(minUse); until.Before(first) {
+		until = first
+	}
+	if g.Obtained.After(now) {
+		until = now.Add(until.Sub(g.Obtained))
+	}
+	return until
 }
 
 // usable reports whether the access token of g can be served.
 func (g *Grant) usable(now time.Time) bool {
-	return g.AccessToken != "" && (g.Expiry.IsZero() || now.Before(g.usableUntil()))
+	return g.AccessToken != "" && (g.Expiry.IsZero() || now.Before(g.usableUntil(now)))
 }
 
 // A slot is the place of one grant in memory.
@@ -116,10 +129,87 @@ type slot struct {
 	prev  *slot
 	next  *slot
 
-	key    GrantKey
-	failed *failedError // under mu: the latest, for grants that no Store keeps
+	key  GrantKey
+	memo *memo // under mu; nil: nothing to be remembered
 
 	watch *watch // of the grant's lease; for the flight alone
+}
+
+// A memo is what the renewals of a grant remember from one to the next.
+type memo struct {
+	failed   *failedError // the latest, for grants that no Store keeps
+	refusals refusals
+	written  *written
+}
+
+// note changes the memo.
+func (s *slot) note(f func(m *memo)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.memo == nil {
+		s.memo = new(memo)
+	}
+	f(s.memo)
+}
+
+// A refusals is what is known of an API that refuses the tokens of a grant.
+type refusals struct {
+	token  string    // the latest that was refused
+	count  int       // how many were, one after the other
+	at     time.Time // when the latest was first refused
+	next   time.Time // when another may be asked for
+	looked time.Time // when the Store was last asked for another one
+}
+
+const (
+	forgetRefusals = 10 * time.Minute
+	sameAgain      = time.Minute // before a provider is asked again that has given the refused token once more
+)
+
+// wait is how long to wait until another token may be asked for than a refused
+// one: none if that has been in use for a while, and the longer the more
+// tokens in a row were refused as soon as they were there.
+func (r *refusals) wait(token string, obtained, now time.Time) time.Duration {
+	if token != r.token {
+		if now.Sub(r.at) >= forgetRefusals {
+			r.count = 0
+		}
+		if obtained.IsZero() || obtained.After(now) {
+			obtained = now.Add(-shortestBackoff)
+		}
+		r.count++
+		r.token, r.at = token, now
+		r.next = obtained.Add(shortestBackoff)
+		if r.count > 1 {
+			r.next = obtained.Add(backoff(r.count))
+		}
+	}
+	r.looked = now
+	return r.next.Sub(now)
+}
+
+// again notes that the provider has given the refused token once more.
+func (r *refusals) again(token string, now time.Time) {
+	if token != r.token {
+		r.token, r.count = token, 0
+	}
+	r.count++
+	r.at = now
+	r.next = now.Add(max(sameAgain, backoff(r.count)))
+}
+
+// known reports whether it was found out a moment ago that there is no other
+// token than the refused one.
+func (r *refusals) known(token string, now time.Time) bool {
+	return token == r.token && now.Before(r.next) && now.Sub(r.looked) < shortestBackoff
+}
+
+// A written is a grant that this process has stored, in place of one with
+// another refresh token. A Store that gives that one back has gone back to an
+// earlier state.
+type written struct {
+	before [sha256.Size]byte // of the refresh token that it has replaced
+	grant  *Grant
 }
 
 // set puts another token into the slot; nil for none.
@@ -133,19 +223,28 @@ func (s *slot) set(h *held) {
 	}
 	s.hot.Store(nil)
 	s.nextTry.Store(0)
-	s.failed = nil
+	if s.memo != nil {
+		s.memo.failed = nil
+	}
 }
 
-func (s *slot) setFailed(f *failedError) {
-	s.mu.Lock()
-	s.failed = f
-	s.mu.Unlock()
-}
+func (s *slot) setFailed(f *failedError) { s.note(func(m *memo) { m.failed = f }) }
 
-func (s *slot) lastFailed() *failedError {
+func (s *slot) lastFailed() (f *failedError) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.failed
+	if s.memo != nil {
+		f = s.memo.failed
+	}
+	return f
+}
+
+// isRefused reports whether an API refuses the token, and another was looked
+// for a moment ago.
+func (s *slot) isRefused(token string, now time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.memo != nil && s.memo.refusals.known(token, now)
 }
 
 // get returns the held token unless it has ended or is the rejected one.

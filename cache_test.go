@@ -273,6 +273,89 @@ func TestWallClockJumps(t *testing.T) {
 	}
 }
 
+// A token was obtained under a clock that was a day ahead: it does not live for
+// a day longer.
+func TestTokenFromTheFuture(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		p := w.adasProfile()
+		other := w.manager()
+		g := w.grant(ada)
+		g.Obtained, g.Expiry = g.Obtained.Add(24*time.Hour), g.Expiry.Add(24*time.Hour)
+		w.put(g)
+		first := w.token(other, p, asAda)
+		time.Sleep(59 * time.Minute)
+		if got := w.token(other, p, asAda); got != first {
+			t.Error("got another token within its life")
+		}
+		expire()
+		if got := w.token(other, p, asAda); got == first {
+			t.Error("got a token that has ended")
+		}
+		w.healthy(ada)
+	})
+}
+
+// A token without a known end is served until an API refuses it, or the grant
+// was ended through another replica, and this one has seen it.
+func TestTokenWithoutAnEndOfAGrantThatWasEnded(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		refresh bool
+		end     func(w *world) error
+	}{
+		{"revoked", true, func(w *world) error { return w.m.Revoke(w.Context(), ada) }},
+		{"revoked, without a refresh token", false, func(w *world) error { return w.m.Revoke(w.Context(), ada) }},
+		{"profile deleted", true, func(w *world) error { return w.m.Delete(w.Context(), "crm") }},
+		{"profile deleted, without a refresh token", false, func(w *world) error { return w.m.Delete(w.Context(), "crm") }},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				w.srv.Mutate(providertest.Token, func(a map[string]any) {
+					delete(a, "expires_in")
+					if !test.refresh {
+						delete(a, "refresh_token")
+					}
+				})
+				p := w.adasProfile()
+				proc := w.process()
+				for range 100 {
+					w.token(proc.Manager, p, asAda)
+					time.Sleep(5 * time.Minute)
+				}
+				if !test.refresh && proc.store.count("Grant") > 10 {
+					t.Errorf("got %d looks at the Store in eight hours, want one an hour", proc.store.count("Grant"))
+				}
+				if err := test.end(w); err != nil {
+					t.Fatal(err)
+				}
+				begin := time.Now()
+				for {
+					if _, err := proc.Token(t.Context(), p, asAda); err != nil {
+						break
+					}
+					if time.Since(begin) > 2*time.Hour {
+						t.Fatal("got a token two hours after its grant was ended")
+					}
+					time.Sleep(time.Minute)
+				}
+			})
+		})
+	}
+	inWorld(t, func(t *testing.T, w *world) {
+		w.srv.Mutate(providertest.Token, func(a map[string]any) { delete(a, "expires_in") })
+		p := w.app()
+		other := w.manager()
+		w.token(other, p)
+		if err := w.m.Delete(t.Context(), p.ID); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Hour)
+		other.Token(t.Context(), p) // sees it
+		synctest.Wait()
+		w.refuses(other, p, authprofile.ErrNotFound)
+	})
+}
+
 // However hot a token is, it is served up to its end and no longer.
 func TestTokenIsServedUpToItsEnd(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {

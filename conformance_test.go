@@ -272,8 +272,8 @@ func TestConformance_NoIDTokenAskedFor(t *testing.T) {
 		}
 		w.srv.Mutate(providertest.Token, func(answer map[string]any) { answer["id_token"] = "S3NT1NEL" })
 		g, err := w.m.Finish(t.Context(), "ada", w.consent(f))
-		if err != nil || g.Subject != "" || g.Issuer != "" {
-			t.Fatalf("got %v, %v, want a grant of nobody in particular", g, err)
+		if err != nil || g.Subject != "" || g.Issuer != issuer {
+			t.Fatalf("got %v of %q, %v, want a grant of no known person, issued by the provider", g, g.Issuer, err)
 		}
 		expire()
 		w.token(w.m, p, asAda)

@@ -269,3 +269,15 @@ func addressOrigin(address string) string {
 	}
 	return origin(u)
 }
+
+// shortOrigin is addressOrigin without a default port, as people write it.
+func shortOrigin(address string) string {
+	o := addressOrigin(address)
+	if s, ok := strings.CutSuffix(o, ":443"); ok && strings.HasPrefix(o, "https:") {
+		return s
+	}
+	if s, ok := strings.CutSuffix(o, ":80"); ok && strings.HasPrefix(o, "http:") {
+		return s
+	}
+	return o
+}

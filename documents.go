@@ -18,6 +18,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/authprofile/authprofile/internal/foreign"
 	"github.com/authprofile/authprofile/internal/transport"
 )
 
@@ -249,13 +250,18 @@ func (d *documents) start(ctx context.Context, src *source, doc *document) *flig
 }
 
 func (d *documents) fly(ctx context.Context, src *source, doc *document, f *flight) {
-	body, fresh, err := d.fetch(ctx, src)
-	if err == nil {
-		var problem string
-		if f.value, problem = src.parse(body); problem != "" {
-			f.value, err = nil, src.wrong(problem)
+	var body []byte
+	var fresh time.Duration
+	err := foreign.Call(func() (err error) {
+		body, fresh, err = d.fetch(ctx, src)
+		if err == nil {
+			var problem string
+			if f.value, problem = src.parse(body); problem != "" {
+				f.value, err = nil, src.wrong(problem)
+			}
 		}
-	}
+		return err
+	})
 	f.err = err
 
 	d.mu.Lock()
@@ -278,14 +284,19 @@ func (d *documents) fly(ctx context.Context, src *source, doc *document, f *flig
 	d.mu.Unlock()
 	close(f.done)
 
-	switch {
-	case before == nil:
-	case err == nil && src.replaced != nil:
-		src.replaced(before, f.value)
-	case failures == 1:
-		d.log.LogAttrs(ctx, slog.LevelWarn, "authprofile: cannot renew the "+src.kind+", going on with the one before",
-			slog.String("url", src.url), slog.String("error", err.Error()))
+	if before == nil {
+		return
 	}
+	foreign.Call(func() error { // a log handler may end as it likes
+		switch {
+		case err == nil && src.replaced != nil:
+			src.replaced(before, f.value)
+		case err != nil && failures == 1:
+			d.log.LogAttrs(ctx, slog.LevelWarn, "authprofile: cannot renew the "+src.kind+", going on with the one before",
+				slog.String("url", src.url), slog.String("error", err.Error()))
+		}
+		return nil
+	})
 }
 
 // fetch gets the document, and says for how long it is fresh.

@@ -1,6 +1,8 @@
 package authprofile
 
 import (
+	"context"
+	"errors"
 	"log/slog"
 	"net"
 	"net/http"
@@ -9,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/authprofile/authprofile/internal/foreign"
 	"github.com/authprofile/authprofile/internal/transport"
 )
 
@@ -21,6 +24,11 @@ type engine struct {
 	// http carries requests to providers. It follows no redirect and keeps no
 	// cookie; those who may follow one say so for that request.
 	http *http.Client
+
+	// fresh carries the requests that an authorization depends on, each over a
+	// connection of its own: one that was kept open may have been dropped by
+	// the network without a word.
+	fresh *http.Client
 
 	docs    *documents // of providers
 	cache   *cache
@@ -35,6 +43,8 @@ type engine struct {
 	closed  bool
 	closing chan struct{}  // closed by Shutdown
 	work    sync.WaitGroup // all that Shutdown waits for
+
+	companies companies
 }
 
 // engine returns the Manager's engine, made at the first call.
@@ -67,8 +77,35 @@ func (m *Manager) engine() *engine {
 		if e.http.Transport == nil {
 			e.http.Transport = transport.New(new(net.Dialer))
 		}
-		e.docs = newDocuments(e.http, e.log)
+		e.fresh = transport.Fresh(e.http)
+		e.docs = newDocuments(e.fresh, e.log)
 		m.e = e
 	})
 	return m.e
+}
+
+// background runs f in a goroutine that Shutdown waits for.
+func (e *engine) background(f func()) {
+	e.work.Go(func() {
+		defer e.survive()
+		f()
+	})
+}
+
+// survive is deferred where code that is not ours may panic in a goroutine of
+// ours: a transport, a Store, a log handler. What it was called for fails; the
+// program goes on.
+func (e *engine) survive() {
+	if p := foreign.Recovered(recover()); p != nil {
+		e.logPanic(p)
+	}
+}
+
+func (e *engine) logPanic(err error) {
+	defer func() { recover() }() // it may be the log handler that panics
+	attrs := []slog.Attr{slog.String("error", err.Error())}
+	if p, ok := errors.AsType[*foreign.PanicError](err); ok {
+		attrs = append(attrs, slog.String("stack", string(p.Stack)))
+	}
+	e.log.LogAttrs(context.Background(), slog.LevelError, "authprofile: code that was called has panicked", attrs...)
 }

@@ -1,6 +1,7 @@
 package authprofile
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -8,6 +9,9 @@ import (
 	"time"
 
 	"golang.org/x/oauth2"
+
+	"github.com/authprofile/authprofile/internal/tokenendpoint"
+	"github.com/authprofile/authprofile/internal/transport"
 )
 
 const (
@@ -20,6 +24,70 @@ const (
 func backoff(attempts int) time.Duration {
 	d := min(shortestBackoff<<min(max(attempts, 1)-1, 20), longestBackoff)
 	return d + rand.N(d/4)
+}
+
+// meaning says what a failed request means for a grant, by itself. A provider
+// that refuses may mean the grant or the client: see judged.
+func meaning(te *tokenendpoint.Error) (Reason, Status) {
+	switch te.Class {
+	case tokenendpoint.InvalidGrant, tokenendpoint.Interaction:
+		return ReasonRevoked, StatusNeedsReauthorization
+	case tokenendpoint.Configuration:
+		return ReasonClient, StatusNeedsConfiguration
+	case tokenendpoint.Unsent:
+		if errors.Is(te, transport.ErrRefused) { // by this program's own rules
+			return ReasonUnreachable, StatusNeedsConfiguration
+		}
+		return ReasonUnreachable, StatusFailing
+	case tokenendpoint.Lost:
+		return ReasonLost, StatusFailing
+	case tokenendpoint.Unavailable:
+		return ReasonUnavailable, StatusFailing
+	case tokenendpoint.Unreadable:
+		return ReasonUnreadable, StatusFailing
+	}
+	return ReasonRefused, StatusFailing
+}
+
+// A refusal that may be the grant's fault or the profile's is judged when it
+// has come so often, and for so long.
+const (
+	maxRefusals   = 6
+	minRefusedFor = 10 * time.Minute
+
+	// aloneFor is how long the only grant of a profile is tried, which nothing
+	// can be compared with, before its user is asked for.
+	aloneFor = 7 * 24 * time.Hour
+)
+
+// judged reports whether a failure for that reason may be the fault of the
+// grant or of the profile.
+func judged(r Reason) bool {
+	return r == ReasonRefused || r == ReasonClient || r == ReasonSingled
+}
+
+// follow counts f as one more failure after b. Failures that are judged are
+// counted by themselves: what was no one's fault must not add to them. With
+// company, another grant of the profile was renewed since b.
+func (f *Failure) follow(b *Failure, company bool) {
+	switch {
+	case !judged(f.Reason):
+		f.Since, f.Attempts = b.Since, b.Attempts+1
+	case !judged(b.Reason) || b.ProfileVersion != f.ProfileVersion:
+	case f.Reason != ReasonSingled:
+		f.Since, f.Attempts = b.Since, b.Attempts+1
+	case b.Reason != ReasonSingled:
+		f.Since, f.Attempts = b.Since, 2 // b was the first
+	case company:
+		f.Since, f.Attempts = b.Since, b.Attempts+1
+	default:
+		f.Since, f.Attempts = b.Since, b.Attempts
+	}
+}
+
+// isLong reports whether the failure that follows f is one too many.
+func (f *Failure) isLong(now time.Time) bool {
+	return f.Attempts >= maxRefusals-1 && now.Sub(f.Since) >= minRefusedFor
 }
 
 // A failedError is a Failure as an error. It says the same whether it has just
@@ -90,6 +158,8 @@ func reasonText(r Reason) string {
 		return "the provider's answer makes no sense"
 	case ReasonRefused:
 		return "the provider refuses"
+	case ReasonSingled:
+		return "the provider refuses this grant, and renews others"
 	case ReasonIDToken:
 		return "the tokens came with an ID token that is not valid"
 	}

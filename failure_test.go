@@ -207,27 +207,20 @@ func TestFailures(t *testing.T) {
 	}
 }
 
-func TestRefusalThatNobodyUnderstandsEndsWithAPerson(t *testing.T) {
+// No person can authorize an application: it needs an operator, and goes on
+// trying.
+func TestRefusalOfAnApplication(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
-		user, app := w.adasProfile(), w.app()
+		app := w.app()
 		w.srv.Fault(providertest.Token, answers(400, ""))
-		expire()
-		begin := time.Now()
 		for range 1500 {
-			w.m.Token(t.Context(), user, asAda)
 			w.m.Token(t.Context(), app)
 			time.Sleep(time.Second)
 		}
-		w.asked("refresh_token", 6)
-		if g := w.grant(ada); g.Status != needsPerson || g.Failure.Attempts != 6 || g.Failure.Last.Sub(begin) < time.Minute || !g.Failure.Since.Equal(begin.Truncate(time.Millisecond)) {
-			t.Errorf("got status %q after %v, failure %+v", g.Status, time.Since(begin), *g.Failure)
-		}
-		w.refuses(w.m, user, authprofile.ErrReauthorize, asAda)
 		w.refuses(w.m, app, authprofile.ErrConfiguration)
 		if got := w.srv.Count("client_credentials"); got > 12 {
 			t.Errorf("got %d requests for the application in 25 minutes, want a few", got)
 		}
-		// Nobody can authorize an application: it goes on trying.
 		w.srv.ClearFaults(providertest.Token)
 		time.Sleep(15 * time.Minute)
 		w.token(w.m, app)
@@ -655,6 +648,40 @@ func TestRetryAfterIsObeyed(t *testing.T) {
 			})
 		}
 	}
+}
+
+// A provider that says when to come back does not wait for a change of the
+// profile, unless that makes it another client.
+func TestRetryAfterOutlivesAChangeOfTheProfile(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		user, app := w.adasProfile(), w.app()
+		w.token(w.m, app)
+		expire()
+		w.srv.Fault(providertest.Token, providertest.Fault{Times: -1, Status: 429, Header: http.Header{"Retry-After": {"1800"}}})
+		w.refuses(w.m, user, nil, asAda)
+		w.refuses(w.m, app, nil)
+		count := w.srv.Count("")
+		for range 5 {
+			time.Sleep(time.Minute)
+			for _, p := range []*authprofile.Profile{user, app} {
+				p.Description += "x" // or its keys were rotated
+				w.save(p)
+			}
+			w.refuses(w.m, user, nil, asAda)
+			w.refuses(w.manager(), app, nil)
+		}
+		if got := w.srv.Count(""); got != count {
+			t.Errorf("got %d requests before the provider wants them", got-count)
+		}
+		w.srv.ClearFaults(providertest.Token)
+		w.srv.AddClient(providertest.Client{ID: "another", Secret: "secret"})
+		app.ClientID, app.ClientSecret = "another", "secret"
+		w.save(app)
+		w.token(w.m, app) // which the provider did not mean
+		time.Sleep(26 * time.Minute)
+		w.token(w.m, user, asAda)
+		w.healthy(ada)
+	})
 }
 
 // However many have no token and ask for one, in however many processes, one

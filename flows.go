@@ -20,7 +20,9 @@ import (
 
 	"golang.org/x/oauth2"
 
+	"github.com/authprofile/authprofile/internal/foreign"
 	"github.com/authprofile/authprofile/internal/tokenendpoint"
+	"github.com/authprofile/authprofile/internal/transport"
 )
 
 // Token returns a valid token.
@@ -399,6 +401,12 @@ func (m *Manager) finish(ctx context.Context, user string, query url.Values, che
 	if err != nil {
 		return nil, nil, err
 	}
+	// Nothing is taken that could not be finished.
+	if !e.begun() {
+		return nil, nil, errShutdown
+	}
+	release := e.work.Done
+	defer func() { release() }()
 	f, err = e.store.TakeFlow(ctx, hashText(c.state))
 	switch {
 	case errors.Is(err, ErrNotFound):
@@ -426,18 +434,26 @@ func (m *Manager) finish(ctx context.Context, user string, query url.Values, che
 		g   *Grant
 		err error
 	}
-	done := make(chan result, 1)
-	if !e.begun() {
-		return nil, f, errShutdown
-	}
+	redeemed := make(chan result, 1)
 	detached := context.WithoutCancel(ctx)
+	finished := release
+	release = func() {} // the work goes on without the caller
 	go func() {
-		defer e.work.Done()
-		g, err := e.redeem(detached, f, c.code)
-		done <- result{g, err}
+		defer finished()
+		r, log := result{err: foreign.ErrGoexit}, func() {}
+		defer func() {
+			if p := foreign.Recovered(recover()); p != nil {
+				r.err = p
+				log = func() { e.logPanic(p) }
+			}
+			redeemed <- r
+			defer e.survive()
+			log() // when the result is there: a log handler may wait for a token
+		}()
+		r.g, log, r.err = e.redeem(detached, f, c.code)
 	}()
 	select {
-	case r := <-done:
+	case r := <-redeemed:
 		return r.g, f, r.err
 	case <-ctx.Done():
 		return nil, f, ctx.Err()
@@ -456,34 +472,62 @@ func (e *engine) begun() bool {
 	return true
 }
 
-// redeem exchanges the code for tokens, once (RFC 6749, section 4.1.3).
-func (e *engine) redeem(ctx context.Context, f *Flow, code string) (*Grant, error) {
-	ctx, cancel := context.WithTimeout(ctx, 2*requestTimeout)
+// redeem exchanges the code for tokens, once (RFC 6749, section 4.1.3), and
+// stores the grant. What is to be logged about it is returned.
+func (e *engine) redeem(ctx context.Context, f *Flow, code string) (g *Grant, log func(), err error) {
+	log = func() {}
+	ctx, cancel := transport.WithTimeout(ctx, 2*requestTimeout)
 	defer cancel()
 	p, err := e.readProfile(ctx, f.ProfileID)
 	if err != nil {
-		return nil, err
+		return nil, log, err
 	}
 	if p.Version != f.ProfileVersion {
-		return nil, fmt.Errorf("%w: the profile has changed meanwhile; begin again", ErrConflict)
+		return nil, log, fmt.Errorf("%w: the profile has changed meanwhile; begin again", ErrConflict)
 	}
 	t, err := e.target(ctx, p)
 	if err != nil {
-		return nil, err
+		return nil, log, err
 	}
 	if t.issuer != f.Issuer {
-		return nil, fmt.Errorf("%w: the provider has changed its issuer meanwhile; begin again", ErrConflict)
+		return nil, log, fmt.Errorf("%w: the provider has changed its issuer meanwhile; begin again", ErrConflict)
 	}
+	g, err = e.exchange(ctx, f, p, t, code)
+	if err != nil {
+		return nil, log, err
+	}
+	before, damaged, err := e.replaceGrant(ctx, t, g)
+	if errors.Is(err, ErrNotFound) { // the profile is gone, and no other process knows these tokens
+		return nil, log, errors.Join(err, revoke(ctx, e.http, p, t, g))
+	}
+	if err != nil {
+		return nil, log, err
+	}
+	var h *held
+	if g.usable(e.now()) { // others may have renewed it since, and failed
+		h = e.hold(g)
+	}
+	e.replace(g.GrantKey, h)
+	e.remember(e.cache.slot(g.GrantKey), before, g)
+	return g, func() {
+		if damaged != nil {
+			e.log.LogAttrs(ctx, slog.LevelError, "authprofile: a grant that cannot be read was replaced",
+				slog.String("profile", g.ProfileID), slog.String("error", damaged.Error()))
+		}
+		e.log.LogAttrs(ctx, slog.LevelInfo, "authprofile: authorized", slog.String("profile", g.ProfileID))
+		e.logStatus(g.ProfileID, before.Status, g.Status)
+	}, nil
+}
+
+// exchange exchanges the code for tokens, and finds out whose they are.
+func (e *engine) exchange(ctx context.Context, f *Flow, p *Profile, t *target, code string) (*Grant, error) {
 	identified := f.Nonce != ""
 	if identified {
 		if err := e.warmKeys(ctx, t); err != nil {
 			return nil, err
 		}
 	}
-
-	request, cancelRequest := context.WithTimeout(ctx, requestTimeout)
-	defer cancelRequest()
-	a, err := tokenendpoint.Do(request, e.http, tokenRequest(p, t, url.Values{
+	a, err := e.sendCode(ctx, tokenRequest(p, t, url.Values{
 		"grant_type":    {"authorization_code"},
 		"code":          {code},
 		"redirect_uri":  {f.RedirectURL},
@@ -508,21 +552,21 @@ func (e *engine) redeem(ctx context.Context, f *Flow, code string) (*Grant, erro
 		}
 		g.Issuer, g.Subject = claims.Issuer, claims.Subject
 	}
-	before, err := e.replaceGrant(ctx, t, g)
-	if errors.Is(err, ErrNotFound) { // the profile is gone, and nobody else knows these tokens
-		return nil, errors.Join(err, revoke(ctx, e.http, p, t, g))
-	}
-	if err != nil {
-		return nil, err
-	}
-	var h *held
-	if g.usable(e.now()) { // others may have renewed it since, and failed
-		h = e.hold(g)
-	}
-	e.replace(g.GrantKey, h)
-	e.log.LogAttrs(ctx, slog.LevelInfo, "authprofile: authorized", slog.String("profile", g.ProfileID))
-	e.logStatus(g.ProfileID, before, g.Status)
+	g.Issuer = t.issuerOf(g.Issuer)
 	return g, nil
+}
+
+// sendCode sends a code, which cannot be sent twice, over a connection that is
+// known to live: a new one. A code that was not sent is sent once more.
+func (e *engine) sendCode(ctx context.Context, req *tokenendpoint.Request) (*tokenendpoint.Answer, error) {
+	for try := 1; ; try++ {
+		ctx, cancel := transport.WithTimeout(ctx, requestTimeout)
+		a, err := tokenendpoint.Do(ctx, e.fresh, req)
+		cancel()
+		if te := asTokenError(err); te == nil || te.Class != tokenendpoint.Unsent || try == 2 {
+			return a, err
+		}
+	}
 }
 
 // grantPatience is how long the Store may be away before the grant of a new
@@ -531,29 +575,38 @@ const grantPatience = 2 * time.Minute
 
 // replaceGrant stores the grant of a new authorization in place of what is
 // there, with patience: the code is spent, and the person has done their part.
-// It returns the status that was there.
-func (e *engine) replaceGrant(ctx context.Context, t *target, g *Grant) (before Status, err error) {
+// It returns what was there: an empty grant if there was none, or one that
+// cannot be read, for the reason given by damaged.
+func (e *engine) replaceGrant(ctx context.Context, t *target, g *Grant) (before *Grant, damaged, err error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), grantPatience)
 	defer cancel()
 	refreshToken, refreshExpiry := g.RefreshToken, g.RefreshExpiry
+	before = new(Grant)
 	for attempt := 1; ; attempt++ {
 		old, err := e.readGrant(ctx, g.GrantKey)
 		g.RefreshToken, g.RefreshExpiry = refreshToken, refreshExpiry
+		unreadable, isUnreadable := errors.AsType[*Error](err)
 		switch {
 		case errors.Is(err, ErrNotFound):
-			before, g.Version = "", 0
+			before, g.Version = new(Grant), 0
+		case isUnreadable:
+			before, g.Version = new(Grant), 0
+			err = nil
+			if damaged != nil {
+				err = e.deleteGrant(ctx, g.GrantKey)
+			}
 		case err == nil && old.Nonce == g.Nonce:
 			// An earlier try has succeeded, and its answer was lost. Others may
 			// have renewed it since.
 			*g = *old
-			return before, nil
+			return before, damaged, nil
 		case err == nil && old.Subject != "" && g.Subject != "" && issuerMatches(cmp.Or(t.issuer, g.Issuer), old.Issuer) &&
 			(old.Subject != g.Subject || old.Issuer != g.Issuer):
 			// An issuer that does not match is the provider that the profile
-			// had before: who somebody was there says nothing here.
-			return "", fmt.Errorf("%w: another account at the provider than before", ErrUserMismatch)
+			// had before: who a person was there says nothing here.
+			return nil, nil, fmt.Errorf("%w: another account at the provider than before", ErrUserMismatch)
 		case err == nil:
-			before, g.Version = old.Status, old.Version
+			before, g.Version = old, old.Version
 			if g.RefreshToken == "" && old.Status != StatusNeedsReauthorization && old.Subject != "" &&
 				old.Subject == g.Subject && old.Issuer == g.Issuer && old.ClientID == g.ClientID {
 				// Some providers give a refresh token only the first time. The
@@ -564,16 +617,21 @@ func (e *engine) replaceGrant(ctx context.Context, t *target, g *Grant) (before 
 		if err == nil || errors.Is(err, ErrNotFound) {
 			err = e.putGrant(ctx, g)
 			if err == nil {
-				return before, e.stillWanted(ctx, g)
+				return before, damaged, e.stillWanted(ctx, g)
+			}
+			if isUnreadable && errors.Is(err, ErrConflict) {
+				// It is there, and the Store can write it, as one whose Keeper
+				// is away could not: what cannot be read is of no use any more.
+				damaged = unreadable
 			}
 		}
-		if errors.Is(err, ErrConflict) {
-			continue
+		if errors.Is(err, ErrConflict) && attempt <= writeRounds {
+			continue // at once: another process was quicker
 		}
 		select {
 		case <-time.After(min(backoff(attempt)/10, maxWriteDelay)):
 		case <-ctx.Done():
-			return "", fmt.Errorf("the grant could not be stored: %w", err)
+			return nil, nil, fmt.Errorf("the grant could not be stored: %w", err)
 		}
 	}
 }
@@ -588,23 +646,17 @@ func (e *engine) stillWanted(ctx context.Context, g *Grant) error {
 }
 
 // exchangeError says what the token endpoint said to an authorization code.
-// None of it is a state of the grant.
+// There is no grant yet whose state it could be: only that an operator is
+// needed is said as a state.
 func exchangeError(err error) error {
 	te := asTokenError(err)
 	f := &failedError{Failure: Failure{Code: te.Code, Description: te.Description, HTTPStatus: te.HTTPStatus}, cause: te}
-	switch te.Class {
-	case tokenendpoint.Configuration:
-		f.Status, f.Reason = StatusNeedsConfiguration, ReasonClient
-	case tokenendpoint.Unsent:
-		f.Reason = ReasonUnreachable
-	case tokenendpoint.Lost:
-		f.Reason = ReasonLost
-	case tokenendpoint.Unavailable:
-		f.Reason = ReasonUnavailable
-	case tokenendpoint.Unreadable:
-		f.Reason = ReasonUnreadable
-	default:
-		f.Reason = ReasonRefused
+	f.Reason, f.Status = meaning(te)
+	if f.Status != StatusNeedsConfiguration {
+		f.Status = ""
+	}
+	if f.Reason == ReasonRevoked {
+		f.Reason = ReasonRefused // a code, and not a grant
 	}
 	return f
 }
@@ -795,7 +847,7 @@ func (e *engine) revokeAtProvider(ctx context.Context, g *Grant) error {
 	if err != nil {
 		return err
 	}
-	if !t.issued(g) {
+	if !t.issued(g, p) {
 		return errors.New("the grant was issued by another provider")
 	}
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)

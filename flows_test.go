@@ -6,8 +6,10 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -16,6 +18,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -23,6 +26,7 @@ import (
 	"golang.org/x/oauth2"
 
 	"github.com/authprofile/authprofile"
+	"github.com/authprofile/authprofile/egress"
 	"github.com/authprofile/authprofile/providertest"
 )
 
@@ -397,8 +401,8 @@ func TestProviderByItsAddresses(t *testing.T) {
 		})
 		w.srv.MutateIDToken(func(h, claims map[string]any) { claims["iss"] = "https://nobody.example.com" })
 		g := w.authorize(p, "ada")
-		if g.Subject == "" || g.Issuer != "https://nobody.example.com" {
-			t.Errorf("got subject %q of %q; want what the token endpoint itself has said", g.Subject, g.Issuer)
+		if g.Subject == "" || g.Issuer != issuer {
+			t.Errorf("got subject %q of %q; want what the token endpoint has said, at its own origin", g.Subject, g.Issuer)
 		}
 		first := w.token(w.m, p, asAda)
 		expire()
@@ -1676,14 +1680,144 @@ func TestFinishGoesOnWithoutItsCaller(t *testing.T) {
 	})
 }
 
+// A Manager that is shut down takes no flow that it could not finish: another
+// process finishes it.
 func TestFinishAfterShutdown(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
-		q := w.consent(w.begin(w.user(), "ada"))
+		p := w.user()
+		q := w.consent(w.begin(p, "ada"))
 		if err := w.m.Shutdown(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		w.finishFails("ada", q, nil)
 		w.asked("authorization_code", 0)
+		w.m = w.manager()
+		if _, err := w.m.Finish(t.Context(), "ada", q); err != nil {
+			t.Fatalf("another process: got error %v, want none", err)
+		}
+		w.token(w.m, p, asAda)
+	})
+}
+
+// The network has dropped the connection that was kept open, without a word: the
+// code travels on another one.
+func TestCodeTravelsOnALiveConnection(t *testing.T) {
+	srv := providertest.NewServer(t)
+	network := newSilentNetwork(t, parsed(t, srv.Issuer()).Host)
+	tr := &http.Transport{DialContext: network.dial}
+	defer tr.CloseIdleConnections()
+	m := &authprofile.Manager{HTTPClient: &http.Client{Transport: tr}, RedirectURL: callbackAddress}
+	defer m.Shutdown(t.Context())
+	p := &authprofile.Profile{
+		ID: "crm", Type: authprofile.TypeUser, ClientID: providertest.ClientID, ClientSecret: providertest.ClientSecret,
+		Endpoints: authprofile.Endpoints{DiscoveryURL: srv.DiscoveryURL()}, Scopes: []string{"openid", "offline_access"},
+	}
+	if err := m.Save(t.Context(), p); err != nil {
+		t.Fatal(err)
+	}
+	f, err := m.Begin(t.Context(), p, "ada")
+	if err != nil {
+		t.Fatal(err)
+	}
+	back, err := srv.Authorize(f.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// An API call keeps a connection open.
+	resp, err := (&http.Client{Transport: tr}).Get(srv.DiscoveryURL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	io.Copy(io.Discard, resp.Body)
+	resp.Body.Close()
+	network.silence()
+	if _, err := m.Finish(t.Context(), "ada", back.Query()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A silentNetwork makes connections to a server, and can drop all that there
+// are without telling either side.
+type silentNetwork struct {
+	address string
+	mu      sync.Mutex
+	conns   []*silentConn
+}
+
+type silentConn struct {
+	net.Conn
+	silent atomic.Bool
+	closed chan struct{}
+	once   sync.Once
+}
+
+func newSilentNetwork(t *testing.T, address string) *silentNetwork {
+	n := &silentNetwork{address: address}
+	t.Cleanup(func() {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		for _, c := range n.conns {
+			c.Close()
+		}
+	})
+	return n
+}
+
+func (n *silentNetwork) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	c, err := new(net.Dialer).DialContext(ctx, network, n.address)
+	if err != nil {
+		return nil, err
+	}
+	sc := &silentConn{Conn: c, closed: make(chan struct{})}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.conns = append(n.conns, sc)
+	return sc, nil
+}
+
+// silence drops all connections that there are.
+func (n *silentNetwork) silence() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, c := range n.conns {
+		c.silent.Store(true)
+	}
+}
+
+func (c *silentConn) Write(b []byte) (int, error) {
+	if c.silent.Load() {
+		return len(b), nil // and it never arrives
+	}
+	return c.Conn.Write(b)
+}
+
+func (c *silentConn) Close() error {
+	c.once.Do(func() { close(c.closed) })
+	return c.Conn.Close()
+}
+
+// A token endpoint whose address this program may not connect to is a matter
+// for an operator, whoever asks.
+func TestRefusedAddress(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		p := w.user()
+		p.Endpoints = authprofile.Endpoints{AuthURL: w.srv.AuthURL(), TokenURL: w.srv.TokenURL()}
+		w.save(p)
+		w.authorize(p, "ada")
+		proc := w.process()
+		proc.RedirectURL = callbackAddress
+		proc.net.on(func(*http.Request) (*http.Response, error) {
+			return nil, &net.OpError{Op: "dial", Net: "tcp", Err: fmt.Errorf("10.0.0.1: %w", egress.ErrRefused)}
+		})
+		expire()
+		w.refuses(proc.Manager, p, authprofile.ErrConfiguration, asAda)
+		f, err := proc.Begin(t.Context(), p, "ada")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := proc.Finish(t.Context(), "ada", w.consent(f)); !errors.Is(err, authprofile.ErrConfiguration) || !errors.Is(err, egress.ErrRefused) {
+			t.Errorf("Finish: got error %v, want one that is ErrConfiguration and %v", err, egress.ErrRefused)
+		}
 	})
 }
 

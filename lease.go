@@ -5,12 +5,15 @@ import (
 	"errors"
 	"math/rand/v2"
 	"net/url"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
 
+	"github.com/authprofile/authprofile/internal/foreign"
 	"github.com/authprofile/authprofile/internal/tokenendpoint"
+	"github.com/authprofile/authprofile/internal/transport"
 )
 
 // Three things pull at the length of a lease. Recovery after a crash waits for
@@ -23,8 +26,8 @@ const (
 	maxLeaseLength = 60 * time.Second // that a foreign lease is believed
 )
 
-// errLeaseOver keeps a request from being sent whose lease somebody else has.
-var errLeaseOver = errors.New("the lease was taken over before the request was sent")
+// errLeaseOver: another process has taken the lease over.
+var errLeaseOver = errors.New("the lease was taken over by another process")
 
 // errStoreSlow: the time of a lease passes while it is written.
 var errStoreSlow = errors.New("the store is too slow to hold a lease in it")
@@ -96,9 +99,10 @@ func (n *renewal) takeLease(g *Grant) (*lease, error) {
 	return l, nil
 }
 
-// extendLease writes the lease anew, as long as it is ours.
+// extendLease writes the lease anew, as long as no other process has written
+// since: even one that has run out is ours until another process takes it.
 func (n *renewal) extendLease(ctx context.Context, l *lease) error {
-	ctx, cancel := context.WithTimeout(ctx, max(0, l.left()))
+	ctx, cancel := context.WithTimeout(ctx, leaseLength)
 	defer cancel()
 	for range 2 {
 		began := time.Now()
@@ -112,9 +116,12 @@ func (n *renewal) extendLease(ctx context.Context, l *lease) error {
 		if !errors.Is(err, ErrConflict) {
 			return err
 		}
-		// Either somebody else has it, or an earlier extension took effect
+		// Either another process has it, or an earlier extension took effect
 		// although its answer was lost.
 		cur, err := n.readGrant(ctx, g.GrantKey)
+		if errors.Is(err, ErrNotFound) {
+			return ErrConflict
+		}
 		if err != nil {
 			return err
 		}
@@ -126,14 +133,31 @@ func (n *renewal) extendLease(ctx context.Context, l *lease) error {
 	return errStoreSlow
 }
 
-// ask sends the token request under the lease, and extends that while the
-// request runs. When the lease cannot be extended any more, the time of the
-// request is up.
-func (n *renewal) ask(l *lease, form url.Values) (*tokenendpoint.Answer, error) {
-	ctx, cancel := context.WithTimeout(n.ctx, requestTimeout)
-	defer cancel()
-	extending, answered := context.WithCancel(n.ctx)
-	defer answered()
+// A sending is a token request on its way. The renewal that has begun it waits
+// for the answer for a while; if it leaves before the answer is there, the
+// answer is stored all the same: what was sent cannot be unsent.
+type sending struct {
+	ctx    context.Context // of the request
+	cancel context.CancelFunc
+
+	waiting context.Context // of those who wait; ends with the answer
+
+	done   chan struct{} // closed once there is an answer or an error
+	answer *tokenendpoint.Answer
+	err    error
+
+	mu   sync.Mutex
+	sent bool   // the form was handed over, or is about to be
+	left *Grant // what the answer follows from, once the renewal no longer waits; nil: it does
+	over bool   // done is closed, or about to be
+}
+
+// send begins a token request under the lease.
+func (n *renewal) send(l *lease, form url.Values) *sending {
+	s := &sending{done: make(chan struct{})}
+	s.ctx, s.cancel = transport.WithTimeout(n.ctx, requestTimeout)
+	waiting, answered := context.WithCancel(n.ctx)
+	s.waiting = waiting
 
 	req := tokenRequest(n.profile, n.target, form)
 	attempt := l.grant.Lease.Attempt
@@ -141,50 +165,177 @@ func (n *renewal) ask(l *lease, form url.Values) (*tokenendpoint.Answer, error) 
 		// To connect has taken its time, and a machine that is short of it may
 		// have stood still: if the lease was taken over meanwhile, the refresh
 		// token may be spent already.
-		cur, err := n.readGrant(ctx, n.ref.key)
+		cur, err := n.readGrant(s.ctx, n.ref.key)
 		switch {
 		case errors.Is(err, ErrNotFound), err == nil && (cur.Lease == nil || cur.Lease.Attempt != attempt):
 			return errLeaseOver
 		case err != nil || l.left() < leaseMargin:
 			return errStoreSlow
 		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if err := s.ctx.Err(); err != nil {
+			return err
+		}
+		if s.left != nil {
+			return errLeaseOver
+		}
+		s.sent = true
 		return nil
 	}
-	var answer *tokenendpoint.Answer
-	var err error
-	done := make(chan struct{})
+	late := *n // the renewal goes on, and may find others
+	late.events = nil
 	n.work.Go(func() {
-		answer, err = tokenendpoint.Do(ctx, n.http, req)
-		if te := asTokenError(err); te == nil || te.Class != tokenendpoint.Unsent {
+		answer, err := (*tokenendpoint.Answer)(nil), foreign.ErrGoexit
+		defer func() {
+			if p := foreign.Recovered(recover()); p != nil {
+				err = p
+			}
+			if err != nil && asTokenError(err) == nil {
+				err = &tokenendpoint.Error{Class: s.unanswered(), Err: err}
+			}
+			s.answer, s.err = answer, err
+			answered() // an extension under way must not keep the answer from being written
+			s.mu.Lock()
+			s.over = true
+			old := s.left
+			s.mu.Unlock()
+			close(s.done)
+			s.cancel()
+			if old != nil {
+				late.storeLate(old, answer, err)
+			}
+		}()
+		answer, err = tokenendpoint.Do(s.ctx, n.http, req)
+	})
+	return s
+}
+
+// unanswered is what a request is that ends without an answer.
+func (s *sending) unanswered() tokenendpoint.Class {
+	if s.isSent() {
+		return tokenendpoint.Lost
+	}
+	return tokenendpoint.Unsent
+}
+
+func (s *sending) isSent() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sent
+}
+
+// leave ends the waiting for an answer that follows from old, and keeps what
+// was not sent from being sent. It returns false if the answer is there.
+func (s *sending) leave(old *Grant) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.over {
+		return false
+	}
+	s.left = old
+	return true
+}
+
+// transportPatience is how long a transport may take to see that the time of
+// its request is up.
+const transportPatience = time.Second
+
+// ask sends the token request under the lease, and extends that while there is
+// time left for the request. A lease that cannot be extended keeps the form
+// from being sent, but not a sent one from being answered.
+func (n *renewal) ask(l *lease, form url.Values) (*tokenendpoint.Answer, error) {
+	s := n.send(l, form)
+	defer func() {
+		s.leave(l.grant) // if the Store has ended this goroutine
+		if s.isSent() {
 			n.slot.watch.unsent = ""
 		}
-		answered() // an extension under way must not keep the answer from being written
-		close(done)
-	})
+	}()
 
 	const often = leaseLength / 3
 	next := often
 	for {
-		timer := time.NewTimer(min(next, max(0, l.left())))
+		wait := next
+		if !s.isSent() {
+			wait = min(next, max(0, l.left()))
+		}
+		timer := time.NewTimer(wait)
 		select {
-		case <-done:
+		case <-s.done:
 			timer.Stop()
-			return answer, err
+			return s.answer, s.err
+		case <-s.ctx.Done():
+			timer.Stop()
+			return n.awaitEnd(l, s)
 		case <-timer.C:
 		}
-		if l.left() <= 0 {
-			cancel()
-			<-done
-			return answer, err
+		if l.left() <= 0 && !s.isSent() {
+			s.cancel()
+			return n.awaitEnd(l, s)
 		}
-		switch err := n.extendLease(extending, l); {
+		switch err := n.extendLease(s.waiting, l); {
 		case err == nil:
 			next = often
 		case errors.Is(err, ErrConflict):
-			next = leaseLength // it is somebody else's: no more tries
+			// Another process has it, and may have a token already. What this
+			// one still gets is held against that.
+			s.cancelUnsent()
+			if s.leave(l.grant) {
+				n.noteOutstanding(s, l)
+				return nil, errLeaseOver
+			}
 		default:
 			next = often / 5
 		}
+	}
+}
+
+// cancelUnsent ends a request whose form was not handed over.
+func (s *sending) cancelUnsent() {
+	if !s.isSent() {
+		s.cancel()
+	}
+}
+
+// awaitEnd gives the transport a moment to see that the time of its request is
+// up. One that does not listen is left to itself.
+func (n *renewal) awaitEnd(l *lease, s *sending) (*tokenendpoint.Answer, error) {
+	timer := time.NewTimer(transportPatience)
+	defer timer.Stop()
+	select {
+	case <-s.done:
+		return s.answer, s.err
+	case <-timer.C:
+	}
+	if !s.leave(l.grant) {
+		<-s.done
+		return s.answer, s.err
+	}
+	n.noteOutstanding(s, l)
+	return nil, &tokenendpoint.Error{Class: s.unanswered(), Err: context.DeadlineExceeded}
+}
+
+// noteOutstanding notes a refresh token whose answer may come yet.
+func (n *renewal) noteOutstanding(s *sending, l *lease) {
+	if s.isSent() {
+		n.outstanding = l.grant.RefreshToken
+	}
+}
+
+// storeLate stores an answer that came when the renewal no longer waited for
+// it, if it is still of use.
+func (n *renewal) storeLate(old *Grant, a *tokenendpoint.Answer, err error) {
+	defer n.publish()
+	l := &lease{grant: old}
+	var got *Grant
+	if err == nil {
+		got, err = n.answered(l, a)
+	} else if a != nil && a.RefreshToken != "" {
+		got, _, err = n.refused(l, a, asTokenError(err))
+	}
+	if err == nil && got != nil && got.usable(n.now()) {
+		n.adopt(got)
 	}
 }
 

@@ -75,30 +75,134 @@ func TestLeaseIsExtendedWhileTheProviderThinks(t *testing.T) {
 	}
 }
 
-// When the lease cannot be extended any more, the request's time is up: its
-// refresh token is somebody else's business now.
-func TestRequestEndsWithItsLease(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+// A request on its way cannot be unsent: what comes is read and stored, whatever
+// became of the lease meanwhile.
+func TestAnswerOutlivesItsLease(t *testing.T) {
+	for _, away := range []time.Duration{3 * time.Second, 10 * time.Second, 20 * time.Second} {
+		t.Run(fmt.Sprint("the store is away for ", away), func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) { // the provider is strict
+				p := w.adasProfile()
+				proc := w.process()
+				expire()
+				w.srv.Fault(providertest.Token, providertest.Fault{Committed: true, Delay: 12 * time.Second})
+				proc.net.on(func(r *http.Request) (*http.Response, error) {
+					if r.Method == http.MethodPost {
+						time.AfterFunc(time.Second, proc.store.goAway)
+						time.AfterFunc(time.Second+away, proc.store.heal)
+					}
+					return proc.net.base.RoundTrip(r)
+				})
+				got := w.token(proc.Manager, p, asAda)
+				time.Sleep(30 * time.Second)
+				if g := w.grant(ada); string(g.AccessToken) != got {
+					t.Error("got another token than is stored")
+				}
+				w.asked("refresh_token", 1)
+				w.healthy(ada)
+			})
+		})
+	}
+}
+
+// Another process has taken the lease over, and has not asked yet, when the
+// answer comes: its token is for both.
+func TestAnswerAfterTheLeaseWasTaken(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) { // the provider is strict
 		p := w.adasProfile()
 		proc := w.process()
 		expire()
-		var ended time.Duration
+		w.srv.Fault(providertest.Token, providertest.Fault{Committed: true, Delay: 8 * time.Second})
 		proc.net.on(func(r *http.Request) (*http.Response, error) {
-			if r.Method == http.MethodGet {
-				return proc.net.base.RoundTrip(r)
+			if r.Method == http.MethodPost {
+				// Its lease is not extended: the process seems dead.
+				proc.store.failPuts(func(g *authprofile.Grant) bool { return g.Lease != nil })
 			}
-			begin := time.Now()
-			r.Body.Read(make([]byte, 10000))
-			proc.store.goAway()
-			<-r.Context().Done()
-			ended = time.Since(begin)
-			return nil, r.Context().Err()
+			return proc.net.base.RoundTrip(r)
 		})
-		w.refuses(proc.Manager, p, nil, asAda)
-		if ended < 4*time.Second || ended > 5*time.Second {
-			t.Errorf("the request ended after %v, want it to end with the lease of 5s", ended)
+		slow := w.process() // takes the lease over, and is slow to connect
+		slow.net.on(func(r *http.Request) (*http.Response, error) {
+			if r.Method == http.MethodPost {
+				time.Sleep(4 * time.Second)
+			}
+			return slow.net.base.RoundTrip(r)
+		})
+		var first, second string
+		var wg sync.WaitGroup
+		wg.Go(func() { first = w.token(proc.Manager, p, asAda) })
+		synctest.Wait()
+		wg.Go(func() { second = w.token(slow.Manager, p, asAda) })
+		wg.Wait()
+		if first != second {
+			t.Error("got two tokens, want one")
 		}
+		w.asked("refresh_token", 1)
+		w.healthy(ada)
 	})
+}
+
+// A transport does not listen to its context. The renewal does not wait for it
+// for ever, and does not keep other processes from the grant; what it brings in
+// the end is stored if it is still of use.
+func TestStuckTransport(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		stuck time.Duration
+		sent  bool
+	}{
+		{"for ever, unsent", 0, false},
+		{"for ever, sent", 0, true},
+		{"for a minute, sent", time.Minute, true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				w.srv.SetPolicy(providertest.Policy{Rotation: providertest.RotateGrace, Grace: 10 * time.Minute})
+				p := w.adasProfile()
+				proc := w.process()
+				expire()
+				released := make(chan struct{})
+				release := sync.OnceFunc(func() { close(released) })
+				w.Cleanup(release)
+				proc.net.on(func(r *http.Request) (*http.Response, error) {
+					if r.Method == http.MethodGet {
+						return proc.net.base.RoundTrip(r)
+					}
+					if !test.sent {
+						<-released
+						return nil, errors.New("let go")
+					}
+					resp, err := proc.net.base.RoundTrip(r.WithContext(context.WithoutCancel(r.Context())))
+					<-released
+					return resp, err
+				})
+				begin := time.Now()
+				w.refuses(proc.Manager, p, nil, asAda)
+				if d := time.Since(begin); d > 70*time.Second {
+					t.Errorf("the caller waited %v", d)
+				}
+				proc.net.heal()
+				if test.stuck > 0 {
+					time.Sleep(test.stuck)
+					release()
+					time.Sleep(time.Second)
+					w.healthy(ada)
+					before := w.srv.Count("refresh_token")
+					w.token(proc.Manager, p, asAda)
+					w.asked("refresh_token", before)
+					return
+				}
+				time.Sleep(2 * time.Second) // of backoff
+				begin = time.Now()
+				w.token(w.m, p, asAda)
+				if d := time.Since(begin); d > 0 {
+					t.Errorf("another process got the token after %v, want no lease to wait for", d)
+				}
+				w.healthy(ada)
+				release()
+				time.Sleep(time.Minute)
+				w.healthy(ada)
+			})
+		})
+	}
 }
 
 // A process was killed while its request was under way. Another one waits for

@@ -2,8 +2,11 @@ package authprofile
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
+	"io"
 	"log/slog"
+	"net"
 	"net/url"
 	"strings"
 	"sync/atomic"
@@ -11,6 +14,7 @@ import (
 
 	"golang.org/x/oauth2"
 
+	"github.com/authprofile/authprofile/internal/foreign"
 	"github.com/authprofile/authprofile/internal/tokenendpoint"
 	"github.com/authprofile/authprofile/internal/transport"
 )
@@ -30,6 +34,10 @@ var (
 	errOthersSlow = errors.New("another process is still renewing this grant")
 	errNoGrant    = errors.New("no grant yet")
 	errGone       = errors.New("the grant was deleted")
+
+	// errRefusedAgain: the token that was obtained in place of a refused one
+	// was refused too, or was the same.
+	errRefusedAgain = errors.New("an API refuses the latest token too, and it is too soon to obtain another")
 )
 
 // A ref says which grant is meant.
@@ -75,6 +83,9 @@ func (e *engine) token(ctx context.Context, s *slot, r *ref, rejected string) (*
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
+		if rejected != "" && s.isRefused(rejected, e.now()) {
+			return nil, errRefusedAgain
+		}
 		f, mine := e.launch(ctx, s, r, seen, rejected, true)
 		select {
 		case <-f.done:
@@ -86,6 +97,8 @@ func (e *engine) token(ctx context.Context, s *slot, r *ref, rejected string) (*
 			return &f.h.tok, nil
 		case f.err != nil && (mine || f.need && (f.rejected == "" || f.rejected == rejected)):
 			return nil, f.err
+		case f.err == nil && f.rejected == rejected:
+			return nil, errRefusedAgain // the provider has given the same one again
 		}
 		// It was begun by somebody who could wait, or who did not know that
 		// the token is refused, or to whom another one was: once more, on our
@@ -123,7 +136,7 @@ func (e *engine) launch(ctx context.Context, s *slot, r *ref, seen *held, reject
 	s.flying.Store(true)
 	n := &renewal{engine: e, ctx: context.WithoutCancel(ctx), ref: r, slot: s, need: need, hurry: f.hurry, rejected: rejected}
 	if h := s.cur.Load(); h != nil {
-		n.have = h.tok.AccessToken
+		n.have, n.ended = h.tok.AccessToken, e.now().UnixNano() >= h.end
 	}
 	e.work.Go(func() { n.fly(f) })
 	return f, true
@@ -146,6 +159,9 @@ func (e *engine) replace(key GrantKey, h *held) {
 	}
 	if u := e.pending[key]; u != nil {
 		u.ended = true
+	}
+	if s := e.cache.peek(key); s != nil {
+		s.note(func(m *memo) { m.written = nil })
 	}
 	if h != nil {
 		e.cache.slot(key).set(h)
@@ -182,19 +198,64 @@ type renewal struct {
 	need     bool            // somebody has no valid token
 	hurry    <-chan struct{} // closed as soon as that is so
 	have     string          // the access token in memory, whether valid or not
+	ended    bool            // it is no longer valid
 	rejected string          // the access token that an API refuses
 
 	profile     *Profile
 	target      *target
-	slow        int  // how often the Store was too slow to hold a lease in it
-	entered     bool // has a place among the requests to the provider
-	interrupted bool // an earlier request with this refresh token may have been answered
+	company     bool   // another grant of the profile was renewed since this one last failed
+	slow        int    // how often the Store was too slow to hold a lease in it
+	entered     bool   // has a place among the requests to the provider
+	interrupted bool   // an earlier request with this refresh token may have been answered
+	outstanding Secret // a refresh token that was sent, and whose answer may come yet
+
+	events []func() // to be logged once the result is there
 }
 
+// fly runs the renewal, and gives its result to those who wait, however it
+// ends: it calls code that is not ours.
 func (n *renewal) fly(f *result) {
-	g, err := n.run()
+	g, err := (*Grant)(nil), foreign.ErrGoexit
+	defer func() {
+		if p := foreign.Recovered(recover()); p != nil {
+			err = p
+			n.report(func() { n.logPanic(p) })
+		}
+		n.land(f, g, err)
+		n.publish()
+	}()
+	g, err = n.run()
+}
+
+// report keeps a log record for later. A log handler may itself ask for a
+// token, of this very grant: it is called when the result is there for all.
+func (n *renewal) report(event func()) { n.events = append(n.events, event) }
+
+// publish logs what was kept.
+func (n *renewal) publish() {
+	defer n.survive()
+	for _, event := range n.events {
+		event()
+	}
+}
+
+// adopt puts a stored grant into memory, unless there is a later one.
+func (n *renewal) adopt(g *Grant) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	s := n.cache.slot(g.GrantKey)
+	if h := s.cur.Load(); h == nil || !h.obtained.After(g.Obtained) {
+		s.set(n.hold(g))
+	}
+}
+
+// land puts the result of the renewal where those who wait find it.
+func (n *renewal) land(f *result, g *Grant, err error) {
 	if err == nil {
 		f.h = n.hold(g)
+		if n.rejected != "" && f.h.tok.AccessToken == n.rejected {
+			n.slot.note(func(m *memo) { m.refusals.again(n.rejected, n.now()) })
+		}
 	} else {
 		f.err = err
 	}
@@ -213,6 +274,9 @@ func (n *renewal) fly(f *result) {
 			s.nextTry.Store(unixNano(g.Failure.Next))
 		}
 	case err != nil:
+		if h := s.cur.Load(); h != nil && h.end == never && isDeleted(err) {
+			s.set(nil) // else it would be served for ever
+		}
 		next := now().Add(time.Minute) // to see whether a person has helped
 		var failed *failedError
 		if errors.As(err, &failed) && !failed.Next.IsZero() {
@@ -227,6 +291,10 @@ func (n *renewal) fly(f *result) {
 	delete(n.flights, n.ref.key)
 	close(f.done)
 }
+
+// isDeleted reports whether a renewal has found that its grant, or the profile,
+// is no longer in the Store.
+func isDeleted(err error) bool { return errors.Is(err, ErrNotFound) || errors.Is(err, errNoGrant) }
 
 // run goes through the protocol until there is a token, or a reason why not.
 func (n *renewal) run() (*Grant, error) {
@@ -278,6 +346,11 @@ func (n *renewal) together() (*Grant, error) {
 			return nil, err
 		}
 
+		if again, err := n.restore(g); err != nil {
+			return nil, err
+		} else if again {
+			continue
+		}
 		if n.adoptable(g) {
 			return g, nil
 		}
@@ -286,8 +359,12 @@ func (n *renewal) together() (*Grant, error) {
 		} else if err != nil {
 			return nil, err
 		}
+		if g.RefreshToken == "" && !n.isApp() && !n.need {
+			return g, nil // it is still there: that was what had to be looked at
+		}
 
-		n.interrupted = g.Failure != nil && g.Failure.Reason == ReasonLost
+		n.interrupted = g.Failure != nil && g.Failure.Reason == ReasonLost ||
+			n.outstanding != "" && n.outstanding == g.RefreshToken
 		if g.Lease != nil {
 			if g.Lease.Owner != n.owner && !w.hasRunOut(g) {
 				if err := n.pause(w.delay(), giveUp); err != nil {
@@ -326,10 +403,44 @@ func (n *renewal) adoptable(g *Grant) bool {
 		return false
 	}
 	access := string(g.AccessToken)
-	if access == n.rejected {
+	if access == n.rejected || access == n.have && n.ended {
 		return false
 	}
 	return n.need && n.rejected == "" || access != n.have
+}
+
+// remember keeps what was stored in place of a grant with another refresh
+// token, in case the Store forgets it.
+func (e *engine) remember(s *slot, before, g *Grant) {
+	if g.User == "" || before.RefreshToken == "" || g.RefreshToken == before.RefreshToken {
+		return
+	}
+	w := &written{before: sha256.Sum256([]byte(before.RefreshToken)), grant: g}
+	s.note(func(m *memo) { m.written = w })
+}
+
+// restore stores once more what this process has written before, if the Store
+// has gone back to what was there earlier: a database that has failed over may
+// have lost what it had acknowledged. To send the refresh token that is there
+// would be to spend it twice. It reports whether it has.
+func (n *renewal) restore(g *Grant) (restored bool, err error) {
+	var w *written
+	n.slot.note(func(m *memo) { w = m.written })
+	if w == nil || g.RefreshToken == w.grant.RefreshToken || sha256.Sum256([]byte(g.RefreshToken)) != w.before {
+		return false, nil
+	}
+	n.report(func() {
+		n.log.LogAttrs(n.ctx, slog.LevelError, "authprofile: the store has lost a renewed token, which is stored again", slog.String("profile", g.ProfileID))
+	})
+	_, err = n.write(newChange(g, func(g *Grant) {
+		version, created, updated := g.Version, g.Created, g.Updated
+		*g = *w.grant.Clone()
+		g.Version, g.Created, g.Updated, g.Lease = version, created, updated, nil
+	}))
+	if errors.Is(err, errGone) {
+		err = nil
+	}
+	return err == nil, err
 }
 
 // needsPerson returns an error if only the user can help, without a look at
@@ -338,8 +449,10 @@ func (n *renewal) needsPerson(g *Grant) error {
 	switch {
 	case n.isApp():
 		return nil
-	case g.Status == StatusNeedsReauthorization && (g.Failure == nil || g.Failure.Reason != ReasonOtherClient):
+	case g.Status == StatusNeedsReauthorization && !curable(g.Failure):
 		return stored(g)
+	case g.RefreshToken == "" && g.usable(n.now()) && !n.need:
+		return nil
 	case g.RefreshToken == "" && g.usable(n.now()):
 		// An API may refuse it today and accept it tomorrow: nothing is noted.
 		return &failedError{Status: StatusNeedsReauthorization, Failure: Failure{Reason: ReasonExpired}}
@@ -347,6 +460,13 @@ func (n *renewal) needsPerson(g *Grant) error {
 		return n.fail(g, StatusNeedsReauthorization, Failure{Reason: ReasonExpired}, nil)
 	}
 	return nil
+}
+
+// curable reports whether a change of the profile may put an end to a failure:
+// to all but those by which the provider has ended the grant, or nothing is
+// left to renew it with.
+func curable(f *Failure) bool {
+	return f != nil && f.Reason != ReasonRevoked && f.Reason != ReasonInterrupted && f.Reason != ReasonExpired
 }
 
 // prepare reads the profile, finds out where its provider is, and whether it
@@ -372,7 +492,7 @@ func (n *renewal) prepare(g *Grant) error {
 		// The refresh token is bound to its client (RFC 6749, section 6).
 		return n.elsewhere(g)
 	}
-	if err := n.tooSoon(g.Status, g.Failure, g.usable(n.now())); err != nil {
+	if err := n.tooSoon(g, g.usable(n.now())); err != nil {
 		return err
 	}
 
@@ -385,7 +505,7 @@ func (n *renewal) prepare(g *Grant) error {
 		}
 		return n.fail(g, status, f, err)
 	}
-	if !n.target.issued(g) {
+	if !n.target.issued(g, p) {
 		return n.elsewhere(g)
 	}
 	return nil
@@ -404,12 +524,23 @@ func (n *renewal) elsewhere(g *Grant) error {
 
 // tooSoon returns the stored failure as an error if it is not yet time for
 // another attempt.
-func (n *renewal) tooSoon(status Status, f *Failure, usable bool) error {
-	if f == nil || f.ProfileVersion != n.profile.Version || f.Reason == ReasonOtherClient {
+func (n *renewal) tooSoon(g *Grant, usable bool) error {
+	status, f := g.Status, g.Failure
+	switch {
+	case f == nil, f.Reason == ReasonOtherClient:
 		return nil
+	case f.ProfileVersion != n.profile.Version:
+		// The change may be what the grant waits for; but a provider that has
+		// said when this client may come back does not wait for it.
+		busy := f.Paced && (f.Reason == ReasonUnavailable || f.Reason == ReasonLost)
+		if !busy || g.ClientID != n.profile.ClientID {
+			return nil
+		}
+	case status == StatusNeedsReauthorization:
+		return &failedError{Status: status, Failure: *f}
 	}
 	now, next := n.now(), f.Next
-	if n.need && !usable && !f.Paced && status == StatusFailing && f.Reason != ReasonRefused {
+	if n.need && !usable && !f.Paced && status == StatusFailing && !judged(f.Reason) {
 		if soonest := f.Last.Add(shortestBackoff); soonest.Before(next) {
 			next = soonest
 		}
@@ -421,9 +552,9 @@ func (n *renewal) tooSoon(status Status, f *Failure, usable bool) error {
 	return nil
 }
 
-// pace delays a renewal that is forced by an API's refusal, if the refused
-// token is a new one: many callers with as many refusals are not to become as
-// many requests.
+// pace delays a renewal that is forced by an API's refusal: many callers with
+// as many refusals are not to become as many requests, nor is an API that
+// refuses whatever it is given.
 func (n *renewal) pace(g *Grant, giveUp time.Time) error {
 	if f := g.Failure; f != nil && f.ProfileVersion == n.profile.Version && f.Last.After(n.now().Add(shortestBackoff)) {
 		// It was noted by a clock that is ahead of ours, so that Next says
@@ -432,12 +563,16 @@ func (n *renewal) pace(g *Grant, giveUp time.Time) error {
 			return err
 		}
 	}
-	if n.rejected == "" || string(g.AccessToken) != n.rejected || g.Obtained.IsZero() {
+	if n.rejected == "" || string(g.AccessToken) != n.rejected {
 		return nil
 	}
-	wait := g.Obtained.Add(shortestBackoff).Sub(n.now())
-	if wait <= 0 || wait > shortestBackoff {
+	var wait time.Duration
+	n.slot.note(func(m *memo) { wait = m.refusals.wait(n.rejected, g.Obtained, n.now()) })
+	switch {
+	case wait <= 0:
 		return nil
+	case wait > shortestBackoff:
+		return errRefusedAgain
 	}
 	return n.pause(wait, giveUp)
 }
@@ -481,11 +616,11 @@ func (n *renewal) attempt(g *Grant) (got *Grant, again bool, err error) {
 
 	form := n.form(g)
 	answer, err := n.ask(l, form)
-	if te := asTokenError(err); te != nil && te.Class == tokenendpoint.Lost && (!n.interrupted || n.isApp()) && n.extendLease(n.ctx, l) == nil {
-		// The answer is lost, and with it perhaps the successor of the refresh
-		// token. Within their period of grace, providers that rotate accept
-		// the old one again: at once, or never.
-		n.interrupted = true
+	if te := asTokenError(err); te != nil && (brokeBefore(te) || te.Class == tokenendpoint.Lost && (!n.interrupted || n.isApp())) && n.extendLease(n.ctx, l) == nil {
+		// If the answer is lost, then with it perhaps the successor of the
+		// refresh token. Within their period of grace, providers that rotate
+		// accept the old one again: at once, or never.
+		n.interrupted = n.interrupted || te.Class == tokenendpoint.Lost
 		answer, err = n.ask(l, form)
 	}
 	switch {
@@ -569,33 +704,40 @@ func tokenRequest(p *Profile, t *target, form url.Values) *tokenendpoint.Request
 // answered stores what the provider has answered, as the very next step, and
 // only then looks at it more closely.
 func (n *renewal) answered(l *lease, a *tokenendpoint.Answer) (*Grant, error) {
-	old := l.grant
-	g := old.Clone()
-	g.take(a, n.profile)
-	if n.isApp() {
-		g.Requested = n.profile.Scopes
-		if !a.ScopeKnown {
-			g.Scopes = n.profile.Scopes
+	old, p, t := l.grant, n.profile, n.target
+	c := newChange(old, func(g *Grant) {
+		g.Lease = nil
+		if g.User != "" && g.AccessToken != old.AccessToken && a.Start.Before(g.Obtained) {
+			// The person has authorized anew meanwhile, and has brought a later
+			// access token: only the refresh token is news.
+			g.takeRefreshToken(a)
+			return
 		}
-	}
-	g.Lease = nil
+		g.take(a, p)
+		g.Issuer = t.issuerOf(g.Issuer)
+		if p.Type == TypeApp {
+			g.Requested = p.Scopes
+			if !a.ScopeKnown {
+				g.Scopes = p.Scopes
+			}
+		}
+	})
 
-	g, err := n.write(g, old)
+	g, err := n.write(c)
 	if err != nil {
 		return nil, err
 	}
-	if a.IDToken != "" && g.Subject != "" && string(g.AccessToken) == a.AccessToken {
-		_, err := n.verifyIDToken(n.ctx, n.target, idCheck{
-			raw: a.IDToken, clientID: n.profile.ClientID, accessToken: a.AccessToken,
-			nonce: g.Nonce, refresh: true, issuer: g.Issuer, subject: g.Subject,
+	if a.IDToken != "" && old.Subject != "" && string(g.AccessToken) == a.AccessToken {
+		_, err := n.verifyIDToken(n.ctx, t, idCheck{
+			raw: a.IDToken, clientID: p.ClientID, accessToken: a.AccessToken,
+			nonce: old.Nonce, refresh: true, issuer: t.claimedIssuer(old), subject: old.Subject,
 		})
 		if err != nil {
 			// The refresh token is stored, and stays. The access token may be
-			// somebody else's, and goes.
-			failed := n.failing(g, StatusFailing, Failure{Reason: ReasonIDToken})
-			failed.AccessToken = ""
-			n.withdraw(g, failed)
-			err = n.recorded(failed, g, err)
+			// another person's, and goes.
+			failed := n.failing(g, StatusFailing, Failure{Reason: ReasonIDToken}, func(g *Grant) { g.AccessToken = "" })
+			n.withdraw(c, failed)
+			err = n.recordFailure(failed, err)
 			if errors.Is(err, errOvertaken) {
 				n.rejected = a.AccessToken // it may be there still, and is not to be adopted
 			}
@@ -603,16 +745,23 @@ func (n *renewal) answered(l *lease, a *tokenendpoint.Answer) (*Grant, error) {
 		}
 	}
 	if lost := missing(g.Requested, g.Scopes); len(lost) > 0 && len(missing(old.Scopes, g.Scopes)) > 0 {
-		n.log.LogAttrs(n.ctx, slog.LevelWarn, "authprofile: fewer scopes granted than before", slog.String("profile", g.ProfileID))
+		n.report(func() {
+			n.log.LogAttrs(n.ctx, slog.LevelWarn, "authprofile: fewer scopes granted than before", slog.String("profile", g.ProfileID))
+		})
 	}
+	n.remember(n.slot, old, g)
+	n.companies.note(g.GrantKey, p.Version, now())
 	n.logRenewed(old, g)
 	return g, nil
 }
 
 func (n *renewal) logRenewed(old, g *Grant) {
-	n.log.LogAttrs(n.ctx, slog.LevelInfo, "authprofile: token renewed",
-		slog.String("profile", g.ProfileID), slog.String("type", string(n.profile.Type)), slog.Time("expiry", g.Expiry))
-	n.logStatus(g.ProfileID, old.Status, g.Status)
+	kind := n.profile.Type
+	n.report(func() {
+		n.log.LogAttrs(n.ctx, slog.LevelInfo, "authprofile: token renewed",
+			slog.String("profile", g.ProfileID), slog.String("type", string(kind)), slog.Time("expiry", g.Expiry))
+		n.logStatus(g.ProfileID, old.Status, g.Status)
+	})
 }
 
 func (e *engine) logStatus(profileID string, before, after Status) {
@@ -624,14 +773,8 @@ func (e *engine) logStatus(profileID string, before, after Status) {
 
 // take puts an answer into the grant.
 func (g *Grant) take(a *tokenendpoint.Answer, p *Profile) {
+	g.takeRefreshToken(a)
 	g.AccessToken = Secret(a.AccessToken)
-	if a.RefreshToken != "" {
-		g.RefreshToken = Secret(a.RefreshToken)
-		g.RefreshExpiry = time.Time{}
-	}
-	if a.RefreshLifetime > 0 {
-		g.RefreshExpiry = a.Start.Add(a.RefreshLifetime).UTC().Truncate(time.Millisecond)
-	}
 	g.TokenType = a.TokenType
 	g.Obtained = a.Start.UTC().Truncate(time.Millisecond)
 	g.Expiry = time.Time{}
@@ -644,6 +787,16 @@ func (g *Grant) take(a *tokenendpoint.Answer, p *Profile) {
 	g.ClientID = p.ClientID
 	g.addExtra(a.Extra)
 	g.Status, g.Failure = StatusActive, nil
+}
+
+func (g *Grant) takeRefreshToken(a *tokenendpoint.Answer) {
+	if a.RefreshToken != "" {
+		g.RefreshToken = Secret(a.RefreshToken)
+		g.RefreshExpiry = time.Time{}
+	}
+	if a.RefreshLifetime > 0 {
+		g.RefreshExpiry = a.Start.Add(a.RefreshLifetime).UTC().Truncate(time.Millisecond)
+	}
 }
 
 // maxExtra bounds Grant.Extra, in bytes of names and values.
@@ -671,23 +824,23 @@ func (g *Grant) addExtra(extra map[string]string) {
 // refused notes what went wrong at the provider, and what follows from it.
 func (n *renewal) refused(l *lease, salvaged *tokenendpoint.Answer, te *tokenendpoint.Error) (got *Grant, again bool, err error) {
 	g := l.grant
-	f, status := n.refusal(te, g.Failure)
-
 	if te.Class == tokenendpoint.InvalidGrant && !n.isApp() {
 		cur, err := n.readGrant(n.ctx, g.GrantKey)
 		if err == nil && cur.RefreshToken != g.RefreshToken {
 			return nil, true, nil // another process moved it on
 		}
 	}
+	f, status := n.refusal(te, g)
 	if salvaged != nil && salvaged.RefreshToken != "" && salvaged.RefreshToken != string(g.RefreshToken) {
 		// The answer is of no use, but its refresh token is the only one left.
-		next := n.failing(g, status, f)
-		next.RefreshToken = Secret(salvaged.RefreshToken)
-		if next, err = n.write(next, g); errors.Is(err, errGone) {
+		c := n.failing(g, status, f, func(g *Grant) { g.RefreshToken = Secret(salvaged.RefreshToken) })
+		next, err := n.write(c)
+		if errors.Is(err, errGone) {
 			return nil, true, nil
 		} else if err != nil {
 			return nil, false, err
 		}
+		n.remember(n.slot, g, next)
 		if next.usable(n.now()) && string(next.AccessToken) != n.have && string(next.AccessToken) != n.rejected {
 			return next, false, nil
 		}
@@ -699,67 +852,34 @@ func (n *renewal) refused(l *lease, salvaged *tokenendpoint.Answer, te *tokenend
 	return nil, false, n.fail(g, status, f, te)
 }
 
-// A refusal that we do not understand is tried so often, and for so long,
-// before it counts as final.
-const (
-	refusals   = 6
-	refusedFor = 10 * time.Minute
-)
-
 // refusal makes a Failure of what the provider has said, or has not.
-func (n *renewal) refusal(te *tokenendpoint.Error, before *Failure) (Failure, Status) {
+func (n *renewal) refusal(te *tokenendpoint.Error, g *Grant) (Failure, Status) {
 	f := Failure{Code: te.Code, Description: te.Description, HTTPStatus: te.HTTPStatus}
 	if te.RetryAfter > 0 {
 		f.Next, f.Paced = now().Add(te.RetryAfter), true
 	}
 	var status Status
-	f.Reason, status = n.classify(te, before)
+	f.Reason, status = meaning(te)
+	switch {
+	case f.Reason == ReasonRevoked && n.interrupted:
+		f.Reason = ReasonInterrupted
+	case te.HTTPStatus != 0 && judged(f.Reason):
+		f.Reason, status = n.judge(g, f.Reason, status)
+	}
+	if n.isApp() && status == StatusNeedsReauthorization {
+		status = StatusNeedsConfiguration // there is no person to ask
+	}
 	return f, status
 }
 
-// classify says what a failed request means for the grant.
-func (n *renewal) classify(te *tokenendpoint.Error, before *Failure) (Reason, Status) {
-	person := StatusNeedsReauthorization
-	if n.isApp() {
-		person = StatusNeedsConfiguration // there is nobody to ask
-	}
-	switch te.Class {
-	case tokenendpoint.InvalidGrant:
-		if n.interrupted {
-			return ReasonInterrupted, person
-		}
-		return ReasonRevoked, person
-	case tokenendpoint.Interaction:
-		return ReasonRevoked, person
-	case tokenendpoint.Configuration:
-		return ReasonClient, StatusNeedsConfiguration
-	case tokenendpoint.Unsent:
-		if errors.Is(te, transport.ErrRefused) { // by this program's own rules
-			return ReasonUnreachable, StatusNeedsConfiguration
-		}
-		return ReasonUnreachable, StatusFailing
-	case tokenendpoint.Lost:
-		return ReasonLost, StatusFailing
-	case tokenendpoint.Unavailable:
-		return ReasonUnavailable, StatusFailing
-	case tokenendpoint.Unreadable:
-		return ReasonUnreadable, StatusFailing
-	default:
-		if before != nil && before.Reason == ReasonRefused && before.Attempts >= refusals-1 && now().Sub(before.Since) >= refusedFor {
-			return ReasonRefused, person
-		}
-		return ReasonRefused, StatusFailing
-	}
-}
-
-// failure completes a Failure with what came before it and what comes next.
-func (n *renewal) failure(g *Grant, status Status, f Failure) (Status, *Failure) {
+// nextFailure completes a Failure with what came before it and what comes next.
+func (n *renewal) nextFailure(g *Grant, status Status, f Failure) (Status, *Failure) {
 	f.Since, f.Last, f.Attempts = now(), now(), 1
-	if b := g.Failure; b != nil && (f.Reason != ReasonRefused || b.Reason == ReasonRefused) {
-		f.Since, f.Attempts = b.Since, b.Attempts+1 // refusals are counted by themselves: they come to an end
-	}
 	if n.profile != nil {
 		f.ProfileVersion = n.profile.Version
+	}
+	if b := g.Failure; b != nil {
+		f.follow(b, n.company)
 	}
 	if n.interrupted && !n.isApp() && (f.Reason == ReasonUnavailable || f.Reason == ReasonUnreachable) {
 		f.Reason = ReasonLost // that matters more than why there is still no answer
@@ -770,15 +890,15 @@ func (n *renewal) failure(g *Grant, status Status, f Failure) (Status, *Failure)
 	}
 	delay := backoff(f.Attempts)
 	switch {
-	case f.Reason == ReasonRefused && status == StatusFailing:
-		// It ends in asking a person, so it gets time to pass by itself.
+	case judged(f.Reason) && status == StatusFailing:
+		// It may end in asking a person, so it gets time to pass by itself.
 		delay = 2 * backoff(2*f.Attempts)
 	case status == StatusNeedsConfiguration:
 		delay = 2 * delay
 	}
-	if g.usable(n.now()) && !g.Expiry.IsZero() && !f.Paced {
+	if now := n.now(); g.usable(now) && !g.Expiry.IsZero() && !f.Paced {
 		// Not past the end of the token that is still good.
-		delay = min(delay, max(shortestBackoff, g.usableUntil().Sub(n.now())/3))
+		delay = min(delay, max(shortestBackoff, g.usableUntil(now).Sub(now)/3))
 	}
 	if next := f.Last.Add(delay).Truncate(time.Millisecond); f.Next.Before(next) {
 		f.Next = next
@@ -793,23 +913,29 @@ var errOvertaken = errors.New("the grant has changed meanwhile")
 // fail records a failure in the Store, and returns it as an error. If another
 // process has meanwhile changed the grant, its word stands.
 func (n *renewal) fail(g *Grant, status Status, f Failure, cause error) error {
-	return n.recorded(n.failing(g, status, f), g, cause)
+	return n.recordFailure(n.failing(g, status, f, nil), cause)
 }
 
-// failing returns the grant that g becomes by a failure.
-func (n *renewal) failing(g *Grant, status Status, f Failure) *Grant {
-	failed := g.Clone()
-	failed.Lease = nil
-	failed.Status, failed.Failure = n.failure(g, status, f)
-	return failed
+// failing is a failure as a change of g, together with what else it changes, if
+// that is not nil.
+func (n *renewal) failing(g *Grant, status Status, f Failure, also func(*Grant)) *change {
+	status, failure := n.nextFailure(g, status, f)
+	return newChange(g, func(g *Grant) {
+		g.Lease = nil
+		g.Status, g.Failure = status, failure
+		if also != nil {
+			also(g)
+		}
+	})
 }
 
-func (n *renewal) recorded(failed, old *Grant, cause error) error {
-	if !n.record(failed, old) {
-		return errOvertaken
+func (n *renewal) recordFailure(c *change, cause error) error {
+	failed, err := n.record(c)
+	if err != nil {
+		return err
 	}
 	n.slot.setFailed(stored(failed))
-	return n.failed(old, failed, cause)
+	return n.failed(c.old, failed, cause)
 }
 
 // failed logs a failure and returns it as an error.
@@ -818,12 +944,15 @@ func (n *renewal) failed(old, g *Grant, cause error) error {
 	if g.Status != StatusFailing {
 		level = slog.LevelError
 	}
-	n.log.LogAttrs(n.ctx, level, "authprofile: renewal failed",
-		slog.String("profile", g.ProfileID), slog.String("status", string(g.Status)), slog.String("reason", string(g.Failure.Reason)),
-		slog.String("code", g.Failure.Code), slog.Int("http_status", g.Failure.HTTPStatus),
-		slog.Int("attempts", g.Failure.Attempts), slog.Time("next", g.Failure.Next))
-	n.logStatus(g.ProfileID, old.Status, g.Status)
-	return &failedError{Status: g.Status, Failure: *g.Failure, cause: cause}
+	f := *g.Failure
+	n.report(func() {
+		n.log.LogAttrs(n.ctx, level, "authprofile: renewal failed",
+			slog.String("profile", g.ProfileID), slog.String("status", string(g.Status)), slog.String("reason", string(f.Reason)),
+			slog.String("code", f.Code), slog.Int("http_status", f.HTTPStatus),
+			slog.Int("attempts", f.Attempts), slog.Time("next", f.Next))
+		n.logStatus(g.ProfileID, old.Status, g.Status)
+	})
+	return &failedError{Status: g.Status, Failure: f, cause: cause}
 }
 
 // alone renews an app profile without the Store: one that was never saved, or
@@ -831,14 +960,17 @@ func (n *renewal) failed(old, g *Grant, cause error) error {
 func (n *renewal) alone(away error) (*Grant, error) {
 	n.profile = n.ref.profile.Load()
 	if away != nil {
-		n.log.LogAttrs(n.ctx, slog.LevelWarn, "authprofile: renewing without the store", slog.String("profile", n.profile.ID))
+		id := n.profile.ID
+		n.report(func() {
+			n.log.LogAttrs(n.ctx, slog.LevelWarn, "authprofile: renewing without the store", slog.String("profile", id))
+		})
 	} else if err := n.profile.Validate(); err != nil {
 		return nil, err
 	}
 	g := &Grant{GrantKey: n.ref.key, Status: StatusActive, ClientID: n.profile.ClientID}
 	if f := n.slot.lastFailed(); f != nil {
 		g.Status, g.Failure = f.Status, &f.Failure
-		if err := n.tooSoon(g.Status, g.Failure, false); err != nil {
+		if err := n.tooSoon(g, false); err != nil {
 			return nil, err
 		}
 	}
@@ -847,9 +979,9 @@ func (n *renewal) alone(away error) (*Grant, error) {
 	}
 
 	fail := func(status Status, f Failure, cause error) error {
-		g.Status, g.Failure = n.failure(g, status, f)
-		n.slot.setFailed(stored(g))
-		return n.failed(&Grant{}, g, cause)
+		c := n.failing(g, status, f, nil)
+		n.slot.setFailed(stored(c.g))
+		return n.failed(&Grant{}, c.g, cause)
 	}
 	var err error
 	if n.target, err = n.engine.target(n.ctx, n.profile); err != nil {
@@ -866,25 +998,46 @@ func (n *renewal) alone(away error) (*Grant, error) {
 		return nil, err
 	}
 	defer leave()
-	ctx, cancel := context.WithTimeout(n.ctx, requestTimeout)
-	defer cancel()
-	a, err := tokenendpoint.Do(ctx, n.http, tokenRequest(n.profile, n.target, appForm(n.profile)))
+	request := func() (*tokenendpoint.Answer, error) {
+		ctx, cancel := transport.WithTimeout(n.ctx, requestTimeout)
+		defer cancel()
+		return tokenendpoint.Do(ctx, n.http, tokenRequest(n.profile, n.target, appForm(n.profile)))
+	}
+	a, err := request()
+	if te := asTokenError(err); te != nil && (brokeBefore(te) || te.Class == tokenendpoint.Lost) {
+		a, err = request() // nothing is spent by asking twice
+	}
 	if err != nil {
 		te := asTokenError(err)
-		f, status := n.refusal(te, g.Failure)
+		f, status := n.refusal(te, g)
 		return nil, fail(status, f, te)
 	}
-	old := g.Clone()
-	g.take(a, n.profile)
-	g.Requested = n.profile.Scopes
-	if !a.ScopeKnown {
-		g.Scopes = n.profile.Scopes
-	}
+	p, t := n.profile, n.target
+	c := newChange(g, func(g *Grant) {
+		g.Lease = nil
+		g.take(a, p)
+		g.Issuer = t.name()
+		g.Requested = p.Scopes
+		if !a.ScopeKnown {
+			g.Scopes = p.Scopes
+		}
+	})
 	if away != nil {
-		n.writeLater(g, old)
+		n.writeLater(c)
 	}
-	n.logRenewed(old, g)
-	return g, nil
+	n.logRenewed(g, c.g)
+	return c.g, nil
+}
+
+// brokeBefore reports whether a connection broke before the form was sent over
+// it. That happens to one that was kept open and is no longer; another one may
+// be good.
+func brokeBefore(te *tokenendpoint.Error) bool {
+	if te.Class != tokenendpoint.Unsent || errors.Is(te, errLeaseOver) || errors.Is(te, errStoreSlow) {
+		return false
+	}
+	op, ok := errors.AsType[*net.OpError](te)
+	return errors.Is(te, io.EOF) || errors.Is(te, io.ErrUnexpectedEOF) || ok && op.Op != "dial"
 }
 
 func asTokenError(err error) *tokenendpoint.Error {

@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -276,22 +279,105 @@ func TestRejectedToken(t *testing.T) {
 				w.token(w.m, p)
 				w.asked("client_credentials", 2)
 
-				// An API that refuses everything does not make a storm.
-				tok, _ := w.m.Token(t.Context(), p)
+			})
+		})
+	}
+}
+
+// An API refuses whatever it is given. Each refused token that was obtained in
+// place of a refused one makes the next take longer, in all processes.
+func TestAPIThatRefusesEverything(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		p := w.adasProfile()
+		var managers []*authprofile.Manager
+		for range 5 {
+			managers = append(managers, w.manager())
+		}
+		var wg sync.WaitGroup
+		for _, m := range managers {
+			wg.Go(func() {
+				tok, err := m.Token(t.Context(), p, asAda)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				for range 10 * 60 {
+					time.Sleep(time.Second)
+					if next, err := m.Token(t.Context(), p, asAda, authprofile.Rejected(tok)); err == nil {
+						if next.AccessToken == tok.AccessToken {
+							t.Error("got the rejected token")
+						}
+						tok = next
+					}
+					if _, err := m.Token(t.Context(), p, asAda); err != nil {
+						t.Errorf("a caller that refuses nothing got error %v", err)
+					}
+				}
+			})
+		}
+		wg.Wait()
+		if got := w.srv.Count("refresh_token"); got < 3 || got > 15 {
+			t.Errorf("got %d requests in ten minutes, want a few", got)
+		}
+		w.healthy(ada)
+
+		// Once the API takes a token for a while, the next refusal is met at once.
+		time.Sleep(20 * time.Minute)
+		tok, err := managers[0].Token(t.Context(), p, asAda)
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := w.srv.Count("refresh_token")
+		if got := w.token(managers[0], p, asAda, authprofile.Rejected(tok)); got == tok.AccessToken {
+			t.Error("got the rejected token")
+		}
+		w.asked("refresh_token", before+1)
+	})
+}
+
+// A token endpoint always answers the same access token, and the API refuses
+// it: that is found out by one request, and remembered for a while.
+func TestSameTokenAgain(t *testing.T) {
+	for _, saved := range []bool{true, false} {
+		t.Run(fmt.Sprint("saved ", saved), func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				p, opts, kind, only := w.unsavedApp(), []authprofile.Option(nil), "client_credentials", "the-only-one"
+				if saved {
+					p, opts, kind = w.adasProfile(), []authprofile.Option{asAda}, "refresh_token"
+					only = string(w.grant(ada).AccessToken)
+				}
+				w.srv.Mutate(providertest.Token, func(a map[string]any) {
+					a["access_token"] = only
+					delete(a, "id_token") // which would be of another
+				})
+				tok, err := w.m.Token(t.Context(), p, opts...)
+				if err != nil {
+					t.Fatal(err)
+				}
+				before := w.srv.Count(kind)
+				time.Sleep(time.Minute)
+				refused := append(opts, authprofile.Rejected(tok))
 				begin := time.Now()
-				for time.Since(begin) < 30*time.Second {
-					next, err := w.m.Token(t.Context(), p, authprofile.Rejected(tok))
-					if err != nil {
-						t.Fatal(err)
-					}
-					if next.AccessToken == tok.AccessToken {
-						t.Fatal("got the rejected token")
-					}
-					tok = next
+				for range 10 {
+					w.refuses(w.m, p, nil, refused...)
 				}
-				if got := w.srv.Count("client_credentials"); got > 34 {
-					t.Errorf("got %d requests in 30 seconds, want about one a second", got)
+				if d := time.Since(begin); d > time.Second {
+					t.Errorf("ten refusals took %v", d)
 				}
+				w.asked(kind, before+1)
+				var wg sync.WaitGroup
+				for range 20 {
+					wg.Go(func() { w.refuses(w.m, p, nil, refused...) })
+				}
+				wg.Wait()
+				w.asked(kind, before+1)
+				w.token(w.m, p, opts...) // for those who do not refuse it
+				time.Sleep(10 * time.Minute)
+				w.srv.Mutate(providertest.Token, nil)
+				if got := w.token(w.m, p, refused...); got == tok.AccessToken {
+					t.Error("got the rejected token")
+				}
+				w.asked(kind, before+2)
 			})
 		})
 	}
@@ -608,6 +694,107 @@ func TestOtherIssuer(t *testing.T) {
 	})
 }
 
+// A grant remembers who has issued it, however its profile names the provider
+// and whether an ID token came with it: another one never sees its refresh
+// token, and once the profile is right again it works.
+func TestProfileOfAnotherProviderForAMinute(t *testing.T) {
+	type naming func(srv *providertest.Server) authprofile.Endpoints
+	addresses := func(srv *providertest.Server) authprofile.Endpoints {
+		return authprofile.Endpoints{AuthURL: srv.AuthURL(), TokenURL: srv.TokenURL()}
+	}
+	document := func(srv *providertest.Server) authprofile.Endpoints {
+		return authprofile.Endpoints{DiscoveryURL: srv.DiscoveryURL()}
+	}
+	plain, openid := []string{"read", "offline_access"}, []string{"openid", "read", "offline_access"}
+	for _, test := range []struct {
+		name           string
+		scopes         []string
+		right, another naming
+	}{
+		{"addresses, other addresses", plain, addresses, addresses},
+		{"addresses, another document", plain, addresses, document},
+		{"document, other addresses", plain, document, addresses},
+		{"document, another document", plain, document, document},
+		{"addresses, other addresses, OpenID", openid, addresses, addresses},
+		{"addresses, another document, OpenID", openid, addresses, document},
+		{"document, other addresses, OpenID", openid, document, addresses},
+		{"addresses of an issuer elsewhere, other addresses", openid, func(srv *providertest.Server) authprofile.Endpoints {
+			srv.MutateIDToken(func(h, claims map[string]any) { claims["iss"] = "https://issuer.example.net" })
+			return addresses(srv)
+		}, addresses},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				staging := providertest.NewServer(t, providertest.InMemory("https://staging.example.com"))
+				staging.SetSigning(providertest.ES256)
+				proc := w.process()
+				proc.RedirectURL = callbackAddress
+				proc.net.on(func(r *http.Request) (*http.Response, error) {
+					if r.URL.Host == "staging.example.com" {
+						return staging.Transport().RoundTrip(r)
+					}
+					return proc.net.base.RoundTrip(r)
+				})
+				p := w.user()
+				p.Scopes, p.Endpoints = test.scopes, test.right(w.srv)
+				w.save(p)
+				w.authorize(p, "ada")
+				expire()
+				w.token(proc.Manager, p, asAda)
+
+				p.Name = "another name" // which says nothing about the provider
+				w.save(p)
+				expire()
+				w.token(proc.Manager, p, asAda)
+				w.asked("refresh_token", 2)
+
+				right := p.Endpoints
+				p.Endpoints = test.another(staging)
+				w.save(p)
+				expire()
+				for range 3 {
+					w.refuses(proc.Manager, p, authprofile.ErrReauthorize, asAda)
+					time.Sleep(time.Minute)
+				}
+				if got := staging.Hits(providertest.Token); got != 0 {
+					t.Errorf("another provider was shown the refresh token %d times", got)
+				}
+				if g := w.grant(ada); g.Failure == nil || g.Failure.Reason != authprofile.ReasonOtherClient {
+					t.Errorf("got %v", g)
+				}
+				p.Endpoints = right
+				w.save(p)
+				w.token(proc.Manager, p, asAda)
+				w.asked("refresh_token", 3)
+				w.healthy(ada)
+			})
+		})
+	}
+}
+
+// Of a grant that an application has put into the Store, or that does not say
+// who has issued it, that is known once it was renewed.
+func TestGrantOfAnUnknownIssuer(t *testing.T) {
+	for _, named := range []string{"", "https://issuer.example.net"} { // the latter as an ID token has named it
+		inWorld(t, func(t *testing.T, w *world) {
+			p := w.user()
+			p.Scopes = []string{"read", "offline_access"}
+			p.Endpoints = authprofile.Endpoints{AuthURL: w.srv.AuthURL(), TokenURL: w.srv.TokenURL()}
+			w.save(p)
+			w.authorize(p, "ada")
+			time.Sleep(2 * time.Minute)
+			g := w.grant(ada)
+			g.Issuer, g.Obtained = named, time.Now() // as a renewal would leave it
+			w.put(g)
+			expire()
+			w.token(w.m, p, asAda)
+			if got := w.grant(ada).Issuer; got != issuer {
+				t.Errorf("named %q: got issuer %q, want %q", named, got, issuer)
+			}
+		})
+	}
+}
+
 // Nor are its tokens shown to another provider in order to be revoked, whose
 // word would not count.
 func TestRevokeAtAnotherIssuer(t *testing.T) {
@@ -737,6 +924,49 @@ func TestUnsavedProfiles(t *testing.T) {
 		u := &authprofile.Profile{Type: authprofile.TypeUser, ClientID: "c", Endpoints: authprofile.Endpoints{DiscoveryURL: w.srv.DiscoveryURL()}}
 		w.refuses(w.m, u, authprofile.ErrNotFound, asAda)
 	})
+}
+
+// A connection breaks under a request: whoever asks for a token of the
+// application, it is sent again, since that spends nothing.
+func TestBrokenConnectionOfAnApplication(t *testing.T) {
+	reset := &net.OpError{Op: "read", Net: "tcp", Err: syscall.ECONNRESET}
+	for name, fault := range map[string]func(r *http.Request) error{
+		"before anything was sent": func(*http.Request) error { return reset },
+		"closed before":            func(*http.Request) error { return io.EOF },
+		"GOAWAY": func(r *http.Request) error {
+			io.Copy(io.Discard, r.Body)
+			return errors.New("http2: server sent GOAWAY and closed the connection; LastStreamID=0")
+		},
+		"after it was sent": func(r *http.Request) error {
+			io.Copy(io.Discard, r.Body)
+			return reset
+		},
+	} {
+		for _, saved := range []bool{true, false} {
+			t.Run(fmt.Sprint(name, " saved ", saved), func(t *testing.T) {
+				inWorld(t, func(t *testing.T, w *world) {
+					p := w.unsavedApp()
+					if saved {
+						w.save(p)
+					}
+					proc := w.process()
+					sent := 0
+					proc.net.on(func(r *http.Request) (*http.Response, error) {
+						if sent++; sent == 1 {
+							return nil, fault(r)
+						}
+						return proc.net.base.RoundTrip(r)
+					})
+					if _, err := proc.Source(t.Context(), p).Token(); err != nil {
+						t.Error(err)
+					}
+					if sent != 2 {
+						t.Errorf("got %d requests, want 2", sent)
+					}
+				})
+			})
+		}
+	}
 }
 
 // Processes, stores, networks and providers in trouble, at random, and a

@@ -207,6 +207,7 @@ const (
 	ReasonUnavailable   Reason = "unavailable"      // the provider says: not now
 	ReasonUnreadable    Reason = "unreadable"       // an answer that makes no sense
 	ReasonRefused       Reason = "refused"          // refused without a reason that we know
+	ReasonSingled       Reason = "singled"          // refused, while other grants of the profile are renewed
 	ReasonIDToken       Reason = "invalid_id_token" // the tokens came with an ID token that is not valid
 )
 

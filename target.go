@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // A target is what a profile comes down to when the provider is asked.
@@ -71,12 +72,54 @@ func (e *engine) target(ctx context.Context, p *Profile) (*target, error) {
 	return t, nil
 }
 
-// issued reports whether g may be a grant of this provider: it is, or it is not
-// known whose.
-func (t *target) issued(g *Grant) bool {
-	return g.Issuer == "" || t.issuer == "" ||
-		issuerMatches(strings.TrimSuffix(t.issuer, "/"), strings.TrimSuffix(g.Issuer, "/")) ||
+// name is how a grant remembers who has issued it, where no ID token says it:
+// the issuer, or where no document says that the origin of the token endpoint.
+func (t *target) name() string {
+	if t.issuer == "" || strings.Contains(t.issuer, eachTenant) {
+		return t.origin()
+	}
+	return t.issuer
+}
+
+// origin is that of the token endpoint, without a default port.
+func (t *target) origin() string { return shortOrigin(t.tokenURL) }
+
+// issued reports whether g, a grant of p, may be one of this provider: it is,
+// or it is not known whose.
+func (t *target) issued(g *Grant, p *Profile) bool {
+	switch {
+	case g.Issuer == "", g.Issuer == t.origin():
+		return true
+	case t.issuer == "":
+		// The addresses were typed in. A grant may say the issuer that an ID
+		// token named, at another origin than the token endpoint: that it is
+		// the same provider is known if it was renewed by this same profile.
+		return shortOrigin(g.Issuer) == t.origin() || p.Updated.Add(maxSkew).Before(g.Obtained)
+	}
+	return issuerMatches(strings.TrimSuffix(t.issuer, "/"), strings.TrimSuffix(g.Issuer, "/")) ||
 		t.template != nil && slices.Contains(t.template.issuerAliases, g.Issuer)
+}
+
+// maxSkew is how far the clocks of processes may be apart.
+const maxSkew = time.Minute
+
+// issuerOf is what a new grant remembers as its issuer: what the ID token names
+// if the document does too, or if that is at the origin of the token endpoint,
+// by which typed-in addresses are known again.
+func (t *target) issuerOf(claimed string) string {
+	if claimed != "" && (t.issuer != "" || shortOrigin(claimed) == t.origin()) {
+		return claimed
+	}
+	return t.name()
+}
+
+// claimedIssuer is the issuer that a later ID token of g must name, or nothing
+// if that is not known.
+func (t *target) claimedIssuer(g *Grant) string {
+	if g.Issuer == t.origin() && t.issuer == "" {
+		return ""
+	}
+	return g.Issuer
 }
 
 // lacks says what a profile of that type needs and the provider does not have,

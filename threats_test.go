@@ -137,7 +137,7 @@ var threats = [...]threat{
 	85:  {name: "outage that hides a dead grant", duty: []string{"store.go: Since tells when somebody should have a look"}},
 	86:  {name: "connection reset", tests: "TestLostAnswer"},
 	87:  {name: "client secret that was changed", tests: "TestCorrectedSecretHealsAtTheNextCall"},
-	88:  {name: "ways to say that a grant is dead", tests: "TestFailures TestRefusalThatNobodyUnderstandsEndsWithAPerson TestDeadGrantMakesOneRequest"},
+	88:  {name: "ways to say that a grant is dead", tests: "TestFailures TestRefusedGrantInCompany TestDeadGrantMakesOneRequest"},
 	89:  {name: "request sent again by net/http"},
 	90:  {name: "proxies", duty: []string{"authprofile.go: which goes through the proxy that the environment names", "egress/egress.go: It takes no proxy from the environment."}},
 	91:  {name: "special characters of the client's credentials"},
@@ -490,6 +490,7 @@ func TestThreat080_ScopesAreWhatWasGranted(t *testing.T) {
 		w.srv.Mutate(providertest.Token, func(answer map[string]any) { answer["scope"] = "openid" })
 		expire()
 		w.token(m, p, asAda)
+		synctest.Wait() // the caller has the token before the log has the record
 		if text := log.String(); !strings.Contains(text, "level=WARN") || !strings.Contains(text, "fewer scopes") || strings.Contains(text, "ada") {
 			t.Errorf("got log %q, want a warning", text)
 		}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/authprofile/authprofile/internal/foreign"
 	"github.com/authprofile/authprofile/internal/tokenendpoint"
 )
 
@@ -24,39 +25,66 @@ func (e *engine) putGrant(ctx context.Context, g *Grant) error {
 	return e.store.PutGrant(ctx, g)
 }
 
+func (e *engine) deleteGrant(ctx context.Context, key GrantKey) error {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	return e.store.DeleteGrant(ctx, key)
+}
+
 func (e *engine) readProfile(ctx context.Context, id string) (*Profile, error) {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
 	return e.store.Profile(ctx, id)
 }
 
-// write stores a new token. It returns the grant to go by: g itself, or the
-// one of another process that the grant has moved on to. If the Store does not
-// take it in time, it returns g all the same, and goes on trying behind the
-// caller's back.
-func (n *renewal) write(g, old *Grant) (*Grant, error) {
-	ctx, cancel := context.WithTimeout(n.ctx, firstWrite)
-	defer cancel()
-	got, err := n.tryWrite(ctx, g, old)
-	if err == nil || errors.Is(err, errGone) {
-		if err != nil {
-			discard := n.discard()
-			n.work.Go(func() { discard(g) })
-		}
-		return got, err
-	}
-	n.writeLater(g, old)
-	return g, nil
+// A change is what a renewal has brought: something to be put into the grant
+// that it was made from, or into what another process, or a person, has made of
+// that grant meanwhile.
+type change struct {
+	old   *Grant         // what it follows from
+	g     *Grant         // old with the change
+	apply func(g *Grant) // puts it into a later version of old
 }
 
-// tryWrite puts g, which replaces old. Whether it still may is a question
+func newChange(old *Grant, apply func(g *Grant)) *change {
+	g := old.Clone()
+	apply(g)
+	return &change{old: old, g: g, apply: apply}
+}
+
+// write stores a new token. It returns the grant to go by: the changed one, or
+// the one of another process that the grant has moved on to. If the Store does
+// not take it in time, it returns the changed one all the same, and goes on
+// trying behind the caller's back.
+func (n *renewal) write(c *change) (*Grant, error) {
+	ctx, cancel := context.WithTimeout(n.ctx, firstWrite)
+	defer cancel()
+	kept := false
+	defer func() {
+		if !kept { // the Store has ended this goroutine
+			n.writeLater(c)
+		}
+	}()
+	got, err := n.tryWrite(ctx, c)
+	kept = err == nil || errors.Is(err, errGone)
+	if err != nil && kept {
+		discard := n.discard()
+		n.background(func() { discard(c.g) })
+	}
+	if kept {
+		return got, err
+	}
+	return c.g, nil // the deferred function sees to the rest
+}
+
+// tryWrite puts a change into the Store. Whether it still may is a question
 // about tokens: that the version is another one says little.
-func (e *engine) tryWrite(ctx context.Context, g, old *Grant) (*Grant, error) {
+func (e *engine) tryWrite(ctx context.Context, c *change) (*Grant, error) {
+	put := c.g.Clone()
 	for range writeRounds {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		put := g.Clone()
 		err := e.putGrant(ctx, put)
 		if err == nil {
 			return put, nil
@@ -64,114 +92,130 @@ func (e *engine) tryWrite(ctx context.Context, g, old *Grant) (*Grant, error) {
 		if !errors.Is(err, ErrConflict) {
 			return nil, err
 		}
-		cur, err := e.readGrant(ctx, g.GrantKey)
+		cur, err := e.readGrant(ctx, c.g.GrantKey)
 		switch {
-		case errors.Is(err, ErrNotFound) && g.User == "" && old.Version == 0:
-			g.Version = 0 // it was never there
+		case errors.Is(err, ErrNotFound) && put.User == "" && c.old.Version == 0:
+			put = c.g.Clone() // it was never there
+			put.Version = 0
 		case errors.Is(err, ErrNotFound):
 			return nil, errGone
 		case err != nil:
 			return nil, err
-		case cur.AccessToken == g.AccessToken && cur.RefreshToken == g.RefreshToken:
+		case c.isIn(cur):
 			return cur, nil // an earlier try has succeeded, and its answer was lost
-		case g.AccessToken == "" && cur.RefreshToken == g.RefreshToken && cur.Obtained.Equal(g.Obtained):
-			g.Version = cur.Version // an earlier try has succeeded, before the access token was withdrawn
-		case movedOn(cur, g, old):
+		case c.supersededBy(cur):
 			return cur, nil
 		default:
-			// A successor has taken the lease, or has noted a failure: ours is
-			// the answer to what it is about to ask.
-			g.Version = cur.Version
+			// A successor has taken the lease, or has noted a failure, or the
+			// person has authorized more: ours is the answer to what comes next.
+			put = cur.Clone()
+			c.apply(put)
 		}
 	}
 	return nil, ErrConflict
 }
 
-// writeRounds is how often in a row a conflict is looked into. Nobody writes a
-// grant that often but a store that does not tell the truth.
+// writeRounds is how often in a row a conflict is looked into. Only a Store
+// that misreports conflicts makes it so many.
 const writeRounds = 10
 
-// movedOn reports whether cur, which is in the Store, follows from something
-// else than old, so that g, which follows from old, must not replace it.
-func movedOn(cur, g, old *Grant) bool {
-	switch {
-	case g.User == "":
-		return cur.AccessToken != old.AccessToken && !cur.Obtained.Before(g.Obtained)
-	case cur.RefreshToken != old.RefreshToken:
-		return true
-	case g.RefreshToken == old.RefreshToken:
-		// The provider does not rotate: the later access token is the better.
-		return cur.AccessToken != old.AccessToken && !cur.Obtained.Before(g.Obtained)
-	}
-	return false
+// isIn reports whether cur, which is in the Store, has the change already.
+func (c *change) isIn(cur *Grant) bool {
+	return cur.AccessToken == c.g.AccessToken && cur.RefreshToken == c.g.RefreshToken && cur.Obtained.Equal(c.g.Obtained)
 }
 
-// An unstored is a renewed grant that waits to be stored.
+// supersededBy reports whether cur, which is in the Store, follows from
+// something else than what c follows from, so that c must not be put into it.
+func (c *change) supersededBy(cur *Grant) bool {
+	later := cur.AccessToken != c.old.AccessToken && !cur.Obtained.Before(c.g.Obtained)
+	switch {
+	case c.g.AccessToken == "" && cur.RefreshToken == c.g.RefreshToken && cur.Obtained.Equal(c.g.Obtained):
+		return false // it is what c was before the access token was withdrawn
+	case c.g.User == "":
+		return later
+	case cur.RefreshToken != c.old.RefreshToken:
+		return true
+	case c.g.RefreshToken != c.old.RefreshToken:
+		return false
+	}
+	return later // the provider does not rotate: the later access token is the better
+}
+
+// An unstored is a change that waits to be stored.
 type unstored struct {
 	done chan struct{} // closed once it is stored, or pointless
 
 	// Under the engine's lock.
 
-	g     *Grant
+	c     *change
 	ended bool // a person has ended or replaced the grant meanwhile
 }
 
-// writeLater goes on trying to store g until it is stored, or pointless.
-func (n *renewal) writeLater(g, old *Grant) {
-	g = g.Clone() // callers are served from the other one meanwhile
+// writeLater goes on trying to store a change until it is stored, or
+// pointless.
+func (n *renewal) writeLater(c *change) {
+	key := c.g.GrantKey
 	n.mu.Lock()
-	if u := n.pending[g.GrantKey]; u != nil {
-		// An app profile was renewed again while its last token still waits.
-		u.g = g
+	if u := n.pending[key]; u != nil {
+		// An app profile was renewed again while its last token still waits, or
+		// an answer came late.
+		if !c.g.Obtained.Before(u.c.g.Obtained) {
+			u.c = c
+		}
 		n.mu.Unlock()
 		return
 	}
-	u := &unstored{done: make(chan struct{}), g: g}
-	n.pending[g.GrantKey] = u
+	u := &unstored{done: make(chan struct{}), c: c}
+	n.pending[key] = u
 	n.mu.Unlock()
-	n.log.LogAttrs(n.ctx, slog.LevelError, "authprofile: renewed token not stored yet", slog.String("profile", g.ProfileID))
+	n.report(func() {
+		n.log.LogAttrs(n.ctx, slog.LevelError, "authprofile: renewed token not stored yet", slog.String("profile", key.ProfileID))
+	})
 
-	discard := n.discard()
-	n.work.Go(func() {
+	discard, ctx, e := n.discard(), n.ctx, n.engine
+	n.background(func() {
 		for attempt := 1; ; attempt++ {
 			time.Sleep(min(backoff(attempt)/10, maxWriteDelay))
-			n.mu.Lock()
-			g, ended := u.g, u.ended
-			n.mu.Unlock()
+			e.mu.Lock()
+			c, ended := u.c, u.ended
+			e.mu.Unlock()
 			var got *Grant
 			err := errGone
-			if old.Version != 0 || !ended { // else it would be made anew
-				got, err = n.tryWrite(n.ctx, g.Clone(), old)
+			if c.old.Version != 0 || !ended { // else it would be made anew
+				err = foreign.Call(func() (err error) {
+					got, err = e.tryWrite(ctx, c)
+					if err == nil && c.old.Version == 0 && e.stillWanted(ctx, got) != nil {
+						err = errGone
+					}
+					return err
+				})
 			}
-			if err == nil && old.Version == 0 && n.stillWanted(n.ctx, got) != nil {
-				err = errGone
-			}
-			if err != nil && !errors.Is(err, errGone) || !n.settle(u, g) {
+			if err != nil && !errors.Is(err, errGone) || !e.settle(u, c) {
 				continue
 			}
 			switch {
 			case err != nil:
-				n.replace(g.GrantKey, nil)
-				discard(g)
-			case got.AccessToken != g.AccessToken && got.usable(n.now()):
-				n.cache.slot(g.GrantKey).set(n.hold(got))
+				e.replace(key, nil)
+				discard(c.g)
+			case got.AccessToken != c.g.AccessToken && got.usable(e.now()):
+				e.cache.slot(key).set(e.hold(got))
 				fallthrough
 			default:
-				n.log.LogAttrs(n.ctx, slog.LevelInfo, "authprofile: renewed token stored", slog.String("profile", g.ProfileID))
+				e.log.LogAttrs(ctx, slog.LevelInfo, "authprofile: renewed token stored", slog.String("profile", key.ProfileID))
 			}
 			return
 		}
 	})
 }
 
-// settle ends the waiting of u if g is what was waiting to be stored.
-func (e *engine) settle(u *unstored, g *Grant) bool {
+// settle ends the waiting of u if c is what was waiting to be stored.
+func (e *engine) settle(u *unstored, c *change) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if u.g != g {
+	if u.c != c {
 		return false // it has got a successor
 	}
-	delete(e.pending, g.GrantKey)
+	delete(e.pending, c.g.GrantKey)
 	close(u.done)
 	return true
 }
@@ -181,7 +225,7 @@ func (e *engine) waiting(key GrantKey) *Grant {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if u := e.pending[key]; u != nil && !u.ended {
-		return u.g
+		return u.c.g
 	}
 	return nil
 }
@@ -207,28 +251,34 @@ func (n *renewal) awaitWrite(giveUp time.Time) error {
 	}
 }
 
-// record stores a failure that old has suffered. It tries for a moment; then
-// the lease that stays behind tells others that something went wrong. It
-// returns false if old is not what is there any more.
-func (n *renewal) record(failed, old *Grant) bool {
+// record stores a failure. It tries for a moment; then the lease that stays
+// behind tells others that something went wrong. It returns what to go by, or
+// errOvertaken if what has failed is not what is there any more.
+func (n *renewal) record(c *change) (*Grant, error) {
 	ctx, cancel := context.WithTimeout(n.ctx, firstWrite)
 	defer cancel()
+	old, put := c.old, c.g.Clone()
 	for attempt := 1; ctx.Err() == nil; attempt++ {
-		put := failed.Clone()
 		err := n.putGrant(ctx, put)
 		if err == nil {
-			return true
+			if old.Version == 0 { // made just now, and not for a profile that was deleted meanwhile
+				if err := n.stillWanted(n.ctx, put); err != nil {
+					return nil, err
+				}
+			}
+			return put, nil
 		}
 		if errors.Is(err, ErrConflict) {
 			cur, err := n.readGrant(ctx, old.GrantKey)
 			switch {
 			case errors.Is(err, ErrNotFound):
-				return false
+				return nil, errOvertaken
 			case err != nil:
 			case cur.AccessToken != old.AccessToken || cur.RefreshToken != old.RefreshToken || !sameAttempt(cur.Lease, old.Lease):
-				return false // somebody knows better
+				return nil, errOvertaken // another process, or a person, knows better
 			default:
-				failed.Version = cur.Version
+				put = cur.Clone()
+				c.apply(put)
 				continue
 			}
 		}
@@ -237,16 +287,20 @@ func (n *renewal) record(failed, old *Grant) bool {
 		case <-ctx.Done():
 		}
 	}
-	return true
+	return c.g, nil
 }
 
-// withdraw lets failed, which is without the access token, wait to be stored in
-// place of g, if that is what waits: the access token proved to be of no use.
-func (n *renewal) withdraw(g, failed *Grant) {
+// withdraw lets a failure that takes the access token away wait to be stored in
+// place of c, if that is what waits: the access token proved to be of no use.
+func (n *renewal) withdraw(c, failed *change) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if u := n.pending[g.GrantKey]; u != nil && u.g.AccessToken == g.AccessToken {
-		u.g = failed.Clone()
+	if u := n.pending[c.g.GrantKey]; u != nil && u.c == c {
+		// It follows from the same grant as c, and brings what c does too.
+		u.c = newChange(c.old, func(g *Grant) {
+			c.apply(g)
+			failed.apply(g)
+		})
 	}
 }
 

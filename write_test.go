@@ -3,8 +3,10 @@ package authprofile_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -781,6 +783,278 @@ func TestFinishDuringARenewal(t *testing.T) {
 					t.Error("the renewal has replaced in memory what Finish has brought")
 				}
 				w.healthy(ada)
+			})
+		})
+	}
+}
+
+// A person authorizes more while a renewal is under way, and the provider gives
+// no refresh token, since there is one: the renewal's answer is put into what
+// the person has brought, and undoes nothing of it.
+func TestRenewalKeepsANewConsent(t *testing.T) {
+	for _, rotation := range []providertest.Rotation{providertest.RotateNever, providertest.RotateGrace} {
+		for _, scope := range []string{"said", "not said"} {
+			t.Run(fmt.Sprint(rotation, " scope ", scope), func(t *testing.T) {
+				inWorld(t, func(t *testing.T, w *world) {
+					w.srv.SetPolicy(providertest.Policy{Rotation: rotation, Grace: time.Hour})
+					p := w.adasProfile()
+					proc := w.process()
+					expire()
+					w.srv.Fault(providertest.Token, providertest.Fault{Committed: true, Hang: true, Grant: "refresh_token"})
+					w.srv.Mutate(providertest.Token, func(a map[string]any) {
+						if scope == "not said" {
+							delete(a, "scope")
+						}
+						if a["scope"] == "openid read write offline_access" {
+							delete(a, "refresh_token") // of the authorization
+						}
+					})
+					var wg sync.WaitGroup
+					wg.Go(func() { w.token(proc.Manager, p, asAda) })
+					synctest.Wait()
+					time.Sleep(time.Second)
+
+					w.srv.Mutate(providertest.Token, func(a map[string]any) {
+						delete(a, "refresh_token")
+						if scope == "not said" {
+							delete(a, "scope")
+						}
+					})
+					f, err := w.m.Begin(t.Context(), p, "ada", oauth2.SetAuthURLParam("scope", "openid read write offline_access"))
+					if err != nil {
+						t.Fatal(err)
+					}
+					consented, err := w.m.Finish(t.Context(), "ada", w.consent(f))
+					if err != nil {
+						t.Fatal(err)
+					}
+					w.srv.Release()
+					wg.Wait()
+					time.Sleep(5 * time.Second)
+					g := w.grant(ada)
+					want := []string{"openid", "read", "write", "offline_access"}
+					if !slices.Equal(g.Requested, want) || !slices.Equal(g.Scopes, want) || g.Nonce != consented.Nonce {
+						t.Errorf("got scopes %q of %q, and the nonce of the new authorization: %t; want %q of the same, true", g.Scopes, g.Requested, g.Nonce == consented.Nonce, want)
+					}
+					if g.AccessToken != consented.AccessToken {
+						t.Error("the access token of the new authorization was replaced by an older one")
+					}
+					w.healthy(ada)
+					w.srv.Mutate(providertest.Token, nil)
+					expire()
+					w.token(w.m, p, asAda)
+					w.healthy(ada)
+				})
+			})
+		}
+	}
+}
+
+// A database fails over, and has lost the last it had acknowledged. The process
+// that has written it does not send the refresh token that it has spent, but
+// writes what it has once more.
+func TestStoreGoesBack(t *testing.T) {
+	for _, when := range []string{"at the next renewal", "while another process renews", "after an authorization"} {
+		t.Run(when, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) { // the provider is strict
+				p := w.adasProfile()
+				proc := w.process()
+				proc.RedirectURL = callbackAddress
+				expire()
+				before := w.grant(ada)
+				if when == "after an authorization" {
+					f, err := proc.Begin(t.Context(), p, "ada")
+					if err != nil {
+						t.Fatal(err)
+					}
+					if _, err := proc.Finish(t.Context(), "ada", w.consent(f)); err != nil {
+						t.Fatal(err)
+					}
+				} else {
+					w.token(proc.Manager, p, asAda)
+				}
+				asked := w.srv.Count("refresh_token")
+				back := &wentBack{Store: proc.store.Store, grant: before}
+				if when == "while another process renews" {
+					back.grant.Lease = &authprofile.Lease{Owner: "another", Attempt: "one", Length: 5 * time.Second}
+				}
+				proc.store.Store = back
+				expire()
+				w.token(proc.Manager, p, asAda)
+				w.asked("refresh_token", asked+1)
+				if got := w.srv.Reuses(); got != 0 {
+					t.Errorf("got %d refresh tokens sent twice", got)
+				}
+				g, err := back.Grant(t.Context(), ada)
+				if err != nil || g.Status != active || !w.srv.IsCurrent(string(g.RefreshToken)) {
+					t.Errorf("got %v, %v; want an active grant with the refresh token that the provider waits for", g, err)
+				}
+			})
+		})
+	}
+}
+
+// wentBack is a Store that has a grant as it was some time ago.
+type wentBack struct {
+	authprofile.Store
+	mu    sync.Mutex
+	grant *authprofile.Grant
+}
+
+func (s *wentBack) Grant(ctx context.Context, key authprofile.GrantKey) (*authprofile.Grant, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.grant.Clone(), nil
+}
+
+func (s *wentBack) PutGrant(ctx context.Context, g *authprofile.Grant) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if g.Version != s.grant.Version {
+		return authprofile.ErrConflict
+	}
+	g.Version++
+	s.grant = g.Clone()
+	return nil
+}
+
+// A grant cannot be read: its row is damaged, or its key was lost. A new
+// authorization replaces it at once.
+func TestUnreadableGrantIsReplaced(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		p := w.adasProfile()
+		proc := w.process()
+		proc.RedirectURL = callbackAddress
+		unreadable := &authprofile.Error{Op: "read", ProfileID: "crm", User: "ada", Err: errors.New("damaged")}
+		damaged := true
+		proc.store.on(func(c *storeCall) error {
+			if c.op == "Grant" && damaged {
+				return unreadable
+			}
+			err := c.run()
+			if c.op == "PutGrant" && err == nil {
+				damaged = false
+			}
+			return err
+		})
+		w.refuses(proc.Manager, p, unreadable, asAda, authprofile.Rejected(nil))
+		f, err := proc.Begin(t.Context(), p, "ada")
+		if err != nil {
+			t.Fatal(err)
+		}
+		begin := time.Now()
+		if _, err := proc.Finish(t.Context(), "ada", w.consent(f)); err != nil {
+			t.Fatal(err)
+		}
+		if d := time.Since(begin); d > 0 {
+			t.Errorf("got the grant after %v, want it at once", d)
+		}
+		w.token(proc.Manager, p, asAda)
+		w.healthy(ada)
+	})
+}
+
+// A Keeper that is away for a moment loses no grant.
+func TestGrantOfAStoreThatIsAwayIsNotReplaced(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		p := w.adasProfile()
+		proc := w.process()
+		proc.RedirectURL = callbackAddress
+		before := w.grant(ada)
+		f, err := proc.Begin(t.Context(), p, "ada")
+		if err != nil {
+			t.Fatal(err)
+		}
+		q := w.consent(f)
+		deleted := 0
+		proc.store.on(func(c *storeCall) error {
+			switch c.op {
+			case "Grant":
+				return &authprofile.Error{Op: "open", ProfileID: "crm", User: "ada", Err: errAway}
+			case "PutGrant":
+				return errAway // it cannot be sealed either
+			case "DeleteGrant":
+				deleted++
+			}
+			return c.run()
+		})
+		if _, err := proc.Finish(t.Context(), "ada", q); err == nil {
+			t.Error("got no error, though nothing was stored")
+		}
+		if g := w.grant(ada); deleted != 0 || g.RefreshToken != before.RefreshToken {
+			t.Errorf("got %d deletions, and %v; want the grant as it was", deleted, g)
+		}
+	})
+}
+
+// A Store that says conflict all the time, because it reads from a replica that
+// lags, is not overrun by an authorization that has to be stored.
+func TestFinishWithEndlessConflicts(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		p := w.adasProfile()
+		proc := w.process()
+		proc.RedirectURL = callbackAddress
+		f, err := proc.Begin(t.Context(), p, "ada")
+		if err != nil {
+			t.Fatal(err)
+		}
+		q := w.consent(f)
+		proc.store.on(func(c *storeCall) error {
+			if c.op == "PutGrant" {
+				if proc.store.count("PutGrant") > 1000 {
+					t.Fatal("got a thousand puts")
+				}
+				return authprofile.ErrConflict
+			}
+			return c.run()
+		})
+		time.AfterFunc(30*time.Second, proc.store.heal)
+		if _, err := proc.Finish(t.Context(), "ada", q); err != nil {
+			t.Error(err)
+		}
+		if got := proc.store.count("PutGrant"); got > 100 {
+			t.Errorf("got %d puts in 30 seconds of conflicts, want a few", got)
+		}
+		w.healthy(ada)
+	})
+}
+
+// A failure is noted of an app profile that was deleted meanwhile: that must not
+// make a grant of a profile that does not exist.
+func TestFailureOfADeletedAppProfile(t *testing.T) {
+	for _, failure := range []struct {
+		name   string
+		status int
+		body   string
+	}{
+		{"refused", 401, code("invalid_client")},
+		{"not available", 503, ""},
+	} {
+		t.Run(failure.name, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				p := w.app()
+				p.Endpoints = authprofile.Endpoints{DiscoveryURL: w.srv.DiscoveryURL()}
+				w.save(p)
+				for _, when := range []string{"discovering", "asking"} {
+					proc := w.process()
+					p := p.Clone()
+					p.ID, p.Version = "app-"+when, 0
+					w.save(p)
+					proc.net.on(func(r *http.Request) (*http.Response, error) {
+						if (r.Method == http.MethodPost) == (when == "discovering") {
+							return proc.net.base.RoundTrip(r)
+						}
+						if err := w.store.DeleteProfile(t.Context(), p.ID); err != nil {
+							t.Error(err)
+						}
+						return respond(failure.status, failure.body), nil
+					})
+					w.refuses(proc.Manager, p, nil)
+					time.Sleep(time.Minute)
+					if g, err := w.store.Grant(t.Context(), authprofile.GrantKey{ProfileID: p.ID}); err == nil {
+						t.Errorf("%s: got %v, want no grant of a profile that was deleted", when, g)
+					}
+				}
 			})
 		})
 	}

@@ -1,0 +1,173 @@
+package authprofile
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+)
+
+// A provider that refuses without a clear word may mean the grant, or the
+// client, or nothing at all: a gateway in front of it may have said it. Which
+// it is shows in the company: while other grants of the same profile are
+// renewed, it is this grant. See Failure.
+
+// companies is what is known of the company of grants that are refused: when
+// others of their profile were renewed, at the same version of the profile. It
+// holds only profiles with a grant that is refused; as long as there is none,
+// it costs a renewal one look at an empty map, and the Store nothing.
+type companies struct {
+	mu     sync.Mutex
+	known  map[string]*company
+	looked time.Time // when those that are no longer needed were last removed
+}
+
+// A company is that of the refused grants of one profile.
+type company struct {
+	version int64 // of the profile
+	last    []renewed
+	alone   bool      // the Store had no other grant when it was last asked
+	looked  time.Time // when that was
+	used    time.Time
+}
+
+// A renewed says when a grant was renewed.
+type renewed struct {
+	user string
+	at   time.Time
+}
+
+const (
+	lookAtCompany  = time.Minute    // how often the Store is asked
+	forgetCompany  = 24 * time.Hour // after the last refusal
+	pageOfCompany  = 20
+	keptOfCompany  = 2 // the latest, and one more in case that is who asks
+	minOfARenewal  = time.Minute
+	maxOfCompanies = 10_000
+)
+
+// note notes that a grant was renewed.
+func (cs *companies) note(key GrantKey, version int64, at time.Time) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	if c := cs.known[key.ProfileID]; c != nil && c.version == version {
+		c.add(key.User, at)
+	}
+}
+
+// add keeps the latest renewals of different users.
+func (c *company) add(user string, at time.Time) {
+	c.last = slices.DeleteFunc(c.last, func(r renewed) bool { return r.user == user && !r.at.After(at) })
+	if slices.ContainsFunc(c.last, func(r renewed) bool { return r.user == user }) {
+		return
+	}
+	c.last = append(c.last, renewed{user, at})
+	slices.SortFunc(c.last, func(a, b renewed) int { return b.at.Compare(a.at) })
+	c.last = c.last[:min(len(c.last), keptOfCompany)]
+}
+
+// of returns the company of a profile's grants, made at the first refusal. The
+// Store has to be asked if look is true.
+func (cs *companies) of(p *Profile) (c *company, look bool) {
+	now := time.Now()
+	if cs.known == nil {
+		cs.known = make(map[string]*company)
+	}
+	if now.Sub(cs.looked) > time.Hour || len(cs.known) >= maxOfCompanies {
+		for id, c := range cs.known {
+			if now.Sub(c.used) > forgetCompany || len(cs.known) >= maxOfCompanies {
+				delete(cs.known, id)
+			}
+		}
+		cs.looked = now
+	}
+	c = cs.known[p.ID]
+	if c == nil || c.version != p.Version {
+		c = &company{version: p.Version}
+		cs.known[p.ID] = c
+	}
+	c.used = now
+	if now.Sub(c.looked) >= lookAtCompany {
+		c.looked = now
+		return c, true
+	}
+	return c, false
+}
+
+// companyOf returns when another grant of the profile than that user's was
+// last renewed, zero if that is not known, and whether there are others.
+func (e *engine) companyOf(ctx context.Context, p *Profile, user string) (latest time.Time, others bool) {
+	cs := &e.companies
+	cs.mu.Lock()
+	_, look := cs.of(p)
+	cs.mu.Unlock()
+	alone := true
+	var list []*Grant
+	if look {
+		// What other processes renew shows in the Store: a few grants that
+		// come after this one, and a few from the beginning.
+		for _, after := range []string{user, ""} {
+			ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+			page, err := e.store.ListGrants(ctx, p.ID, after, pageOfCompany)
+			cancel()
+			list = append(list, page...)
+			alone = alone && err == nil // what cannot be read may be company
+		}
+	}
+
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	c, _ := cs.of(p)
+	for _, g := range list {
+		if g.User == user {
+			continue
+		}
+		alone = false
+		// At this version of the profile, and not by an authorization: that
+		// is another kind of request.
+		if g.Status == StatusActive && g.Obtained.After(p.Updated) && g.Obtained.Sub(g.Created) > minOfARenewal {
+			c.add(g.User, g.Obtained)
+		}
+	}
+	if look {
+		c.alone = alone
+	}
+	for _, r := range c.last {
+		if r.user != user {
+			return r.at, true
+		}
+	}
+	return time.Time{}, !c.alone
+}
+
+// judge says whose fault a refusal of a grant is that may be the grant's or
+// the profile's: it returns the reason and the status by itself, or others.
+func (n *renewal) judge(g *Grant, reason Reason, status Status) (Reason, Status) {
+	b := g.Failure
+	if b != nil && (!judged(b.Reason) || b.ProfileVersion != n.profile.Version) {
+		b = nil
+	}
+	if n.isApp() {
+		if b != nil && b.isLong(now()) {
+			status = StatusNeedsConfiguration
+		}
+		return reason, status
+	}
+	latest, others := n.companyOf(n.ctx, n.profile, g.User)
+	if b == nil {
+		return reason, status
+	}
+	n.company = latest.After(b.Last)
+	switch {
+	case n.company || b.Reason == ReasonSingled:
+		if n.company && b.Reason == ReasonSingled && b.isLong(now()) {
+			return ReasonSingled, StatusNeedsReauthorization
+		}
+		return ReasonSingled, StatusFailing
+	case !others && b.isLong(now()) && now().Sub(b.Since) >= aloneFor:
+		return reason, StatusNeedsReauthorization
+	case b.isLong(now()):
+		return reason, StatusNeedsConfiguration
+	}
+	return reason, status
+}
