@@ -932,6 +932,22 @@ func TestThreat063_TLS(t *testing.T) {
 		}
 		wantWrong(t, err, srv.URL)
 	})
+	t.Run("063 alerts", func(t *testing.T) {
+		for alert, passes := range map[tls.AlertError]bool{
+			80: true, 90: true, 20: true, // internal_error, user_canceled, bad_record_mac: the trouble of a load balancer
+			40: false, 70: false, 112: false, // handshake_failure, protocol_version, unrecognized_name
+		} {
+			m := &Manager{HTTPClient: &http.Client{Transport: roundTripper(func(*http.Request) (*http.Response, error) {
+				return nil, &net.OpError{Op: "remote error", Err: alert}
+			})}}
+			for name, endpoints := range map[string]Endpoints{"discovery": {DiscoveryURL: exampleURL}, "token endpoint": {TokenURL: exampleIssuer + "/token"}} {
+				_, err := m.Token(t.Context(), &Profile{Type: TypeApp, ClientID: "c", ClientSecret: "s", Endpoints: endpoints})
+				if err == nil || errors.Is(err, ErrConfiguration) == passes {
+					t.Errorf("%s, alert %d: got %v, want an error that is ErrConfiguration: %t", name, alert, err, !passes)
+				}
+			}
+		}
+	})
 	t.Run("063 no TLS", func(t *testing.T) {
 		plain := httptest.NewServer(http.NotFoundHandler())
 		defer plain.Close()

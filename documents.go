@@ -297,7 +297,7 @@ func (d *documents) fetch(ctx context.Context, src *source) ([]byte, time.Durati
 	req.Header.Set("Accept", src.accept)
 	resp, err := d.hc.Do(req)
 	if err != nil {
-		return nil, 0, src.failed(err)
+		return nil, 0, src.failed(ctx, err)
 	}
 	defer resp.Body.Close()
 
@@ -315,7 +315,7 @@ func (d *documents) fetch(ctx context.Context, src *source) ([]byte, time.Durati
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxDocument+1))
 	if err != nil {
-		return nil, 0, src.failed(err)
+		return nil, 0, src.failed(ctx, err)
 	}
 	if len(body) > maxDocument {
 		return nil, 0, src.wrong(fmt.Sprintf("is larger than %d KiB", maxDocument>>10))
@@ -384,10 +384,10 @@ func (s *source) wrong(problem string) error {
 }
 
 // failed is for a request without a whole answer.
-func (s *source) failed(err error) error {
-	problem, cause := transport.Describe(err)
-	e := &documentError{url: s.url, problem: problem, cause: cause}
-	if transport.Permanent(err) {
+func (s *source) failed(ctx context.Context, err error) error {
+	cause := transport.Describe(ctx, err, "the request failed")
+	e := &documentError{url: s.url, problem: cause.Error(), cause: cause}
+	if transport.Permanent(err) != nil {
 		e.field = s.field
 	}
 	return e

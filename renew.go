@@ -732,11 +732,11 @@ func (n *renewal) classify(te *tokenendpoint.Error, before *Failure) (Reason, St
 	case tokenendpoint.Interaction:
 		return ReasonRevoked, person
 	case tokenendpoint.Configuration:
-		return ReasonClient, StatusNeedsConfiguration
-	case tokenendpoint.Unsent:
 		if errors.Is(te, transport.ErrRefused) { // by this program's own rules
 			return ReasonUnreachable, StatusNeedsConfiguration
 		}
+		return ReasonClient, StatusNeedsConfiguration
+	case tokenendpoint.Unsent:
 		return ReasonUnreachable, StatusFailing
 	case tokenendpoint.Lost:
 		return ReasonLost, StatusFailing

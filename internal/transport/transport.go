@@ -3,10 +3,7 @@
 package transport
 
 import (
-	"context"
-	"crypto/tls"
 	"errors"
-	"io"
 	"net"
 	"net/http"
 	"time"
@@ -32,47 +29,4 @@ func New(d *net.Dialer) *http.Transport {
 		ExpectContinueTimeout:  time.Second,
 		MaxResponseHeaderBytes: 256 << 10,
 	}
-}
-
-// Describe says why a request failed, and returns the cause that may be shown
-// to others, or nil. Neither holds what was sent or answered: the errors of
-// net/http quote malformed answers and whole URLs, and a proxy's address may
-// have a password in it.
-func Describe(err error) (problem string, cause error) {
-	if errors.Is(err, ErrRefused) {
-		return "the host has an address that this program may not connect to", ErrRefused
-	}
-	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
-		return "no answer in time", context.DeadlineExceeded
-	}
-	if errors.Is(err, context.Canceled) {
-		return "the request was ended", context.Canceled
-	}
-	if cert, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
-		return "the TLS certificate is not valid for this host", cert
-	}
-	if noTLS(err) {
-		return "the server does not speak TLS", nil // the error has the first bytes of its answer
-	}
-	if op, ok := errors.AsType[*net.OpError](err); ok {
-		return "no connection: " + op.Error(), op
-	}
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return "the connection was closed before the answer was complete", io.ErrUnexpectedEOF
-	}
-	return "the request failed", nil
-}
-
-// Permanent reports whether a request failed for a reason that does not pass by
-// itself: the address, or what stands behind it, has to be corrected.
-func Permanent(err error) bool {
-	_, cert := errors.AsType[*tls.CertificateVerificationError](err)
-	op, _ := errors.AsType[*net.OpError](err)
-	alert := op != nil && (op.Op == "remote error" || op.Op == "local error") // as crypto/tls names them
-	return cert || alert || noTLS(err) || errors.Is(err, ErrRefused)
-}
-
-func noTLS(err error) bool {
-	_, ok := errors.AsType[tls.RecordHeaderError](err)
-	return ok || errors.Is(err, http.ErrSchemeMismatch)
 }
