@@ -469,6 +469,7 @@ func TestConformance_ClientAuthentication(t *testing.T) {
 		{"post", rpSecret, []any{"client_secret_post"}, authprofile.AuthPost},
 		{"basic before post", rpSecret, []any{"client_secret_post", "client_secret_basic"}, authprofile.AuthBasic},
 		{"beside others", rpSecret, []any{"private_key_jwt", "none", "client_secret_post"}, authprofile.AuthPost},
+		{"only others", rpSecret, []any{"private_key_jwt", "tls_client_auth"}, authprofile.AuthBasic},
 		{"not listed", rpSecret, nil, authprofile.AuthBasic},
 		{"public", "", []any{"none"}, authprofile.AuthNone},
 	} {
@@ -496,6 +497,75 @@ func TestConformance_ClientAuthentication(t *testing.T) {
 				if len(requests) != 2 {
 					t.Errorf("got %d token requests, want one for the login and one for the renewal", len(requests))
 				}
+			})
+		})
+	}
+}
+
+// What a document does not list, its provider may do all the same.
+func TestConformance_ListsOfTheDiscoveryDocument(t *testing.T) {
+	for name, change := range map[string]func(answer map[string]any){
+		"066 grant types":    func(a map[string]any) { a["grant_types_supported"] = []any{"implicit"} },
+		"066 response types": func(a map[string]any) { a["response_types_supported"] = []any{"id_token", "code id_token"} },
+		"066 methods":        func(a map[string]any) { a["token_endpoint_auth_methods_supported"] = []any{"private_key_jwt"} },
+		"066 scopes":         func(a map[string]any) { a["scopes_supported"] = []any{"openid"} },
+		"066 challenges":     func(a map[string]any) { a["code_challenge_methods_supported"] = []any{"plain"} },
+		"066 algorithms":     func(a map[string]any) { a["id_token_signing_alg_values_supported"] = []any{"HS256"} },
+		"066 no lists": func(a map[string]any) {
+			for name := range a {
+				if strings.HasSuffix(name, "_supported") {
+					a[name] = "a string"
+				}
+			}
+			delete(a, "authorization_response_iss_parameter_supported") // an announcement, and no list
+		},
+		"066 optional addresses": func(a map[string]any) {
+			a["revocation_endpoint"], a["device_authorization_endpoint"], a["userinfo_endpoint"] = "/revoke", 7, []any{}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				w.srv.Mutate(providertest.Discovery, change)
+				p := w.adasProfile()
+				expire()
+				w.token(w.m, p, asAda)
+				w.healthy(ada)
+				p = w.unsavedApp()
+				p.Endpoints = authprofile.Endpoints{DiscoveryURL: w.srv.DiscoveryURL()}
+				w.token(w.m, p)
+			})
+		})
+	}
+}
+
+// A provider whose key set has no usable address means its ID tokens to be
+// verified, and they cannot be: this is said before anybody consents. It is no
+// matter of those who want no ID token, nor of grants that are there.
+func TestConformance_KeySetAddressThatCannotBeUsed(t *testing.T) {
+	for _, address := range []any{"http://login.example.com/keys", "javascript:1", "", 7, []any{}} {
+		t.Run(fmt.Sprintf("066 %v", address), func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				p := w.adasProfile()
+				f := w.begin(p, "ada")
+				query := w.consent(f)
+
+				w.srv.Mutate(providertest.Discovery, func(a map[string]any) { a["jwks_uri"] = address })
+				w.m = w.manager()
+				_, err := w.m.Begin(t.Context(), p, "ada")
+				var field *authprofile.FieldError
+				if !errors.Is(err, authprofile.ErrConfiguration) || !errors.As(err, &field) || !strings.Contains(field.Problem, "jwks_uri") {
+					t.Errorf("got %v from Begin, want ErrConfiguration with the member", err)
+				}
+				w.finishFails("ada", query, authprofile.ErrConfiguration)
+				w.asked("authorization_code", 1)
+
+				expire()
+				w.token(w.m, p, asAda)
+				w.healthy(ada)
+
+				p.Scopes = []string{"read", "offline_access"}
+				w.save(p)
+				w.authorize(p, "ada")
 			})
 		})
 	}

@@ -249,6 +249,9 @@ func (m *Manager) begin(ctx context.Context, p *Profile, f *Flow, opts []oauth2.
 	}
 	f.Requested = t.withScopes(f.Requested)
 	if slices.Contains(f.Requested, "openid") {
+		if t.keys != nil && t.keys.err != nil { // before anybody has consented
+			return nil, t.keys.err
+		}
 		f.Nonce = randomText()
 	}
 	if f.URL, err = authorizationURL(p, t, f, extra); err != nil {

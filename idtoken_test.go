@@ -281,7 +281,8 @@ func TestThreat101_Algorithms(t *testing.T) {
 		{"066 not listed at all", nil, true},
 		{"066 listed", []string{"HS256", "none", "RS256"}, true},
 		{"066 not among the listed", []string{"ES256"}, false},
-		{"066 only what is never accepted", []string{"HS256", "none"}, false},
+		{"066 only what is never accepted", []string{"HS256", "none"}, true},
+		{"066 only what nobody knows", []string{"ML-DSA-44"}, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			tt := newTokenTest(key, keySetOf(key.jwk(nil)))
