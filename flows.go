@@ -502,7 +502,7 @@ func (e *engine) redeem(ctx context.Context, f *Flow, code string) (*Grant, erro
 		if a.IDToken == "" {
 			return nil, errors.New("the provider gave no ID token, though openid was asked for")
 		}
-		claims, err := e.verifyIDToken(ctx, t, idCheck{
+		claims, err := e.verifyIDToken(ctx, t, loginCheck{
 			raw: a.IDToken, clientID: p.ClientID, accessToken: a.AccessToken, code: code,
 			nonce: f.Nonce, maxAge: p.Params.Get("max_age"),
 		})

@@ -91,23 +91,23 @@ func (k *keySet) keys(ctx context.Context, seen *publicKeys) (*publicKeys, error
 	return v.(*publicKeys), nil
 }
 
-// verify returns what a token says that one of the provider's keys has signed.
-// The keys are fetched anew if none of those at hand has: providers change keys
+// verify makes sure that one of the provider's keys has signed a token. The
+// keys are fetched anew if none of those at hand has: providers change keys
 // whenever they like, and some do not name them.
-func (k *keySet) verify(ctx context.Context, raw string, h header) (payload []byte, err error) {
+func (k *keySet) verify(ctx context.Context, raw string, h header) error {
 	keys, err := k.keys(ctx, nil)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if payload, err = keys.verify(ctx, raw, h); err == nil {
-		return payload, nil
+	if keys.verify(ctx, raw, h) == nil {
+		return nil
 	}
 	keys, err = k.keys(ctx, keys)
 	switch {
 	case errors.Is(err, errTooSoon):
-		return nil, errSignature
+		return errSignature
 	case err != nil:
-		return nil, err
+		return err
 	}
 	return keys.verify(ctx, raw, h)
 }
@@ -122,18 +122,17 @@ type publicKey struct {
 
 // verify tries the keys that the header allows. A token or a key without an ID
 // goes with all.
-func (k *publicKeys) verify(ctx context.Context, raw string, h header) ([]byte, error) {
+func (k *publicKeys) verify(ctx context.Context, raw string, h header) error {
 	var set oidc.StaticKeySet
 	for _, key := range k.list {
 		if (h.kid == "" || key.id == "" || key.id == h.kid) && (key.alg == "" || key.alg == h.alg) && fitsAlg(key.key, h.alg) {
 			set.PublicKeys = append(set.PublicKeys, key.key)
 		}
 	}
-	payload, err := set.VerifySignature(ctx, raw)
-	if err != nil {
-		return nil, errSignature
+	if _, err := set.VerifySignature(ctx, raw); err != nil {
+		return errSignature
 	}
-	return payload, nil
+	return nil
 }
 
 // fitsAlg reports whether a key is of the kind that an algorithm works with

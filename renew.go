@@ -585,9 +585,8 @@ func (n *renewal) answered(l *lease, a *tokenendpoint.Answer) (*Grant, error) {
 		return nil, err
 	}
 	if a.IDToken != "" && g.Subject != "" && string(g.AccessToken) == a.AccessToken {
-		_, err := n.verifyIDToken(n.ctx, n.target, idCheck{
-			raw: a.IDToken, clientID: n.profile.ClientID, accessToken: a.AccessToken,
-			nonce: g.Nonce, refresh: true, issuer: g.Issuer, subject: g.Subject,
+		err := n.verifyRenewedIDToken(n.ctx, n.target, renewalCheck{
+			raw: a.IDToken, clientID: n.profile.ClientID, nonce: g.Nonce, issuer: g.Issuer, subject: g.Subject,
 		})
 		if err != nil {
 			// The refresh token is stored, and stays. The access token may be
