@@ -145,7 +145,7 @@ func idTokenCases(t *testing.T) []idTokenCase {
 		{name: "109 c_hash a number", mutate: claim("c_hash", 7), fine: true},
 		{name: "110 auth_time a string", mutate: claim("auth_time", "yesterday"), good: true},
 		{name: "115 tid of another provider", mutate: claim("tid", 7), good: true},
-		{name: "115 claims that nobody needs", mutate: func(_, c map[string]any) { c["acr"], c["_claim_names"], c["nbf"] = 7, "x", nil }, good: true},
+		{name: "115 claims without a use", mutate: func(_, c map[string]any) { c["acr"], c["_claim_names"], c["nbf"] = 7, "x", nil }, good: true},
 		{name: "113 more than 64 KiB", mutate: claim("groups", strings.Repeat("S3NT1NEL", 10<<10)), fine: true},
 
 		{name: "101 signature none", signed: providertest.Unsigned},
@@ -526,7 +526,7 @@ func TestConformance_ListsOfTheDiscoveryDocument(t *testing.T) {
 			}
 			delete(a, "authorization_response_iss_parameter_supported") // an announcement, and no list
 		},
-		"066 optional addresses": func(a map[string]any) {
+		"066 no optional addresses": func(a map[string]any) {
 			a["revocation_endpoint"], a["device_authorization_endpoint"], a["userinfo_endpoint"] = "/revoke", 7, []any{}
 		},
 	} {
@@ -546,8 +546,8 @@ func TestConformance_ListsOfTheDiscoveryDocument(t *testing.T) {
 }
 
 // A provider whose key set has no usable address means its ID tokens to be
-// verified, and they cannot be: this is said before anybody consents. It is no
-// matter of those who want no ID token, nor of grants that are there.
+// verified, and they cannot be: this is said before the user consents. It does
+// not concern profiles that ask for no ID token, nor grants that are there.
 func TestConformance_KeySetAddressThatCannotBeUsed(t *testing.T) {
 	for _, address := range []any{"http://login.example.com/keys", "javascript:1", "", 7, []any{}} {
 		t.Run(fmt.Sprintf("066 %v", address), func(t *testing.T) {
@@ -573,6 +573,33 @@ func TestConformance_KeySetAddressThatCannotBeUsed(t *testing.T) {
 				p.Scopes = []string{"read", "offline_access"}
 				w.save(p)
 				w.authorize(p, "ada")
+			})
+		})
+	}
+}
+
+// The page for users is not needed for what runs without them.
+func TestConformance_AuthorizationEndpointThatCannotBeUsed(t *testing.T) {
+	for _, address := range []any{nil, "http://login.example.com/authorize", "javascript:1", 7} {
+		t.Run(fmt.Sprintf("066 %v", address), func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				p := w.adasProfile()
+				query := w.consent(w.begin(p, "bob"))
+				w.srv.Mutate(providertest.Discovery, func(a map[string]any) { a["authorization_endpoint"] = address })
+				w.m = w.manager()
+				_, err := w.m.Begin(t.Context(), p, "ada")
+				if !errors.Is(err, authprofile.ErrConfiguration) || !strings.Contains(fmt.Sprint(err), "authorization_endpoint") {
+					t.Errorf("got %v from Begin, want ErrConfiguration with the member", err)
+				}
+				if _, err := w.m.Finish(t.Context(), "bob", query); err != nil {
+					t.Errorf("got %v from Finish, want no error", err)
+				}
+				expire()
+				w.token(w.m, p, asAda)
+				w.healthy(ada)
+				if err := w.m.Revoke(t.Context(), ada); err != nil {
+					t.Errorf("got %v from Revoke, want no error", err)
+				}
 			})
 		})
 	}

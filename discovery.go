@@ -112,8 +112,8 @@ func (d *documents) metadata(ctx context.Context, address string, tp *templatePr
 }
 
 // compare warns of what is not used of a document, and of a change that a
-// provider rarely makes, and whoever has got hold of its document would. There
-// may be none before.
+// provider rarely makes, and an attacker who has got hold of its document
+// would. Before may be nil.
 func (d *documents) compare(before, after *Metadata) {
 	if before == nil || !maps.Equal(before.unusable, after.unusable) {
 		for _, member := range slices.Sorted(maps.Keys(after.unusable)) {
@@ -127,7 +127,7 @@ func (d *documents) compare(before, after *Metadata) {
 	for _, m := range []struct{ member, before, after string }{
 		{memberAuth, before.AuthURL, after.AuthURL},
 		{"token_endpoint", before.TokenURL, after.TokenURL},
-		{"revocation_endpoint", before.RevocationURL, after.RevocationURL},
+		{memberRevocation, before.RevocationURL, after.RevocationURL},
 		{memberKeys, before.JWKSURL, after.JWKSURL},
 	} {
 		was, is := addressOrigin(m.before), addressOrigin(m.after)
@@ -177,7 +177,7 @@ func parseMetadata(address string, tp *templateProvider, body []byte) (*Metadata
 	}
 	for name, field := range map[string]*string{
 		memberAuth:                      &md.AuthURL,
-		"revocation_endpoint":           &md.RevocationURL,
+		memberRevocation:                &md.RevocationURL,
 		"device_authorization_endpoint": &md.DeviceAuthURL,
 		memberKeys:                      &md.JWKSURL,
 	} {
@@ -203,10 +203,11 @@ func parseMetadata(address string, tp *templateProvider, body []byte) (*Metadata
 	return md, ""
 }
 
-// The members without which some profiles cannot work.
+// The members that a caller may need, and is told of if they cannot be used.
 const (
-	memberAuth = "authorization_endpoint"
-	memberKeys = "jwks_uri"
+	memberAuth       = "authorization_endpoint"
+	memberKeys       = "jwks_uri"
+	memberRevocation = "revocation_endpoint"
 )
 
 // checkIssuer says what is wrong with the issuer of the document at an

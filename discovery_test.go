@@ -221,8 +221,8 @@ func TestThreat032_AuthorizationEndpoints(t *testing.T) {
 				t.Errorf("got %q, want no problem of the document", problem)
 			case test.want == "" && md.AuthURL != test.endpoint:
 				t.Errorf("got %q, want the address as it is", md.AuthURL)
-			case test.want != "" && (md.AuthURL != "" || !strings.HasPrefix(md.lacks(TypeUser), test.want)):
-				t.Errorf("got %q, %q, want no address and %q", md.AuthURL, md.lacks(TypeUser), test.want)
+			case test.want != "" && (md.AuthURL != "" || !strings.HasPrefix(md.unusable[memberAuth], test.want)):
+				t.Errorf("got %q, %q, want no address and %q", md.AuthURL, md.unusable[memberAuth], test.want)
 			}
 		})
 	}
@@ -438,7 +438,7 @@ func TestThreat054_Endpoints(t *testing.T) {
 					}
 					return
 				}
-				// An address that not everybody needs costs itself.
+				// An address that only some profiles need costs itself.
 				if err != nil {
 					t.Fatalf("got %v, want no error", err)
 				}
@@ -585,7 +585,7 @@ func TestThreat058_WhatIsNotADocument(t *testing.T) {
 				t.Errorf("kept as good: got %v, want nothing", v)
 			}
 			for name, reason := range map[string]string{"058 byte order mark": "byte order mark", "058 HTML": "a page in HTML"} {
-				if strings.HasPrefix(test.name, name) && !strings.Contains(fmt.Sprint(err), reason) { // nobody sees it otherwise
+				if strings.HasPrefix(test.name, name) && !strings.Contains(fmt.Sprint(err), reason) { // a byte order mark is invisible
 					t.Errorf("got %v, want the reason in it", err)
 				}
 			}
@@ -1113,7 +1113,16 @@ func TestThreat066_WhatTheProviderDoesNotHave(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			w := newWeb()
 			w.set(exampleURL, jsonPage(exampleDocument(test.changes)))
-			_, err := w.manager().engine().target(t.Context(), &test.p)
+			m := w.manager()
+			_, err := m.engine().target(t.Context(), &test.p)
+			if test.p.Type == TypeUser && err == nil {
+				p := test.p
+				p.ID, p.RedirectURL = "crm", "https://app.example.com/callback"
+				if err := m.Save(t.Context(), &p); err != nil {
+					t.Fatal(err)
+				}
+				_, err = m.Begin(t.Context(), &p, "ada")
+			}
 			var f *FieldError
 			switch {
 			case test.field == "" && err != nil:

@@ -231,6 +231,9 @@ func (m *Manager) begin(ctx context.Context, p *Profile, f *Flow, opts []oauth2.
 	if err != nil {
 		return nil, err
 	}
+	if t.authErr != nil {
+		return nil, t.authErr
+	}
 
 	f.State = randomText()
 	f.ID = hashText(f.State)
@@ -249,7 +252,7 @@ func (m *Manager) begin(ctx context.Context, p *Profile, f *Flow, opts []oauth2.
 	}
 	f.Requested = t.withScopes(f.Requested)
 	if slices.Contains(f.Requested, "openid") {
-		if t.keys != nil && t.keys.err != nil { // before anybody has consented
+		if t.keys != nil && t.keys.err != nil { // Finish could not verify the ID token
 			return nil, t.keys.err
 		}
 		f.Nonce = randomText()
@@ -747,7 +750,8 @@ func (m *Manager) Grants(ctx context.Context, profileID string) iter.Seq2[*Grant
 }
 
 // Revoke ends a grant: at the provider if that has an address for it (RFC
-// 7009), and then here, whatever the provider says. After an error the grant
+// 7009), and then here, whatever the provider says. The error is
+// [ErrConfiguration] if it has one that cannot be used. After an error the grant
 // may live on at the provider or, if the Store has failed, here: [Manager.Grant]
 // tells. Revoking a grant that does not exist is not an error.
 //

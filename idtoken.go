@@ -53,7 +53,7 @@ func (e *idTokenError) Error() string { return "the ID token is not valid: " + e
 
 // verifyIDToken checks the ID token of a login as OpenID Connect Core 1.0,
 // section 3.1.3.7 says, and returns what it claims. The error is
-// errKeysUnavailable if nobody can tell whether it is valid.
+// errKeysUnavailable if it cannot be told whether it is valid.
 //
 // It insists on the signature, because a login decides whose grant it is,
 // unless the provider does not say where its keys are: then the token is
@@ -367,7 +367,7 @@ func (c *renewalCheck) check(t *target, claims object) string {
 func (t *target) issuedBy(issuer string, claims object) bool {
 	switch {
 	case t.issuer == "":
-		return true // the addresses were typed in, so nobody knows another name
+		return true // the addresses were typed in: no name is known
 	case t.template != nil && slices.Contains(t.template.issuerAliases, issuer):
 		return true
 	case strings.Contains(t.issuer, eachTenant):

@@ -282,7 +282,7 @@ func TestThreat101_Algorithms(t *testing.T) {
 		{"066 listed", []string{"HS256", "none", "RS256"}, true},
 		{"066 not among the listed", []string{"ES256"}, false},
 		{"066 only what is never accepted", []string{"HS256", "none"}, true},
-		{"066 only what nobody knows", []string{"ML-DSA-44"}, true},
+		{"066 only what is not known", []string{"ML-DSA-44"}, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			tt := newTokenTest(key, keySetOf(key.jwk(nil)))
@@ -377,7 +377,7 @@ func TestThreat103_Claims(t *testing.T) {
 		{"109 c_hash", change{"c_hash": halfHash("ES256", "code")}, true},
 		{"109 c_hash wrong", change{"c_hash": halfHash("ES256", "evil")}, false},
 
-		{"claims that nobody needs", change{"tid": 7, "auth_time": "yesterday", "acr": []int{1}, "roles": nil, "_claim_names": "x", "_claim_sources": []int{1}}, true},
+		{"claims without a use", change{"tid": 7, "auth_time": "yesterday", "acr": []int{1}, "roles": nil, "_claim_names": "x", "_claim_sources": []int{1}}, true},
 		{"tid of another provider", change{"tid": "a tenant"}, true},
 		{"auth_time that was not asked for", change{"auth_time": -5}, true},
 
@@ -418,7 +418,7 @@ func TestThreat103_Claims(t *testing.T) {
 		}
 		claims := strings.Replace(claimsAt(now, nil), "{", `{"roles":"a","roles":"b",`, 1)
 		if _, err := tt.verify(t.Context(), key.sign(key.header(), claims)); err != nil {
-			t.Errorf("one that nobody needs: got %v, want no error", err)
+			t.Errorf("one without a use: got %v, want no error", err)
 		}
 	})
 }

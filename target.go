@@ -12,6 +12,9 @@ import (
 type target struct {
 	authURL, tokenURL, revocationURL, deviceAuthURL string
 
+	authErr       error // why there is no authURL; nil: there is one
+	revocationErr error // why the provider's revocation address cannot be used; nil: it can, or there is none
+
 	issuer      string  // who must answer; empty: the addresses were typed in, so nobody knows
 	issuerParam bool    // the provider names itself when it sends a user back (RFC 9207)
 	keys        *keySet // nil: nobody can verify the signatures of ID tokens
@@ -28,6 +31,14 @@ func invalid(field, problem string) error {
 
 // target settles how to talk to the provider of p. It needs the network only
 // if p has a template or a discovery address, whose document is not at hand.
+//
+// What the document lists is no reason not to ask: servers grant what they do
+// not list, and one that really does not grant it says so. That costs nothing:
+// a request for client credentials spends nothing, nor does an authorization
+// request that is refused, and a refresh token that is at hand was issued by
+// the provider, whatever it lists. Only a code is lost if something is missing
+// after the user has consented. What can be known to be missing then, an
+// authorization endpoint or the keys for an ID token, is looked at before.
 func (e *engine) target(ctx context.Context, p *Profile) (*target, error) {
 	t := &target{
 		authURL:       p.Endpoints.AuthURL,
@@ -51,19 +62,26 @@ func (e *engine) target(ctx context.Context, p *Profile) (*target, error) {
 		if err != nil {
 			return nil, err
 		}
-		if problem := md.lacks(p.Type); problem != "" {
-			return nil, &documentError{url: address, problem: problem, field: field}
-		}
 		t.authURL, t.tokenURL = md.AuthURL, md.TokenURL
 		t.revocationURL = cmp.Or(t.revocationURL, md.RevocationURL)
 		t.deviceAuthURL = cmp.Or(t.deviceAuthURL, md.DeviceAuthURL)
 		t.issuer, t.issuerParam = md.Issuer, md.IssuerParameter
-		if md.JWKSURL != "" {
+		wrong := func(problem string) error {
+			if problem == "" {
+				return nil
+			}
+			return &documentError{url: address, problem: problem, field: field}
+		}
+		if md.AuthURL == "" {
+			t.authErr = wrong(cmp.Or(md.unusable[memberAuth], memberAuth+" is missing"))
+		}
+		t.revocationErr = wrong(md.unusable[memberRevocation])
+		if err := wrong(md.unusable[memberKeys]); err != nil {
+			// The provider has keys, and means its ID tokens to be verified by
+			// them. To believe them without would be less than it asks for.
+			t.keys = &keySet{algs: signingAlgs, err: err}
+		} else if md.JWKSURL != "" {
 			t.keys = e.docs.keySet(md.JWKSURL, md.SigningAlgs, field)
-		} else if problem, ok := md.unusable[memberKeys]; ok {
-			// It has keys, and means its ID tokens to be verified by them. To
-			// believe them without would be less than it asks for.
-			t.keys = &keySet{algs: signingAlgs, err: &documentError{url: address, problem: problem, field: field}}
 		}
 		methods = md.AuthMethods
 	}
@@ -77,23 +95,6 @@ func (t *target) issued(g *Grant) bool {
 	return g.Issuer == "" || t.issuer == "" ||
 		issuerMatches(strings.TrimSuffix(t.issuer, "/"), strings.TrimSuffix(g.Issuer, "/")) ||
 		t.template != nil && slices.Contains(t.template.issuerAliases, g.Issuer)
-}
-
-// lacks says what a profile of that type cannot do without and the provider
-// does not have, or nothing.
-//
-// Lists are not looked at: servers grant what they do not list, and one that
-// really does not grant it says so when it is asked. That costs nothing: a
-// request for client credentials spends nothing, nor does an authorization
-// request that is refused, and a refresh token that is at hand was issued by
-// the provider, whatever it lists. Only a code is lost if something is missing
-// after the person has consented; what can be known to be missing then, such as
-// the keys for an ID token, is asked for before.
-func (md *Metadata) lacks(t Type) string {
-	if t == TypeUser && md.AuthURL == "" {
-		return cmp.Or(md.unusable[memberAuth], memberAuth+" is missing")
-	}
-	return ""
 }
 
 // settleAuthMethod decides how the client authenticates. It never comes to
