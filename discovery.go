@@ -37,8 +37,8 @@ type Metadata struct {
 	// user back (RFC 9207).
 	IssuerParameter bool
 
-	// unusable says what is wrong with addresses that were given and are not
-	// used, by the names of the members.
+	// unusable says what is wrong with addresses that were given and left out,
+	// by the names of the members.
 	unusable map[string]string
 }
 
@@ -49,9 +49,9 @@ type Metadata struct {
 // The URL is used as given, and redirects are followed within its origin only.
 // The document must be a JSON object of at most 256 KiB, whatever its
 // Content-Type. It must name its issuer and a token endpoint. All its addresses
-// must be https, or http on a loopback host if the document was read from one;
-// another address than these two that is not is ignored, and the Manager's
-// Logger is told.
+// must be https, or http on a loopback host if the document was read from one.
+// An optional address that is neither is left out, and logged.
+//
 // If the URL is a well-known one (OpenID Connect Discovery 1.0, section 4; RFC
 // 8414, section 3), the issuer must be the one that it is derived from, a final
 // slash not counting; at any other URL it must be of the same origin.

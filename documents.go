@@ -392,9 +392,9 @@ func (e *documentError) Unwrap() []error {
 	return errs
 }
 
-// An object is a JSON object, its members not yet read. One that stands in it
-// twice is nil, and cannot be read: two readers could take a different one for
-// true.
+// An object is a JSON object, its members not yet read. A member that stands in
+// it twice is nil, and cannot be read: two readers could take a different one
+// for true.
 type object map[string]json.RawMessage
 
 // parseObject reads exactly one object.

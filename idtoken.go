@@ -121,9 +121,9 @@ func (t *target) checkAlg(h header) string {
 }
 
 // verifySignature makes sure that one of the provider's keys has signed a
-// token, if it publishes any. The verifier of go-oidc is not used for it but
-// its key set: it would refuse tokens for the types of claims that do not
-// matter here.
+// token, if it publishes any. It uses the key set of go-oidc and not its
+// verifier, which would refuse tokens for the types of claims that do not matter
+// here.
 func (t *target) verifySignature(ctx context.Context, raw string, h header) error {
 	if t.keys == nil {
 		return nil
