@@ -221,10 +221,14 @@ type Manager struct {
 	// HTTPClient carries the requests to providers, and is the base of what
 	// Client returns. If nil, one is used that limits connecting and TLS to
 	// 10 seconds each, which goes through the proxy that the environment names.
-	// Token requests last 30 seconds at most. For requests to providers only
-	// Transport and Timeout count: redirects are decided by the Manager, and
-	// cookies are never kept. A service whose tenants name their own providers
-	// takes one of package egress, which reaches public addresses only.
+	// It gives up an HTTP/2 connection that shows no sign of life for 10
+	// seconds. An http.Transport of your own needs its HTTP2 field set for that:
+	// without pings, a connection that the network has silently dropped is used
+	// again and again, for many minutes. Token requests last 30 seconds at most.
+	// For requests to providers only Transport and Timeout count: redirects are
+	// decided by the Manager, and cookies are never kept. A service whose
+	// tenants name their own providers takes one of package egress, which
+	// reaches public addresses only.
 	HTTPClient *http.Client
 
 	// RedirectURL is where providers send users back: what to register with

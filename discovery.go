@@ -3,15 +3,19 @@ package authprofile
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
 )
 
 // Metadata is what a provider says about itself in its discovery document
-// (OpenID Connect Discovery 1.0, section 3; RFC 8414, section 2). Its
-// addresses have been checked; its lists are as the provider gives them, and
-// empty if it does not.
+// (OpenID Connect Discovery 1.0, section 3; RFC 8414, section 2).
+//
+// Its addresses have been checked; one that cannot be used is empty, as one
+// that the provider does not give. Its lists are as the provider gives them,
+// without what is not a string. They are advice: what a provider does not list
+// it may do all the same.
 type Metadata struct {
 	URL    string // where it was read
 	Issuer string
@@ -32,6 +36,10 @@ type Metadata struct {
 	// IssuerParameter says that the provider names itself when it sends a
 	// user back (RFC 9207).
 	IssuerParameter bool
+
+	// unusable says what is wrong with addresses that were given and left out,
+	// by the names of the members.
+	unusable map[string]string
 }
 
 // Discover returns what the discovery document at a URL says. Most programs
@@ -39,9 +47,11 @@ type Metadata struct {
 // that show people what a provider offers before a profile is saved.
 //
 // The URL is used as given, and redirects are followed within its origin only.
-// The document must be JSON of at most 256 KiB, served as JSON, text/plain or
-// application/octet-stream. It must name a token endpoint. All its addresses
+// The document must be a JSON object of at most 256 KiB, whatever its
+// Content-Type. It must name its issuer and a token endpoint. All its addresses
 // must be https, or http on a loopback host if the document was read from one.
+// An optional address that is neither is left out, and logged.
+//
 // If the URL is a well-known one (OpenID Connect Discovery 1.0, section 4; RFC
 // 8414, section 3), the issuer must be the one that it is derived from, a final
 // slash not counting; at any other URL it must be of the same origin.
@@ -86,7 +96,10 @@ func (d *documents) metadata(ctx context.Context, address string, tp *templatePr
 			md, problem := parseMetadata(address, tp, body)
 			return md, problem
 		},
-		replaced: func(before, after any) { d.compare(before.(*Metadata), after.(*Metadata)) },
+		accepted: func(before, after any) {
+			was, _ := before.(*Metadata)
+			d.compare(was, after.(*Metadata))
+		},
 	}
 	if tp != nil { // read by other rules
 		src.key, src.field = "template "+address, fieldTemplate
@@ -98,14 +111,24 @@ func (d *documents) metadata(ctx context.Context, address string, tp *templatePr
 	return v.(*Metadata), nil
 }
 
-// compare warns of a change that a provider rarely makes, and whoever has got
-// hold of its document would.
+// compare warns of what is not used of a document, and of a change that a
+// provider rarely makes, and an attacker who has got hold of its document
+// would. Before may be nil.
 func (d *documents) compare(before, after *Metadata) {
+	if before == nil || !maps.Equal(before.unusable, after.unusable) {
+		for _, member := range slices.Sorted(maps.Keys(after.unusable)) {
+			d.log.LogAttrs(d.ctx, slog.LevelWarn, "authprofile: an address in a discovery document cannot be used",
+				slog.String("url", after.URL), slog.String("member", member), slog.String("problem", after.unusable[member]))
+		}
+	}
+	if before == nil {
+		return
+	}
 	for _, m := range []struct{ member, before, after string }{
-		{"authorization_endpoint", before.AuthURL, after.AuthURL},
+		{memberAuth, before.AuthURL, after.AuthURL},
 		{"token_endpoint", before.TokenURL, after.TokenURL},
-		{"revocation_endpoint", before.RevocationURL, after.RevocationURL},
-		{"jwks_uri", before.JWKSURL, after.JWKSURL},
+		{memberRevocation, before.RevocationURL, after.RevocationURL},
+		{memberKeys, before.JWKSURL, after.JWKSURL},
 	} {
 		was, is := addressOrigin(m.before), addressOrigin(m.after)
 		if was != is {
@@ -116,6 +139,10 @@ func (d *documents) compare(before, after *Metadata) {
 }
 
 // parseMetadata reads the document of an address, and returns it or a problem.
+//
+// Without an issuer and a token endpoint there is nothing to begin with. All
+// else is needed by some profiles only, or is advice: a member that cannot be
+// used costs itself.
 func parseMetadata(address string, tp *templateProvider, body []byte) (*Metadata, string) {
 	o, problem := parseObject(body)
 	if problem != "" {
@@ -129,49 +156,59 @@ func parseMetadata(address string, tp *templateProvider, body []byte) (*Metadata
 	if problem := checkIssuer(address, md.Issuer, tp); problem != "" {
 		return nil, "issuer " + problem
 	}
-	for _, m := range []struct {
-		name  string
-		field *string
-	}{
-		{"authorization_endpoint", &md.AuthURL},
-		{"token_endpoint", &md.TokenURL},
-		{"revocation_endpoint", &md.RevocationURL},
-		{"device_authorization_endpoint", &md.DeviceAuthURL},
-		{"jwks_uri", &md.JWKSURL},
-	} {
-		if *m.field, problem = o.text(m.name); problem != "" {
-			return nil, problem
+
+	endpoint := func(name string) (string, string) {
+		s, problem := o.text(name)
+		if problem == "" && o.has(name) {
+			if problem = checkEndpoint(address, s, tp); problem != "" {
+				problem = name + " " + problem
+			}
 		}
-		if !o.has(m.name) {
-			continue
+		if problem != "" {
+			return "", problem
 		}
-		if problem := checkEndpoint(address, *m.field, tp); problem != "" {
-			return nil, m.name + " " + problem
-		}
+		return s, ""
+	}
+	if md.TokenURL, problem = endpoint("token_endpoint"); problem != "" {
+		return nil, problem
 	}
 	if md.TokenURL == "" {
 		return nil, "token_endpoint is missing"
 	}
-	for _, m := range []struct {
-		name  string
-		field *[]string
-	}{
-		{"token_endpoint_auth_methods_supported", &md.AuthMethods},
-		{"scopes_supported", &md.Scopes},
-		{"grant_types_supported", &md.GrantTypes},
-		{"response_types_supported", &md.ResponseTypes},
-		{"code_challenge_methods_supported", &md.CodeChallengeMethods},
-		{"id_token_signing_alg_values_supported", &md.SigningAlgs},
+	for name, field := range map[string]*string{
+		memberAuth:                      &md.AuthURL,
+		memberRevocation:                &md.RevocationURL,
+		"device_authorization_endpoint": &md.DeviceAuthURL,
+		memberKeys:                      &md.JWKSURL,
 	} {
-		if *m.field, problem = o.list(m.name); problem != "" {
-			return nil, problem
+		if *field, problem = endpoint(name); problem != "" {
+			if md.unusable == nil {
+				md.unusable = make(map[string]string)
+			}
+			md.unusable[name] = problem
 		}
 	}
-	if md.IssuerParameter, problem = o.truth("authorization_response_iss_parameter_supported"); problem != "" {
-		return nil, problem
+
+	for name, field := range map[string]*[]string{
+		"token_endpoint_auth_methods_supported": &md.AuthMethods,
+		"scopes_supported":                      &md.Scopes,
+		"grant_types_supported":                 &md.GrantTypes,
+		"response_types_supported":              &md.ResponseTypes,
+		"code_challenge_methods_supported":      &md.CodeChallengeMethods,
+		"id_token_signing_alg_values_supported": &md.SigningAlgs,
+	} {
+		*field = o.advice(name)
 	}
+	md.IssuerParameter = o.promised("authorization_response_iss_parameter_supported")
 	return md, ""
 }
+
+// The members that a caller may need, and is told of if they cannot be used.
+const (
+	memberAuth       = "authorization_endpoint"
+	memberKeys       = "jwks_uri"
+	memberRevocation = "revocation_endpoint"
+)
 
 // checkIssuer says what is wrong with the issuer of the document at an
 // address, or nothing.

@@ -216,12 +216,13 @@ func TestThreat032_AuthorizationEndpoints(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			md, problem := parseMetadata(exampleURL, nil, []byte(exampleDocument(map[string]any{"authorization_endpoint": test.endpoint})))
-			if test.want == "" {
-				if problem != "" || md.AuthURL != test.endpoint {
-					t.Errorf("got %q, %v, want the address as it is", problem, md)
-				}
-			} else if !strings.HasPrefix(problem, test.want) {
-				t.Errorf("got %q, want %q", problem, test.want)
+			switch {
+			case problem != "":
+				t.Errorf("got %q, want no problem of the document", problem)
+			case test.want == "" && md.AuthURL != test.endpoint:
+				t.Errorf("got %q, want the address as it is", md.AuthURL)
+			case test.want != "" && (md.AuthURL != "" || !strings.HasPrefix(md.unusable[memberAuth], test.want)):
+				t.Errorf("got %q, %q, want no address and %q", md.AuthURL, md.unusable[memberAuth], test.want)
 			}
 		})
 	}
@@ -380,7 +381,9 @@ func TestThreat053_PoisonedDocuments(t *testing.T) {
 		{"053 loopback", exampleURL, "", map[string]any{"token_endpoint": "http://127.0.0.1:8500/token"}, "token_endpoint is on a loopback host"},
 		{"053 loopback by TLS", exampleURL, "", map[string]any{"jwks_uri": "https://localhost/keys"}, "jwks_uri is on a loopback host"},
 		{"053 another host is the provider's choice", exampleURL, "", map[string]any{"token_endpoint": "https://token.example.net/"}, ""},
-		{"053 not with a template", "", Google, map[string]any{"issuer": "https://accounts.google.com"}, "authorization_endpoint is on a host that is not the provider's"},
+		{"053 not with a template", "", Google, map[string]any{"issuer": "https://accounts.google.com"}, "token_endpoint is on a host that is not the provider's"},
+		{"053 nor its page", "", Google, map[string]any{"issuer": "https://accounts.google.com", "token_endpoint": "https://oauth2.googleapis.com/token"},
+			"authorization_endpoint is on a host that is not the provider's"},
 		{"065 aliases are not used", exampleURL, "", map[string]any{"mtls_endpoint_aliases": map[string]any{"token_endpoint": "javascript:1"}}, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -389,7 +392,10 @@ func TestThreat053_PoisonedDocuments(t *testing.T) {
 				tp, _ = test.tp.provider()
 				test.address = tp.discoveryURL()
 			}
-			_, problem := parseMetadata(test.address, tp, []byte(exampleDocument(test.changes)))
+			md, problem := parseMetadata(test.address, tp, []byte(exampleDocument(test.changes)))
+			if member, _, _ := strings.Cut(test.want, " "); problem == "" && md.unusable[member] != "" {
+				problem = md.unusable[member]
+			}
 			if test.want == "" && problem != "" || !strings.HasPrefix(problem, test.want) {
 				t.Errorf("got %q, want %q", problem, test.want)
 			}
@@ -405,6 +411,12 @@ func TestThreat053_PoisonedDocuments(t *testing.T) {
 	})
 }
 
+// exampleMetadata is what the example document says.
+var exampleMetadata = Metadata{
+	URL: exampleURL, Issuer: exampleIssuer, AuthURL: exampleIssuer + "/authorize", TokenURL: exampleIssuer + "/token",
+	RevocationURL: exampleIssuer + "/revoke", JWKSURL: exampleIssuer + "/keys", ResponseTypes: []string{"code"},
+}
+
 func TestThreat054_Endpoints(t *testing.T) {
 	for _, member := range []string{"authorization_endpoint", "token_endpoint", "revocation_endpoint", "device_authorization_endpoint", "jwks_uri"} {
 		for _, value := range []any{
@@ -415,10 +427,31 @@ func TestThreat054_Endpoints(t *testing.T) {
 			t.Run(fmt.Sprintf("054 %s %.20v", member, value), func(t *testing.T) {
 				w := newWeb()
 				w.set(exampleURL, jsonPage(exampleDocument(map[string]any{member: value})))
-				_, err := w.manager().Discover(t.Context(), exampleURL)
-				wantWrong(t, err, exampleURL)
-				if err != nil && !strings.Contains(err.Error(), member) {
-					t.Errorf("got %q, want the member in it", err)
+				var logged bytes.Buffer
+				m := w.manager()
+				m.Logger = slog.New(slog.NewTextHandler(&logged, nil))
+				md, err := m.Discover(t.Context(), exampleURL)
+				if member == "token_endpoint" {
+					wantWrong(t, err, exampleURL)
+					if err != nil && !strings.Contains(err.Error(), member) {
+						t.Errorf("got %q, want the member in it", err)
+					}
+					return
+				}
+				// An address that only some profiles need costs itself.
+				if err != nil {
+					t.Fatalf("got %v, want no error", err)
+				}
+				m.Shutdown(t.Context())
+				want := exampleMetadata
+				*map[string]*string{"authorization_endpoint": &want.AuthURL, "revocation_endpoint": &want.RevocationURL,
+					"device_authorization_endpoint": &want.DeviceAuthURL, "jwks_uri": &want.JWKSURL}[member] = ""
+				md.unusable = nil
+				if fmt.Sprint(*md) != fmt.Sprint(want) {
+					t.Errorf("got %+v, want %+v", *md, want)
+				}
+				if text := logged.String(); !strings.Contains(text, "level=WARN") || !strings.Contains(text, "member="+member) || strings.Contains(text, "S3NT1NEL") {
+					t.Errorf("got log %q, want a warning with the member, and nothing of the document", text)
 				}
 			})
 		}
@@ -519,7 +552,8 @@ func TestThreat058_WhatIsNotADocument(t *testing.T) {
 	}{
 		{"058 HTML", jsonPage("<html>S3NT1NEL</html>", "Content-Type", "text/html")},
 		{"058 HTML that says JSON", jsonPage("<html>S3NT1NEL</html>")},
-		{"058 JSON that says HTML", jsonPage(good, "Content-Type", "text/html; charset=utf-8")},
+		{"058 HTML after a line end", jsonPage("\n <!DOCTYPE html>S3NT1NEL", "Content-Type", "text/html")},
+		{"058 another text that says HTML", jsonPage("S3NT1NEL", "Content-Type", "text/html")},
 		{"058 truncated", jsonPage(good[:len(good)-2])},
 		{"058 more after it", jsonPage(good + "{}")},
 		{"058 byte order mark", jsonPage("\xef\xbb\xbf" + good)},
@@ -537,10 +571,6 @@ func TestThreat058_WhatIsNotADocument(t *testing.T) {
 		{"058 issuer missing", jsonPage(exampleDocument(map[string]any{"issuer": nil}))},
 		{"058 issuer a number", jsonPage(exampleDocument(map[string]any{"issuer": 7}))},
 		{"058 token endpoint missing", jsonPage(exampleDocument(map[string]any{"token_endpoint": nil}))},
-		{"058 list a string", jsonPage(exampleDocument(map[string]any{"scopes_supported": "S3NT1NEL"}))},
-		{"058 list of numbers", jsonPage(exampleDocument(map[string]any{"grant_types_supported": []int{1}}))},
-		{"058 list with null", jsonPage(exampleDocument(map[string]any{"response_types_supported": []any{nil}}))},
-		{"058 truth a string", jsonPage(exampleDocument(map[string]any{"authorization_response_iss_parameter_supported": "true"}))},
 		{"058 not there", status(404)},
 		{"058 not allowed", status(403)},
 		{"058 no content", status(204)},
@@ -554,16 +584,68 @@ func TestThreat058_WhatIsNotADocument(t *testing.T) {
 			if v := m.e.docs.byKey["discovery "+exampleURL].value; v != nil {
 				t.Errorf("kept as good: got %v, want nothing", v)
 			}
-			if test.name == "058 byte order mark" && !strings.Contains(fmt.Sprint(err), "byte order mark") { // nobody sees it otherwise
-				t.Errorf("got %v, want the reason in it", err)
+			for name, reason := range map[string]string{"058 byte order mark": "byte order mark", "058 HTML": "a page in HTML"} {
+				if strings.HasPrefix(test.name, name) && !strings.Contains(fmt.Sprint(err), reason) { // a byte order mark is invisible
+					t.Errorf("got %v, want the reason in it", err)
+				}
 			}
 		})
 	}
-	for _, kind := range []string{"application/json; charset=utf-8", "application/jwk-set+json", "text/plain", "application/octet-stream", ""} {
+	for _, kind := range []string{"application/json; charset=utf-8", "application/jwk-set+json", "text/plain", "application/octet-stream", "",
+		"text/html; charset=utf-8", "application/xml", "image/png", "not a type"} {
 		w := newWeb()
 		w.set(exampleURL, jsonPage(good, "Content-Type", kind))
 		if _, err := w.manager().Discover(t.Context(), exampleURL); err != nil {
 			t.Errorf("058 Content-Type %q: got %v, want no error", kind, err)
+		}
+	}
+}
+
+// What a document says by the way costs itself, and not the document.
+func TestThreat058_OddAdvice(t *testing.T) {
+	const before = `{"grant_types_supported":["authorization_code"],"grant_types_supported":["S3NT1NEL"],"unknown":1,"unknown":2,`
+	for _, test := range []struct {
+		name, document string
+		want           func(*Metadata)
+	}{
+		{"058 list a string", exampleDocument(map[string]any{"scopes_supported": "openid"}), nil},
+		{"058 list a number", exampleDocument(map[string]any{"token_endpoint_auth_methods_supported": 7}), nil},
+		{"058 list an object", exampleDocument(map[string]any{"code_challenge_methods_supported": map[string]any{"S256": true}}), nil},
+		{"058 list of numbers", exampleDocument(map[string]any{"grant_types_supported": []int{1}}), nil},
+		{"058 list with null", exampleDocument(map[string]any{"response_types_supported": []any{nil, "code", 7}}), nil},
+		{"058 list of lists", exampleDocument(map[string]any{"id_token_signing_alg_values_supported": []any{[]string{"RS256"}}}), nil},
+		{"058 twice", strings.Replace(exampleDocument(nil), "{", before, 1), nil},
+		{"058 optional address twice", strings.Replace(exampleDocument(nil), "{", `{"revocation_endpoint":"https://S3NT1NEL.example.com",`, 1),
+			func(md *Metadata) { md.RevocationURL = "" }},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			w := newWeb()
+			w.set(exampleURL, jsonPage(test.document))
+			got, err := w.manager().Discover(t.Context(), exampleURL)
+			if err != nil {
+				t.Fatalf("got %v, want no error", err)
+			}
+			want := exampleMetadata
+			if test.want != nil {
+				test.want(&want)
+			}
+			got.unusable = nil
+			if fmt.Sprint(*got) != fmt.Sprint(want) {
+				t.Errorf("got %+v, want %+v", *got, want)
+			}
+		})
+	}
+}
+
+// A protection that is announced in an odd way is announced.
+func TestThreat035_AnnouncementOfTheIssuerParameter(t *testing.T) {
+	for value, want := range map[string]bool{
+		`true`: true, `"true"`: true, `"True"`: true, `1`: true, `"yes"`: true, `{}`: true, `[true]`: true, `true,"authorization_response_iss_parameter_supported":false`: true,
+		`false`: false, `null`: false, `"false"`: false, `"False"`: false, `0`: false, `""`: false,
+	} {
+		document := strings.Replace(exampleDocument(nil), "{", `{"authorization_response_iss_parameter_supported":`+value+`,`, 1)
+		if md, problem := parseMetadata(exampleURL, nil, []byte(document)); problem != "" || md.IssuerParameter != want {
+			t.Errorf("035 %s: got %+v, %q, want announced: %t", value, md, problem, want)
 		}
 	}
 }
@@ -932,6 +1014,22 @@ func TestThreat063_TLS(t *testing.T) {
 		}
 		wantWrong(t, err, srv.URL)
 	})
+	t.Run("063 alerts", func(t *testing.T) {
+		for alert, passes := range map[tls.AlertError]bool{
+			80: true, 90: true, 20: true, // internal_error, user_canceled, bad_record_mac: the trouble of a load balancer
+			40: false, 70: false, 112: false, // handshake_failure, protocol_version, unrecognized_name
+		} {
+			m := &Manager{HTTPClient: &http.Client{Transport: roundTripper(func(*http.Request) (*http.Response, error) {
+				return nil, &net.OpError{Op: "remote error", Err: alert}
+			})}}
+			for name, endpoints := range map[string]Endpoints{"discovery": {DiscoveryURL: exampleURL}, "token endpoint": {TokenURL: exampleIssuer + "/token"}} {
+				_, err := m.Token(t.Context(), &Profile{Type: TypeApp, ClientID: "c", ClientSecret: "s", Endpoints: endpoints})
+				if err == nil || errors.Is(err, ErrConfiguration) == passes {
+					t.Errorf("%s, alert %d: got %v, want an error that is ErrConfiguration: %t", name, alert, err, !passes)
+				}
+			}
+		}
+	})
 	t.Run("063 no TLS", func(t *testing.T) {
 		plain := httptest.NewServer(http.NotFoundHandler())
 		defer plain.Close()
@@ -1003,17 +1101,28 @@ func TestThreat066_WhatTheProviderDoesNotHave(t *testing.T) {
 		{"066 PKCE plain only", user, map[string]any{"code_challenge_methods_supported": []string{"plain"}}, ""},
 		{"066 no authorization endpoint", user, map[string]any{"authorization_endpoint": nil}, fieldDiscovery},
 		{"066 no authorization endpoint for an app", app, map[string]any{"authorization_endpoint": nil, "response_types_supported": []string{"token"}}, ""},
-		{"066 no code", user, map[string]any{"response_types_supported": []string{"token", "id_token"}}, fieldDiscovery},
+		{"066 authorization endpoint that is none", user, map[string]any{"authorization_endpoint": "javascript:alert(1)"}, fieldDiscovery},
+		{"066 authorization endpoint that is none for an app", app, map[string]any{"authorization_endpoint": "javascript:alert(1)", "jwks_uri": 7}, ""},
+		{"066 no code", user, map[string]any{"response_types_supported": []string{"token", "id_token"}}, ""},
 		{"066 response types not listed", user, map[string]any{"response_types_supported": nil}, ""},
-		{"066 no authorization code", user, map[string]any{"grant_types_supported": []string{"implicit", "client_credentials"}}, fieldDiscovery},
-		{"066 no client credentials", app, map[string]any{"grant_types_supported": []string{"authorization_code"}}, fieldDiscovery},
+		{"066 no authorization code", user, map[string]any{"grant_types_supported": []string{"implicit", "client_credentials"}}, ""},
+		{"066 no client credentials", app, map[string]any{"grant_types_supported": []string{"authorization_code"}}, ""},
 		{"066 client credentials", app, map[string]any{"grant_types_supported": []string{"client_credentials"}}, ""},
-		{"066 auth method", app, map[string]any{"token_endpoint_auth_methods_supported": []string{"private_key_jwt", "none"}}, "AuthMethod"},
+		{"066 auth method", app, map[string]any{"token_endpoint_auth_methods_supported": []string{"private_key_jwt", "none"}}, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			w := newWeb()
 			w.set(exampleURL, jsonPage(exampleDocument(test.changes)))
-			_, err := w.manager().engine().target(t.Context(), &test.p)
+			m := w.manager()
+			_, err := m.engine().target(t.Context(), &test.p)
+			if test.p.Type == TypeUser && err == nil {
+				p := test.p
+				p.ID, p.RedirectURL = "crm", "https://app.example.com/callback"
+				if err := m.Save(t.Context(), &p); err != nil {
+					t.Fatal(err)
+				}
+				_, err = m.Begin(t.Context(), &p, "ada")
+			}
 			var f *FieldError
 			switch {
 			case test.field == "" && err != nil:
@@ -1070,6 +1179,7 @@ func TestTarget(t *testing.T) {
 		{"nothing listed", Profile{ClientSecret: "s"}, nil, AuthBasic},
 		{"basic before post", Profile{ClientSecret: "s"}, []string{"client_secret_post", "private_key_jwt", "client_secret_basic"}, AuthBasic},
 		{"post", Profile{ClientSecret: "s"}, []string{"private_key_jwt", "client_secret_post"}, AuthPost},
+		{"neither", Profile{ClientSecret: "s"}, []string{"private_key_jwt", "none"}, AuthBasic},
 		{"the profile's own", Profile{ClientSecret: "s", AuthMethod: AuthBasicRaw}, []string{"client_secret_post"}, AuthBasicRaw},
 		{"the template's", Profile{ClientSecret: "s", Template: Google}, []string{"client_secret_basic"}, AuthPost},
 		{"the template's, no secret", Profile{Template: Google}, []string{"client_secret_basic"}, AuthNone},
@@ -1079,8 +1189,8 @@ func TestTarget(t *testing.T) {
 			if test.p.Template != "" {
 				tp, _ = test.p.Template.provider()
 			}
-			if got, problem := test.p.settleAuthMethod(tp, test.listed); got != test.want || problem != "" {
-				t.Errorf("got %q, %q, want %q", got, problem, test.want)
+			if got := test.p.settleAuthMethod(tp, test.listed); got != test.want {
+				t.Errorf("got %q, want %q", got, test.want)
 			}
 		})
 	}

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"mime"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -83,9 +82,9 @@ type source struct {
 	// parse returns what the document says, or a problem.
 	parse func(body []byte) (value any, problem string)
 
-	// replaced, if not nil, is told of a value that differs in time from the
-	// one that was good before.
-	replaced func(before, after any)
+	// accepted, if not nil, is told of each good value, and of the one that
+	// was good before; nil: there was none.
+	accepted func(before, after any)
 }
 
 // A document is what is known about one source.
@@ -284,14 +283,11 @@ func (d *documents) fly(ctx context.Context, src *source, doc *document, f *flig
 	d.mu.Unlock()
 	close(f.done)
 
-	if before == nil {
-		return
-	}
 	foreign.Call(func() error { // a log handler may end as it likes
 		switch {
-		case err == nil && src.replaced != nil:
-			src.replaced(before, f.value)
-		case err != nil && failures == 1:
+		case err == nil && src.accepted != nil:
+			src.accepted(before, f.value)
+		case err != nil && before != nil && failures == 1:
 			d.log.LogAttrs(ctx, slog.LevelWarn, "authprofile: cannot renew the "+src.kind+", going on with the one before",
 				slog.String("url", src.url), slog.String("error", err.Error()))
 		}
@@ -308,7 +304,7 @@ func (d *documents) fetch(ctx context.Context, src *source) ([]byte, time.Durati
 	req.Header.Set("Accept", src.accept)
 	resp, err := d.hc.Do(req)
 	if err != nil {
-		return nil, 0, src.failed(err)
+		return nil, 0, src.failed(ctx, err)
 	}
 	defer resp.Body.Close()
 
@@ -321,28 +317,14 @@ func (d *documents) fetch(ctx context.Context, src *source) ([]byte, time.Durati
 	default:
 		return nil, 0, src.wrong(fmt.Sprintf("is not there: HTTP status %d", code))
 	}
-	if !mayBeJSON(resp.Header.Get("Content-Type")) {
-		return nil, 0, src.wrong("is not JSON by its Content-Type")
-	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxDocument+1))
 	if err != nil {
-		return nil, 0, src.failed(err)
+		return nil, 0, src.failed(ctx, err)
 	}
 	if len(body) > maxDocument {
 		return nil, 0, src.wrong(fmt.Sprintf("is larger than %d KiB", maxDocument>>10))
 	}
 	return body, freshness(resp.Header), nil
-}
-
-// mayBeJSON goes by the type alone. Static file servers say text/plain or
-// octet-stream; a page that a gateway puts in the way says text/html.
-func mayBeJSON(contentType string) bool {
-	if contentType == "" {
-		return true
-	}
-	t, _, err := mime.ParseMediaType(contentType)
-	return err == nil && (strings.HasSuffix(t, "/json") || strings.HasSuffix(t, "+json") ||
-		t == "text/plain" || t == "application/octet-stream")
 }
 
 // freshness reads Cache-Control (RFC 9111, section 5.2.2).
@@ -395,10 +377,10 @@ func (s *source) wrong(problem string) error {
 }
 
 // failed is for a request without a whole answer.
-func (s *source) failed(err error) error {
-	problem, cause := transport.Describe(err)
-	e := &documentError{url: s.url, problem: problem, cause: cause}
-	if transport.Permanent(err) {
+func (s *source) failed(ctx context.Context, err error) error {
+	cause := transport.Describe(ctx, err, "the request failed")
+	e := &documentError{url: s.url, problem: cause.Error(), cause: cause}
+	if transport.Permanent(err) != nil {
 		e.field = s.field
 	}
 	return e
@@ -419,15 +401,18 @@ func (e *documentError) Unwrap() []error {
 	return errs
 }
 
-// An object is a JSON object, its members not yet read.
+// An object is a JSON object, its members not yet read. A member that stands in
+// it twice is nil, and cannot be read: two readers could take a different one
+// for true.
 type object map[string]json.RawMessage
 
-// parseObject reads exactly one object, without a member that stands in it
-// twice: two readers could take a different one for true.
+// parseObject reads exactly one object.
 func parseObject(data []byte) (object, string) {
 	switch {
 	case bytes.HasPrefix(data, []byte("\xef\xbb\xbf")):
 		return nil, "begins with a byte order mark, which JSON does not have"
+	case bytes.HasPrefix(bytes.TrimSpace(data), []byte("<")): // as of a gateway that wants a login
+		return nil, "is not JSON, but a page in HTML or XML"
 	case !utf8.Valid(data) || !json.Valid(data):
 		return nil, "is not JSON"
 	}
@@ -444,7 +429,7 @@ func parseObject(data []byte) (object, string) {
 			return nil, "is not JSON"
 		}
 		if _, twice := o[name]; twice {
-			return nil, "has a member twice"
+			value = nil
 		}
 		o[name] = value
 	}
@@ -457,10 +442,18 @@ func (o object) has(name string) bool {
 	return ok && string(value) != "null"
 }
 
+// wrong says what is wrong with a member.
+func (o object) wrong(name, problem string) string {
+	if o[name] == nil {
+		problem = "is there twice"
+	}
+	return name + " " + problem
+}
+
 // text reads a member that, if there is one, is a string.
 func (o object) text(name string) (s, problem string) {
 	if o.has(name) && json.Unmarshal(o[name], &s) != nil {
-		return "", name + " is not a string"
+		return "", o.wrong(name, "is not a string")
 	}
 	return s, ""
 }
@@ -472,7 +465,7 @@ func (o object) list(name string) (list []string, problem string) {
 	}
 	var elements []any
 	if json.Unmarshal(o[name], &elements) != nil {
-		return nil, name + " is not a list"
+		return nil, o.wrong(name, "is not a list")
 	}
 	for _, e := range elements {
 		s, ok := e.(string)
@@ -484,12 +477,32 @@ func (o object) list(name string) (list []string, problem string) {
 	return list, ""
 }
 
-// truth reads a member that, if there is one, is true or false.
-func (o object) truth(name string) (b bool, problem string) {
-	if o.has(name) && json.Unmarshal(o[name], &b) != nil {
-		return false, name + " is neither true nor false"
+// advice returns the strings of a member that is a list, and none of any other.
+func (o object) advice(name string) (list []string) {
+	var elements []any
+	if json.Unmarshal(o[name], &elements) != nil {
+		return nil
 	}
-	return b, ""
+	for _, e := range elements {
+		if s, ok := e.(string); ok {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
+// promised reads a member that announces a protection: whatever is not a plain
+// no is taken for a yes, so that no misspelling of a provider's, such as
+// "true" for true, takes the protection away.
+func (o object) promised(name string) bool {
+	if !o.has(name) {
+		return false
+	}
+	switch strings.ToLower(strings.Trim(string(o[name]), `"`)) {
+	case "false", "no", "0", "":
+		return o[name] == nil // twice
+	}
+	return true
 }
 
 // number reads a member that, if there is one, is a number.
@@ -499,7 +512,7 @@ func (o object) number(name string) (n float64, problem string) {
 	}
 	n, err := strconv.ParseFloat(string(o[name]), 64)
 	if err != nil {
-		return 0, name + " is not a number"
+		return 0, o.wrong(name, "is not a number")
 	}
 	return n, ""
 }

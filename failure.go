@@ -33,11 +33,11 @@ func meaning(te *tokenendpoint.Error) (Reason, Status) {
 	case tokenendpoint.InvalidGrant, tokenendpoint.Interaction:
 		return ReasonRevoked, StatusNeedsReauthorization
 	case tokenendpoint.Configuration:
-		return ReasonClient, StatusNeedsConfiguration
-	case tokenendpoint.Unsent:
 		if errors.Is(te, transport.ErrRefused) { // by this program's own rules
 			return ReasonUnreachable, StatusNeedsConfiguration
 		}
+		return ReasonClient, StatusNeedsConfiguration
+	case tokenendpoint.Unsent:
 		return ReasonUnreachable, StatusFailing
 	case tokenendpoint.Lost:
 		return ReasonLost, StatusFailing

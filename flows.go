@@ -233,6 +233,9 @@ func (m *Manager) begin(ctx context.Context, p *Profile, f *Flow, opts []oauth2.
 	if err != nil {
 		return nil, err
 	}
+	if t.authErr != nil {
+		return nil, t.authErr
+	}
 
 	f.State = randomText()
 	f.ID = hashText(f.State)
@@ -251,6 +254,9 @@ func (m *Manager) begin(ctx context.Context, p *Profile, f *Flow, opts []oauth2.
 	}
 	f.Requested = t.withScopes(f.Requested)
 	if slices.Contains(f.Requested, "openid") {
+		if t.keys != nil && t.keys.err != nil { // Finish could not verify the ID token
+			return nil, t.keys.err
+		}
 		f.Nonce = randomText()
 	}
 	if f.URL, err = authorizationURL(p, t, f, extra); err != nil {
@@ -543,7 +549,7 @@ func (e *engine) exchange(ctx context.Context, f *Flow, p *Profile, t *target, c
 		if a.IDToken == "" {
 			return nil, errors.New("the provider gave no ID token, though openid was asked for")
 		}
-		claims, err := e.verifyIDToken(ctx, t, idCheck{
+		claims, err := e.verifyIDToken(ctx, t, loginCheck{
 			raw: a.IDToken, clientID: p.ClientID, accessToken: a.AccessToken, code: code,
 			nonce: f.Nonce, maxAge: p.Params.Get("max_age"),
 		})
@@ -796,7 +802,8 @@ func (m *Manager) Grants(ctx context.Context, profileID string) iter.Seq2[*Grant
 }
 
 // Revoke ends a grant: at the provider if that has an address for it (RFC
-// 7009), and then here, whatever the provider says. After an error the grant
+// 7009), and then here, whatever the provider says. The error is
+// [ErrConfiguration] if it has one that cannot be used. After an error the grant
 // may live on at the provider or, if the Store has failed, here: [Manager.Grant]
 // tells. Revoking a grant that does not exist is not an error.
 //

@@ -1,6 +1,7 @@
 package authprofile
 
 import (
+	"cmp"
 	"context"
 	"crypto"
 	_ "crypto/sha256" // for crypto.Hash.New
@@ -12,46 +13,36 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/coreos/go-oidc/v3/oidc"
 )
 
 const (
-	maxIDToken = 64 << 10 // bytes
+	maxIDToken = 64 << 10 // bytes; of a login
 	maxSubject = 255      // bytes; OpenID Connect Core 1.0, section 2
 
 	// clockLeeway is how much the provider's clock may differ from ours.
-	clockLeeway = 30 * time.Second
+	clockLeeway = time.Minute
 )
 
 // idClaims is what a valid ID token says that we have a use for.
-type idClaims struct {
-	Issuer, Subject string
+type idClaims struct{ Issuer, Subject string }
 
-	audience      []string
-	party         string // azp
-	tenant        string // tid
-	nonce         string
-	atHash, cHash string
-
-	// Unix times; zero: not said.
-	expiry, issued, notBefore, authenticated float64
-}
-
-// An idCheck is an ID token, and what it must agree with.
-type idCheck struct {
+// A loginCheck is the ID token of a login, and what it must agree with.
+type loginCheck struct {
 	raw         string
 	clientID    string
 	accessToken string // that it came with
-	code        string // that it was exchanged for; empty: none
+	code        string // that it was exchanged for
 	nonce       string // of the authorization request; empty: it had none
 	maxAge      string // its max_age; empty: it had none
+}
 
-	// refresh says that the token came with a renewal: it may do without a
-	// nonce, and must name the issuer and subject of the grant, where those
-	// are known (OpenID Connect Core 1.0, section 12.2).
-	refresh         bool
-	issuer, subject string
+// A renewalCheck is the ID token of a renewal, and what it must agree with:
+// what is known of the grant.
+type renewalCheck struct {
+	raw             string
+	clientID        string
+	nonce           string // empty: there was none
+	issuer, subject string // empty: not known
 }
 
 // An idTokenError says what is wrong with an ID token. Its text has nothing of
@@ -60,22 +51,25 @@ type idTokenError struct{ problem string }
 
 func (e *idTokenError) Error() string { return "the ID token is not valid: " + e.problem }
 
-// verifyIDToken checks an ID token as OpenID Connect Core 1.0, section 3.1.3.7
-// says, and returns what it claims. The error is errKeysUnavailable if nobody
-// can tell whether it is valid.
+// verifyIDToken checks the ID token of a login as OpenID Connect Core 1.0,
+// section 3.1.3.7 says, and returns what it claims. The error is
+// errKeysUnavailable if it cannot be told whether it is valid.
 //
-// The token of a renewal is taken without its signature if the keys cannot be
-// had: it came straight from the token endpoint, which TLS has authenticated,
-// and that suffices (item 6 there). All other checks are made all the same. A
-// first authorization insists on the signature, because it decides whose grant
-// it is, unless the provider does not say where its keys are.
-func (e *engine) verifyIDToken(ctx context.Context, t *target, c idCheck) (*idClaims, error) {
-	h, claims, problem := parseIDToken(c.raw)
-	if problem == "" && t.keys != nil && !slices.Contains(t.keys.algs, h.alg) {
-		problem = "it is not signed by an algorithm that is accepted"
+// It insists on the signature, because a login decides whose grant it is,
+// unless the provider does not say where its keys are: then the token is
+// believed because it came straight from the token endpoint, which TLS has
+// authenticated (item 6 there).
+func (e *engine) verifyIDToken(ctx context.Context, t *target, c loginCheck) (*idClaims, error) {
+	if len(c.raw) > maxIDToken {
+		return nil, &idTokenError{fmt.Sprintf("it is larger than %d KiB", maxIDToken>>10)}
 	}
+	h, o, problem := parseIDToken(c.raw)
 	if problem == "" {
-		problem = claims.check(t, &c, h, e.now())
+		problem = t.checkAlg(h)
+	}
+	var claims *idClaims
+	if problem == "" {
+		claims, problem = c.check(t, h, o, e.now())
 	}
 	if problem != "" {
 		return nil, &idTokenError{problem}
@@ -83,29 +77,62 @@ func (e *engine) verifyIDToken(ctx context.Context, t *target, c idCheck) (*idCl
 	if t.issuer != "" && !strings.Contains(t.issuer, eachTenant) {
 		claims.Issuer = t.issuer // in the provider's own spelling
 	}
-	if t.keys == nil {
-		return claims, nil
-	}
-
-	// The errors of go-oidc quote the token: only those of the key set go on.
-	keys := &verifierKeys{keySet: t.keys, header: h}
-	verifier := oidc.NewVerifier(claims.Issuer, keys, &oidc.Config{
-		ClientID:             c.clientID,
-		SupportedSigningAlgs: t.keys.algs,
-		SkipExpiryCheck:      true, // checked above, with leeway
-	})
-	_, err := verifier.Verify(ctx, c.raw)
-	switch {
-	case err == nil:
-	case errors.Is(keys.err, errKeysUnavailable) && c.refresh:
-	case errors.Is(keys.err, errKeysUnavailable):
-		return nil, keys.err
-	case keys.err != nil:
-		return nil, &idTokenError{keys.err.Error()}
-	default:
-		return nil, &idTokenError{"it is malformed"}
+	if err := t.verifySignature(ctx, c.raw, h); err != nil {
+		return nil, err
 	}
 	return claims, nil
+}
+
+// verifyRenewedIDToken checks the ID token of a renewal: that it is from the
+// issuer of the grant, about its subject and for this client, and has its nonce
+// if it has one. That is what OpenID Connect Core 1.0, section 12.2 asks for;
+// no other claim decides, since all that hangs on the token is whose access
+// token it came with.
+//
+// It is taken without its signature if the keys cannot be had: it came straight
+// from the token endpoint, which TLS has authenticated, and that suffices
+// (section 3.1.3.7, item 6). Nor is it refused for its size, which that of the
+// answer limits: so no check is left out.
+func (e *engine) verifyRenewedIDToken(ctx context.Context, t *target, c renewalCheck) error {
+	h, o, problem := parseIDToken(c.raw)
+	if problem == "" {
+		problem = t.checkAlg(h)
+	}
+	if problem == "" {
+		problem = c.check(t, o)
+	}
+	if problem != "" {
+		return &idTokenError{problem}
+	}
+	err := t.verifySignature(ctx, c.raw, h)
+	if errors.Is(err, errKeysUnavailable) {
+		return nil
+	}
+	return err
+}
+
+// checkAlg says what is wrong with the algorithm of a token that is to be
+// verified, or nothing.
+func (t *target) checkAlg(h header) string {
+	if t.keys != nil && !slices.Contains(t.keys.algs, h.alg) {
+		return "it is not signed by an algorithm that is accepted"
+	}
+	return ""
+}
+
+// verifySignature makes sure that one of the provider's keys has signed a
+// token, if it publishes any. It uses the key set of go-oidc and not its
+// verifier, which would refuse tokens for the types of claims that do not matter
+// here.
+func (t *target) verifySignature(ctx context.Context, raw string, h header) error {
+	if t.keys == nil {
+		return nil
+	}
+	err := t.keys.verify(ctx, raw, h)
+	if err == nil || errors.Is(err, errKeysUnavailable) {
+		return err
+	}
+	return &idTokenError{err.Error()}
 }
 
 // warmKeys sees to it that the provider's keys are at hand. With it, a key set
@@ -118,28 +145,14 @@ func (e *engine) warmKeys(ctx context.Context, t *target) error {
 	return err
 }
 
-// verifierKeys is a keySet for one token, as go-oidc wants it.
-type verifierKeys struct {
-	*keySet
-	header
-	err error // of VerifySignature, whose identity go-oidc does not keep
-}
-
-func (v *verifierKeys) VerifySignature(ctx context.Context, raw string) ([]byte, error) {
-	payload, err := v.keySet.verify(ctx, raw, v.header)
-	v.err = err
-	return payload, err
-}
-
 // A header is what a token's header says that we go by. Keys and addresses of
 // keys in it (jwk, jku, x5u) are none of that.
 type header struct{ alg, kid string }
 
-// parseIDToken reads a token without verifying it.
-func parseIDToken(raw string) (h header, c *idClaims, problem string) {
-	if len(raw) > maxIDToken {
-		return h, nil, fmt.Sprintf("it is larger than %d KiB", maxIDToken>>10)
-	}
+// parseIDToken takes a token apart without verifying it. Of its claims only
+// those are read that are needed: what else there is, and of which type, is no
+// reason to refuse it.
+func parseIDToken(raw string) (h header, claims object, problem string) {
 	switch strings.Count(raw, ".") {
 	case 2:
 	case 4:
@@ -164,45 +177,11 @@ func parseIDToken(raw string) (h header, c *idClaims, problem string) {
 	if h.kid, problem = o.text("kid"); problem != "" {
 		return h, nil, problem
 	}
-
-	if o, problem = parseSegment(parts[1]); problem != "" {
+	if claims, problem = parseSegment(parts[1]); problem != "" {
 		return h, nil, "its payload " + problem
 	}
-	c = new(idClaims)
-	for _, m := range []struct {
-		name  string
-		field *string
-	}{
-		{"iss", &c.Issuer}, {"sub", &c.Subject}, {"azp", &c.party}, {"tid", &c.tenant},
-		{"nonce", &c.nonce}, {"at_hash", &c.atHash}, {"c_hash", &c.cHash},
-	} {
-		if *m.field, problem = o.text(m.name); problem != "" {
-			return h, nil, problem
-		}
-	}
-	for _, m := range []struct {
-		name  string
-		field *float64
-	}{
-		{"exp", &c.expiry}, {"iat", &c.issued}, {"nbf", &c.notBefore}, {"auth_time", &c.authenticated},
-	} {
-		if *m.field, problem = o.number(m.name); problem != "" {
-			return h, nil, problem
-		}
-		if *m.field < 0 || *m.field > lastSecond {
-			return h, nil, m.name + " is not a time"
-		}
-	}
-	if strings.HasPrefix(string(o["aud"]), `"`) {
-		c.audience = make([]string, 1)
-		c.audience[0], problem = o.text("aud")
-	} else {
-		c.audience, problem = o.list("aud")
-	}
-	return h, c, problem
+	return h, claims, ""
 }
-
-const lastSecond = 253402300799 // of the year 9999
 
 func parseSegment(s string) (object, string) {
 	data, err := decodeSegment(s)
@@ -221,75 +200,193 @@ func decodeSegment(s string) ([]byte, error) {
 	return base64.RawURLEncoding.Strict().DecodeString(s)
 }
 
-// check says what is wrong with the claims, or nothing.
-func (c *idClaims) check(t *target, want *idCheck, h header, now time.Time) string {
-	seconds, leeway := float64(now.UnixMilli())/1000, clockLeeway.Seconds()
+// readIdentity returns who issued a token and about whom, and for whom it is.
+// What is returned is not empty, and the client is among the audience.
+func readIdentity(claims object, clientID string) (c *idClaims, audience []string, problem string) {
+	c = new(idClaims)
+	if c.Issuer, problem = claims.text("iss"); problem != "" {
+		return nil, nil, problem
+	}
+	if c.Subject, problem = claims.text("sub"); problem != "" {
+		return nil, nil, problem
+	}
+	if strings.HasPrefix(string(claims["aud"]), `"`) {
+		audience = make([]string, 1)
+		audience[0], problem = claims.text("aud")
+	} else {
+		audience, problem = claims.list("aud")
+	}
+	if problem != "" {
+		return nil, nil, problem
+	}
 	switch {
-	case !t.issuedBy(c):
-		return "it is from another issuer"
+	case c.Issuer == "":
+		return nil, nil, "iss is missing"
 	case c.Subject == "":
-		return "sub is missing"
+		return nil, nil, "sub is missing"
 	case checkIdentifier(c.Subject, maxSubject) != "":
-		return "sub " + checkIdentifier(c.Subject, maxSubject)
-	case len(c.audience) == 0:
-		return "aud is missing"
-	case slices.ContainsFunc(c.audience, func(aud string) bool { return aud != want.clientID }):
-		return "it is for another client"
-	case c.party != "" && c.party != want.clientID, c.party == "" && len(c.audience) > 1:
+		return nil, nil, "sub " + checkIdentifier(c.Subject, maxSubject)
+	case len(audience) == 0:
+		return nil, nil, "aud is missing"
+	case !slices.Contains(audience, clientID):
+		return nil, nil, "it is for another client"
+	}
+	return c, audience, ""
+}
+
+// check returns what the claims of a login say, or what is wrong with them.
+func (c *loginCheck) check(t *target, h header, claims object, now time.Time) (*idClaims, string) {
+	id, audience, problem := readIdentity(claims, c.clientID)
+	switch {
+	case problem != "":
+		return nil, problem
+	case !t.issuedBy(id.Issuer, claims):
+		return nil, "it is from another issuer"
+	}
+	problem = cmp.Or(
+		c.checkParty(claims, audience),
+		c.checkTimes(claims, now),
+		c.checkNonce(claims),
+		checkHash(claims, "at_hash", h.alg, c.accessToken, "access token"),
+		checkHash(claims, "c_hash", h.alg, c.code, "code"),
+	)
+	if problem != "" {
+		return nil, problem
+	}
+	return id, ""
+}
+
+// checkParty says whether a token for several was issued to this client. Some
+// providers put others beside it, such as its project.
+func (c *loginCheck) checkParty(claims object, audience []string) string {
+	party, problem := claims.text("azp")
+	switch {
+	case problem != "":
+		return problem
+	case party != c.clientID && (party != "" || len(audience) > 1):
 		return "it was issued to another client"
-	case c.expiry == 0:
-		return "exp is missing"
-	case c.expiry+leeway <= seconds:
-		return "it has expired"
-	case c.issued == 0:
-		return "iat is missing"
-	case c.issued > seconds+leeway:
-		return "it was issued in the future"
-	case c.notBefore > seconds+leeway:
-		return "it is not valid yet"
-	case want.nonce != "" && c.nonce != want.nonce && !(want.refresh && c.nonce == ""):
-		return "it has another nonce"
-	case c.atHash != "" && c.atHash != halfHash(h.alg, want.accessToken):
-		return "at_hash is of another access token"
-	case c.cHash != "" && want.code != "" && c.cHash != halfHash(h.alg, want.code):
-		return "c_hash is of another code"
-	}
-	if want.refresh {
-		switch {
-		case want.issuer != "" && want.issuer != c.Issuer && want.issuer != t.issuer:
-			return "the grant is from another issuer"
-		case want.subject != "" && want.subject != c.Subject:
-			return "the grant is of another subject"
-		}
-		return ""
-	}
-	if want.maxAge != "" {
-		age, err := strconv.ParseUint(want.maxAge, 10, 31)
-		switch {
-		case err != nil:
-			return "the max_age that was asked for is not a number of seconds"
-		case c.authenticated == 0:
-			return "auth_time is missing"
-		case c.authenticated+float64(age)+leeway < seconds:
-			return "the user logged in longer ago than was asked for"
-		}
 	}
 	return ""
 }
 
-// issuedBy reports whether the claims name the provider as their issuer.
-func (t *target) issuedBy(c *idClaims) bool {
+func (c *loginCheck) checkTimes(claims object, now time.Time) string {
+	seconds, leeway := float64(now.UnixMilli())/1000, clockLeeway.Seconds()
+	expiry, problem := claims.time("exp")
 	switch {
-	case c.Issuer == "":
-		return false
+	case problem != "":
+		return problem
+	case expiry == 0:
+		return "exp is missing"
+	case expiry+leeway <= seconds:
+		return "it has expired"
+	}
+	issued, problem := claims.time("iat")
+	switch {
+	case problem != "":
+		return problem
+	case issued == 0:
+		return "iat is missing"
+	case issued > seconds+leeway:
+		return "it was issued in the future"
+	}
+	notBefore, problem := claims.time("nbf")
+	switch {
+	case problem != "":
+		return problem
+	case notBefore > seconds+leeway:
+		return "it is not valid yet"
+	}
+
+	if c.maxAge == "" {
+		return ""
+	}
+	age, err := strconv.ParseUint(c.maxAge, 10, 31)
+	if err != nil {
+		return "the max_age that was asked for is not a number of seconds"
+	}
+	authenticated, problem := claims.time("auth_time")
+	switch {
+	case problem != "":
+		return problem
+	case authenticated == 0:
+		return "auth_time is missing"
+	case authenticated+float64(age)+leeway < seconds:
+		return "the user logged in longer ago than was asked for"
+	}
+	return ""
+}
+
+func (c *loginCheck) checkNonce(claims object) string {
+	if c.nonce == "" {
+		return ""
+	}
+	nonce, problem := claims.text("nonce")
+	if problem == "" && nonce != c.nonce {
+		problem = "it has another nonce"
+	}
+	return problem
+}
+
+// checkHash says whether a claim, if it is there, refers to what the token came
+// with.
+func checkHash(claims object, name, alg, of, kind string) string {
+	hash, problem := claims.text(name)
+	if problem == "" && hash != "" && hash != halfHash(alg, of) {
+		problem = name + " is of another " + kind
+	}
+	return problem
+}
+
+// check says what is wrong with the claims of a renewal, or nothing.
+func (c *renewalCheck) check(t *target, claims object) string {
+	id, _, problem := readIdentity(claims, c.clientID)
+	if problem != "" {
+		return problem
+	}
+	// The issuer of the grant was held against the tenant then.
+	known := id.Issuer == c.issuer && issuerMatches(t.issuer, id.Issuer)
+	switch {
+	case !known && !t.issuedBy(id.Issuer, claims):
+		return "it is from another issuer"
+	case c.issuer != "" && c.issuer != id.Issuer && c.issuer != t.issuer:
+		return "the grant is from another issuer"
+	case c.subject != "" && c.subject != id.Subject:
+		return "the grant is of another subject"
+	}
+	if c.nonce == "" {
+		return ""
+	}
+	nonce, problem := claims.text("nonce")
+	if problem == "" && nonce != "" && nonce != c.nonce {
+		problem = "it has another nonce"
+	}
+	return problem
+}
+
+// issuedBy reports whether claims that name an issuer are the provider's.
+func (t *target) issuedBy(issuer string, claims object) bool {
+	switch {
 	case t.issuer == "":
-		return true // the addresses were typed in, so nobody knows another name
-	case t.template != nil && slices.Contains(t.template.issuerAliases, c.Issuer):
+		return true // the addresses were typed in: no name is known
+	case t.template != nil && slices.Contains(t.template.issuerAliases, issuer):
 		return true
 	case strings.Contains(t.issuer, eachTenant):
-		return isGUID(c.tenant) && c.Issuer == strings.ReplaceAll(t.issuer, eachTenant, c.tenant)
+		tenant, problem := claims.text("tid")
+		return problem == "" && isGUID(tenant) && issuer == strings.ReplaceAll(t.issuer, eachTenant, tenant)
 	}
-	return c.Issuer == t.issuer
+	return issuer == t.issuer
+}
+
+const lastSecond = 253402300799 // of the year 9999
+
+// time reads a member that, if there is one, is a Unix time. Zero: there is
+// none.
+func (o object) time(name string) (seconds float64, problem string) {
+	seconds, problem = o.number(name)
+	if problem == "" && (seconds < 0 || seconds > lastSecond) {
+		problem = name + " is not a time"
+	}
+	return seconds, problem
 }
 
 // halfHash is how an ID token refers to an access token or a code (OpenID

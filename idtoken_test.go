@@ -175,7 +175,7 @@ func newTokenTest(key testKey, set string) *tokenTest {
 }
 
 func (tt *tokenTest) verify(ctx context.Context, raw string) (*idClaims, error) {
-	return tt.e.verifyIDToken(ctx, tt.t, idCheck{raw: raw, clientID: "client", accessToken: "access", code: "code", nonce: "n-0S6_WzA2Mj"})
+	return tt.e.verifyIDToken(ctx, tt.t, loginCheck{raw: raw, clientID: "client", accessToken: "access", code: "code", nonce: "n-0S6_WzA2Mj"})
 }
 
 // good returns a token that is valid now.
@@ -281,7 +281,8 @@ func TestThreat101_Algorithms(t *testing.T) {
 		{"066 not listed at all", nil, true},
 		{"066 listed", []string{"HS256", "none", "RS256"}, true},
 		{"066 not among the listed", []string{"ES256"}, false},
-		{"066 only what is never accepted", []string{"HS256", "none"}, false},
+		{"066 only what is never accepted", []string{"HS256", "none"}, true},
+		{"066 only what is not known", []string{"ML-DSA-44"}, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			tt := newTokenTest(key, keySetOf(key.jwk(nil)))
@@ -322,7 +323,11 @@ func TestThreat103_Claims(t *testing.T) {
 		{"104 aud in another case", change{"aud": "Client"}, false},
 		{"104 aud foreign", change{"aud": []string{"client", "evil"}}, false},
 		{"104 aud foreign first", change{"aud": []string{"evil", "client"}}, false},
-		{"104 aud foreign with azp", change{"aud": []string{"client", "evil"}, "azp": "client"}, false},
+		{"104 aud foreign with azp", change{"aud": []string{"client", "project"}, "azp": "client"}, true},
+		{"104 aud foreign first, with azp", change{"aud": []string{"project", "client"}, "azp": "client"}, true},
+		{"104 aud foreign with another azp", change{"aud": []string{"client", "evil"}, "azp": "evil"}, false},
+		{"104 aud foreign with azp a list", change{"aud": []string{"client", "evil"}, "azp": []string{"client"}}, false},
+		{"104 aud of others alone", change{"aud": []string{"evil", "project"}, "azp": "client"}, false},
 		{"104 several without azp", change{"aud": []string{"client", "client"}}, false},
 		{"104 several with azp", change{"aud": []string{"client", "client"}, "azp": "client"}, true},
 		{"104 aud a number", change{"aud": 7}, false},
@@ -332,8 +337,8 @@ func TestThreat103_Claims(t *testing.T) {
 		{"105 azp different", change{"azp": "evil"}, false},
 		{"105 azp a number", change{"azp": 7}, false},
 
-		{"106 exp past", change{"exp": at(-time.Minute), "iat": at(-time.Hour)}, false},
-		{"106 exp within the leeway", change{"exp": at(-20 * time.Second), "iat": at(-time.Hour)}, true},
+		{"106 exp past", change{"exp": at(-61 * time.Second), "iat": at(-time.Hour)}, false},
+		{"106 exp within the leeway", change{"exp": at(-58 * time.Second), "iat": at(-time.Hour)}, true},
 		{"106 exp missing", change{"exp": nil}, false},
 		{"106 exp a string", change{"exp": fmt.Sprint(at(time.Hour))}, false},
 		{"106 exp a fraction", change{"exp": float64(at(time.Hour)) + 0.5}, true},
@@ -344,12 +349,12 @@ func TestThreat103_Claims(t *testing.T) {
 		{"106 exp too huge for a float", change{"exp": json.Number("1e999")}, false},
 		{"106 exp true", change{"exp": true}, false},
 		{"106 iat missing", change{"iat": nil}, false},
-		{"106 iat in the future", change{"iat": at(time.Minute)}, false},
-		{"106 iat within the leeway", change{"iat": at(20 * time.Second)}, true},
+		{"106 iat in the future", change{"iat": at(62 * time.Second)}, false},
+		{"106 iat within the leeway", change{"iat": at(58 * time.Second)}, true},
 		{"106 iat a string", change{"iat": "1"}, false},
 		{"106 iat negative", change{"iat": -5}, false},
-		{"106 nbf in the future", change{"nbf": at(time.Minute)}, false},
-		{"106 nbf within the leeway", change{"nbf": at(20 * time.Second)}, true},
+		{"106 nbf in the future", change{"nbf": at(62 * time.Second)}, false},
+		{"106 nbf within the leeway", change{"nbf": at(58 * time.Second)}, true},
 		{"106 nbf past", change{"nbf": at(-time.Hour)}, true},
 		{"106 nbf a string", change{"nbf": "1"}, false},
 
@@ -371,6 +376,10 @@ func TestThreat103_Claims(t *testing.T) {
 		{"109 at_hash a number", change{"at_hash": 7}, false},
 		{"109 c_hash", change{"c_hash": halfHash("ES256", "code")}, true},
 		{"109 c_hash wrong", change{"c_hash": halfHash("ES256", "evil")}, false},
+
+		{"claims without a use", change{"tid": 7, "auth_time": "yesterday", "acr": []int{1}, "roles": nil, "_claim_names": "x", "_claim_sources": []int{1}}, true},
+		{"tid of another provider", change{"tid": "a tenant"}, true},
+		{"auth_time that was not asked for", change{"auth_time": -5}, true},
 
 		{"115 the address is no identity", change{"sub": nil, "email": "a@example.com", "email_verified": true}, false},
 		{"056 distributed claims are not fetched", change{"_claim_names": change{"a": "s"}, "_claim_sources": change{"s": change{"endpoint": "https://evil.example.com"}},
@@ -403,9 +412,14 @@ func TestThreat103_Claims(t *testing.T) {
 	t.Run("103 a claim twice", func(t *testing.T) {
 		key := newTestKey("k", "ES256")
 		tt := newTokenTest(key, keySetOf(key.jwk(nil)))
-		claims := strings.Replace(claimsAt(now, nil), "{", `{"sub":"evil",`, 1)
-		_, err := tt.verify(t.Context(), key.sign(key.header(), claims))
-		wantInvalid(t, err)
+		for _, twice := range []string{`"sub":"evil"`, `"aud":"client"`, `"iss":"evil"`, `"exp":1`, `"nonce":"evil"`, `"azp":"client","azp":"client"`} {
+			_, err := tt.verify(t.Context(), key.sign(key.header(), strings.Replace(claimsAt(now, nil), "{", "{"+twice+",", 1)))
+			wantInvalid(t, err)
+		}
+		claims := strings.Replace(claimsAt(now, nil), "{", `{"roles":"a","roles":"b",`, 1)
+		if _, err := tt.verify(t.Context(), key.sign(key.header(), claims)); err != nil {
+			t.Errorf("one without a use: got %v, want no error", err)
+		}
 	})
 }
 
@@ -417,23 +431,22 @@ func TestThreat110_MaxAge(t *testing.T) {
 	for _, test := range []struct {
 		name, maxAge string
 		authTime     any
-		refresh      bool
 		want         bool
 	}{
-		{"110 not asked for", "", nil, false, true},
-		{"110 in time", "600", now.Add(-9 * time.Minute).Unix(), false, true},
-		{"110 too old", "600", now.Add(-11 * time.Minute).Unix(), false, false},
-		{"110 missing", "600", nil, false, false},
-		{"110 a string", "600", "1", false, false},
-		{"110 zero, now", "0", now.Unix(), false, true},
-		{"110 zero, before", "0", now.Add(-time.Minute).Unix(), false, false},
-		{"110 not a number", "soon", now.Unix(), false, false},
-		{"110 a renewal needs no person", "600", now.Add(-time.Hour).Unix(), true, true},
+		{"110 not asked for", "", nil, true},
+		{"110 in time", "600", now.Add(-9 * time.Minute).Unix(), true},
+		{"110 too old", "600", now.Add(-662 * time.Second).Unix(), false},
+		{"110 too old, within the leeway", "600", now.Add(-658 * time.Second).Unix(), true},
+		{"110 missing", "600", nil, false},
+		{"110 a string", "600", "1", false},
+		{"110 zero, now", "0", now.Unix(), true},
+		{"110 zero, before", "0", now.Add(-62 * time.Second).Unix(), false},
+		{"110 not a number", "soon", now.Unix(), false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			_, err := tt.e.verifyIDToken(t.Context(), tt.t, idCheck{
+			_, err := tt.e.verifyIDToken(t.Context(), tt.t, loginCheck{
 				raw: key.sign(key.header(), claimsAt(now, map[string]any{"auth_time": test.authTime})), clientID: "client",
-				nonce: "n-0S6_WzA2Mj", maxAge: test.maxAge, refresh: test.refresh,
+				nonce: "n-0S6_WzA2Mj", maxAge: test.maxAge,
 			})
 			if test.want && err != nil {
 				t.Errorf("got %v, want no error", err)
@@ -451,21 +464,46 @@ func TestThreat111_IDTokenOfARenewal(t *testing.T) {
 	for _, test := range []struct {
 		name    string
 		changes change
-		edit    func(*idCheck)
+		edit    func(*renewalCheck)
 		want    bool
 	}{
 		{"111 all the same", nil, nil, true},
 		{"111 nonce absent", change{"nonce": nil}, nil, true},
+		{"111 nonce null", change{"nonce": json.RawMessage("null")}, nil, true},
 		{"111 nonce different", change{"nonce": "evil"}, nil, false},
-		{"111 nonce of a grant without one", nil, func(c *idCheck) { c.nonce = "" }, true},
+		{"111 nonce a number", change{"nonce": 7}, nil, false},
+		{"111 nonce a number, of a grant without one", change{"nonce": 7}, func(c *renewalCheck) { c.nonce = "" }, true},
+		{"111 nonce of a grant without one", nil, func(c *renewalCheck) { c.nonce = "" }, true},
 		{"111 sub", change{"sub": "evil"}, nil, false},
-		{"111 sub not known", change{"sub": "another"}, func(c *idCheck) { c.subject = "" }, true},
+		{"111 sub not known", change{"sub": "another"}, func(c *renewalCheck) { c.subject = "" }, true},
 		{"111 iss", change{"iss": "https://evil.example.com"}, nil, false},
-		{"111 iss of the grant", nil, func(c *idCheck) { c.issuer = "https://before.example.com" }, false},
-		{"111 iss not known", nil, func(c *idCheck) { c.issuer = "" }, true},
+		{"111 iss of the grant", nil, func(c *renewalCheck) { c.issuer = "https://before.example.com" }, false},
+		{"111 iss not known", nil, func(c *renewalCheck) { c.issuer = "" }, true},
+		{"111 iss missing", change{"iss": nil}, nil, false},
+		{"111 sub missing", change{"sub": nil}, nil, false},
+		{"111 sub a number", change{"sub": 248289761001}, nil, false},
 		{"111 aud", change{"aud": "evil"}, nil, false},
-		{"111 exp", change{"exp": 1}, nil, false},
-		{"111 at_hash", change{"at_hash": "evil"}, nil, false},
+		{"111 aud missing", change{"aud": nil}, nil, false},
+		{"111 aud of others alone", change{"aud": []string{"evil", "project"}, "azp": "client"}, nil, false},
+		{"111 aud with others", change{"aud": []string{"project", "client"}}, nil, true},
+		{"111 azp", change{"azp": "another"}, nil, true},
+		{"111 azp a list", change{"azp": []string{"client"}}, nil, true},
+		{"111 exp", change{"exp": 1}, nil, true},
+		{"111 exp missing", change{"exp": nil}, nil, true},
+		{"111 exp a string", change{"exp": "soon"}, nil, true},
+		{"111 iat in the future", change{"iat": time.Now().Add(time.Hour).Unix()}, nil, true},
+		{"111 iat missing", change{"iat": nil}, nil, true},
+		{"111 iat a string", change{"iat": "now"}, nil, true},
+		{"111 nbf in the future", change{"nbf": time.Now().Add(time.Hour).Unix()}, nil, true},
+		{"111 nbf a list", change{"nbf": []int{1}}, nil, true},
+		{"111 auth_time", change{"auth_time": "yesterday"}, nil, true},
+		{"111 at_hash", change{"at_hash": "evil"}, nil, true},
+		{"111 at_hash a number", change{"at_hash": 7}, nil, true},
+		{"111 c_hash", change{"c_hash": "evil"}, nil, true},
+		{"111 c_hash a number", change{"c_hash": 7}, nil, true},
+		{"111 tid", change{"tid": 7}, nil, true},
+		{"111 larger than that of a login may be", change{"groups": strings.Repeat("x", 2*maxIDToken)}, nil, true},
+		{"111 large, of another subject", change{"groups": strings.Repeat("x", 2*maxIDToken), "sub": "evil"}, nil, false},
 	} {
 		for _, away := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, keys away: %t", test.name, away), func(t *testing.T) {
@@ -473,12 +511,12 @@ func TestThreat111_IDTokenOfARenewal(t *testing.T) {
 				if away {
 					tt.set(exampleKeys, status(503))
 				}
-				c := idCheck{raw: key.sign(key.header(), claimsAt(time.Now(), test.changes)), clientID: "client", accessToken: "access",
-					nonce: "n-0S6_WzA2Mj", refresh: true, issuer: exampleIssuer, subject: "248289761001"}
+				c := renewalCheck{raw: key.sign(key.header(), claimsAt(time.Now(), test.changes)), clientID: "client",
+					nonce: "n-0S6_WzA2Mj", issuer: exampleIssuer, subject: "248289761001"}
 				if test.edit != nil {
 					test.edit(&c)
 				}
-				_, err := tt.e.verifyIDToken(t.Context(), tt.t, c)
+				err := tt.e.verifyRenewedIDToken(t.Context(), tt.t, c)
 				if test.want && err != nil {
 					t.Errorf("got %v, want no error", err)
 				}
@@ -492,8 +530,7 @@ func TestThreat111_IDTokenOfARenewal(t *testing.T) {
 	t.Run("111 a wrong signature is wrong", func(t *testing.T) {
 		tt := newTokenTest(key, keySetOf(key.jwk(nil)))
 		raw := testKey{"k", "ES256", newTestKey("", "ES256").private}.sign(key.header(), claimsAt(time.Now(), nil))
-		_, err := tt.e.verifyIDToken(t.Context(), tt.t, idCheck{raw: raw, clientID: "client", nonce: "n-0S6_WzA2Mj", refresh: true})
-		wantInvalid(t, err)
+		wantInvalid(t, tt.e.verifyRenewedIDToken(t.Context(), tt.t, renewalCheck{raw: raw, clientID: "client", nonce: "n-0S6_WzA2Mj"}))
 	})
 
 	t.Run("111 a first authorization insists on the keys", func(t *testing.T) {
@@ -907,9 +944,12 @@ func TestIDTokensOfTemplates(t *testing.T) {
 				t.Fatalf("got %+v, %v, want the issuer %s", c, err, test.want)
 			}
 			// What was recorded of the first is what the next are compared with.
-			_, err = tt.e.verifyIDToken(t.Context(), tt.t, idCheck{raw: raw, clientID: "client", refresh: true, issuer: c.Issuer, subject: c.Subject})
-			if err != nil {
-				t.Errorf("at a renewal: got %v, want no error", err)
+			for _, tid := range []any{test.tid, 7, nil} {
+				raw := key.sign(key.header(), claimsAt(time.Now(), map[string]any{"iss": test.iss, "tid": tid}))
+				err = tt.e.verifyRenewedIDToken(t.Context(), tt.t, renewalCheck{raw: raw, clientID: "client", issuer: c.Issuer, subject: c.Subject})
+				if err != nil {
+					t.Errorf("at a renewal, tid %v: got %v, want no error", tid, err)
+				}
 			}
 			if !issuerMatches(test.issuer, c.Issuer) {
 				t.Errorf("issuerMatches(%q, %q): got false, want true", test.issuer, c.Issuer)
@@ -955,17 +995,27 @@ func FuzzIDToken(f *testing.F) {
 				payload = string(b)
 			}
 		}
-		c, err := tt.verify(t.Context(), key.sign(key.header(), payload))
+		id, err := tt.verify(t.Context(), key.sign(key.header(), payload))
 		if err != nil {
 			return
 		}
+		c := make(map[string]any)
+		if err := json.Unmarshal([]byte(payload), &c); err != nil {
+			t.Fatalf("accepted %q: %v", payload, err)
+		}
+		number := func(name string) float64 { n, _ := c[name].(float64); return n }
+		text := func(name string) string { s, _ := c[name].(string); return s }
+		audience, isList := c["aud"].([]any)
+		if !isList {
+			audience = []any{c["aud"]}
+		}
 		seconds := float64(now.Unix())
 		switch {
-		case c.Issuer != exampleIssuer, c.Subject == "", len(c.Subject) > maxSubject, c.nonce != "n-0S6_WzA2Mj",
-			c.expiry < seconds-30, c.issued <= 0, c.issued > seconds+30, c.notBefore > seconds+30,
-			len(c.audience) == 0, slices.ContainsFunc(c.audience, func(s string) bool { return s != "client" }),
-			c.party != "" && c.party != "client", c.atHash != "" && c.atHash != halfHash("EdDSA", "access"):
-			t.Errorf("accepted %q as %+v", payload, c)
+		case id.Issuer != exampleIssuer, id.Issuer != text("iss"), id.Subject == "", id.Subject != text("sub"), len(id.Subject) > maxSubject, text("nonce") != "n-0S6_WzA2Mj",
+			number("exp") < seconds-60, number("iat") <= 0, number("iat") > seconds+60, number("nbf") > seconds+60,
+			!slices.Contains(audience, any("client")), len(audience) > 1 && text("azp") != "client", text("azp") != "" && text("azp") != "client",
+			text("at_hash") != "" && text("at_hash") != halfHash("EdDSA", "access"):
+			t.Errorf("accepted %q as %+v", payload, id)
 		}
 	})
 }

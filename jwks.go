@@ -25,7 +25,7 @@ var errKeysUnavailable = errors.New("the provider's keys for ID tokens cannot be
 var errSignature = errors.New("the signature is not valid")
 
 // signingAlgs are the algorithms that an ID token may be signed with. What a
-// provider lists can only narrow them. HS256 is not among them, which would
+// provider lists can narrow them, and never widens them. HS256 is not among them, which would
 // make every holder of the client secret an issuer, nor is none.
 var signingAlgs = []string{
 	oidc.RS256, oidc.RS384, oidc.RS512,
@@ -46,6 +46,7 @@ type keySet struct {
 	docs *documents
 	src  *source
 	algs []string // out of signingAlgs, those that the provider lists
+	err  error    // why there are none; nil: they are at src
 }
 
 // keySet returns the key set at an address; listed are the algorithms that the
@@ -62,8 +63,10 @@ func (d *documents) keySet(address string, listed []string, field string) *keySe
 			return keys, problem
 		},
 	}}
-	if len(listed) > 0 {
-		k.algs = slices.DeleteFunc(slices.Clone(signingAlgs), func(alg string) bool { return !slices.Contains(listed, alg) })
+	// A list of nothing that we accept is as good as none: a provider that does
+	// sign by what it lists is refused then by the token, and not by the list.
+	if algs := intersect(signingAlgs, listed); len(algs) > 0 {
+		k.algs = algs
 	}
 	return k
 }
@@ -72,7 +75,9 @@ func (d *documents) keySet(address string, listed []string, field string) *keySe
 func (k *keySet) keys(ctx context.Context, seen *publicKeys) (*publicKeys, error) {
 	var v any
 	var err error
-	if seen == nil {
+	if k.err != nil {
+		err = k.err
+	} else if seen == nil {
 		v, err = k.docs.get(ctx, k.src)
 	} else {
 		v, err = k.docs.getAfter(ctx, k.src, seen)
@@ -86,23 +91,23 @@ func (k *keySet) keys(ctx context.Context, seen *publicKeys) (*publicKeys, error
 	return v.(*publicKeys), nil
 }
 
-// verify returns what a token says that one of the provider's keys has signed.
-// The keys are fetched anew if none of those at hand has: providers change keys
+// verify makes sure that one of the provider's keys has signed a token. The
+// keys are fetched anew if none of those at hand has: providers change keys
 // whenever they like, and some do not name them.
-func (k *keySet) verify(ctx context.Context, raw string, h header) (payload []byte, err error) {
+func (k *keySet) verify(ctx context.Context, raw string, h header) error {
 	keys, err := k.keys(ctx, nil)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if payload, err = keys.verify(ctx, raw, h); err == nil {
-		return payload, nil
+	if keys.verify(ctx, raw, h) == nil {
+		return nil
 	}
 	keys, err = k.keys(ctx, keys)
 	switch {
 	case errors.Is(err, errTooSoon):
-		return nil, errSignature
+		return errSignature
 	case err != nil:
-		return nil, err
+		return err
 	}
 	return keys.verify(ctx, raw, h)
 }
@@ -117,18 +122,17 @@ type publicKey struct {
 
 // verify tries the keys that the header allows. A token or a key without an ID
 // goes with all.
-func (k *publicKeys) verify(ctx context.Context, raw string, h header) ([]byte, error) {
+func (k *publicKeys) verify(ctx context.Context, raw string, h header) error {
 	var set oidc.StaticKeySet
 	for _, key := range k.list {
 		if (h.kid == "" || key.id == "" || key.id == h.kid) && (key.alg == "" || key.alg == h.alg) && fitsAlg(key.key, h.alg) {
 			set.PublicKeys = append(set.PublicKeys, key.key)
 		}
 	}
-	payload, err := set.VerifySignature(ctx, raw)
-	if err != nil {
-		return nil, errSignature
+	if _, err := set.VerifySignature(ctx, raw); err != nil {
+		return errSignature
 	}
-	return payload, nil
+	return nil
 }
 
 // fitsAlg reports whether a key is of the kind that an algorithm works with

@@ -728,9 +728,8 @@ func (n *renewal) answered(l *lease, a *tokenendpoint.Answer) (*Grant, error) {
 		return nil, err
 	}
 	if a.IDToken != "" && old.Subject != "" && string(g.AccessToken) == a.AccessToken {
-		_, err := n.verifyIDToken(n.ctx, t, idCheck{
-			raw: a.IDToken, clientID: p.ClientID, accessToken: a.AccessToken,
-			nonce: old.Nonce, refresh: true, issuer: t.claimedIssuer(old), subject: old.Subject,
+		err := n.verifyRenewedIDToken(n.ctx, t, renewalCheck{
+			raw: a.IDToken, clientID: p.ClientID, nonce: old.Nonce, issuer: t.claimedIssuer(old), subject: old.Subject,
 		})
 		if err != nil {
 			// The refresh token is stored, and stays. The access token may be

@@ -13,6 +13,9 @@ import (
 type target struct {
 	authURL, tokenURL, revocationURL, deviceAuthURL string
 
+	authErr       error // why there is no authURL; nil: there is one
+	revocationErr error // why the provider's revocation address cannot be used; nil: it can, or there is none
+
 	issuer      string  // who must answer; empty: the addresses were typed in, so nobody knows
 	issuerParam bool    // the provider names itself when it sends a user back (RFC 9207)
 	keys        *keySet // nil: nobody can verify the signatures of ID tokens
@@ -29,6 +32,14 @@ func invalid(field, problem string) error {
 
 // target settles how to talk to the provider of p. It needs the network only
 // if p has a template or a discovery address, whose document is not at hand.
+//
+// What the document lists is no reason not to ask: servers grant what they do
+// not list, and one that really does not grant it says so. That costs nothing:
+// a request for client credentials spends nothing, nor does an authorization
+// request that is refused, and a refresh token that is at hand was issued by
+// the provider, whatever it lists. Only a code is lost if something is missing
+// after the user has consented. What can be known to be missing then, an
+// authorization endpoint or the keys for an ID token, is looked at before.
 func (e *engine) target(ctx context.Context, p *Profile) (*target, error) {
 	t := &target{
 		authURL:       p.Endpoints.AuthURL,
@@ -52,23 +63,30 @@ func (e *engine) target(ctx context.Context, p *Profile) (*target, error) {
 		if err != nil {
 			return nil, err
 		}
-		if problem := md.lacks(p.Type); problem != "" {
-			return nil, &documentError{url: address, problem: problem, field: field}
-		}
 		t.authURL, t.tokenURL = md.AuthURL, md.TokenURL
 		t.revocationURL = cmp.Or(t.revocationURL, md.RevocationURL)
 		t.deviceAuthURL = cmp.Or(t.deviceAuthURL, md.DeviceAuthURL)
 		t.issuer, t.issuerParam = md.Issuer, md.IssuerParameter
-		if md.JWKSURL != "" {
+		wrong := func(problem string) error {
+			if problem == "" {
+				return nil
+			}
+			return &documentError{url: address, problem: problem, field: field}
+		}
+		if md.AuthURL == "" {
+			t.authErr = wrong(cmp.Or(md.unusable[memberAuth], memberAuth+" is missing"))
+		}
+		t.revocationErr = wrong(md.unusable[memberRevocation])
+		if err := wrong(md.unusable[memberKeys]); err != nil {
+			// The provider has keys, and means its ID tokens to be verified by
+			// them. To believe them without would be less than it asks for.
+			t.keys = &keySet{algs: signingAlgs, err: err}
+		} else if md.JWKSURL != "" {
 			t.keys = e.docs.keySet(md.JWKSURL, md.SigningAlgs, field)
 		}
 		methods = md.AuthMethods
 	}
-
-	var problem string
-	if t.authMethod, problem = p.settleAuthMethod(t.template, methods); problem != "" {
-		return nil, invalid("AuthMethod", problem)
-	}
+	t.authMethod = p.settleAuthMethod(t.template, methods)
 	return t, nil
 }
 
@@ -122,45 +140,21 @@ func (t *target) claimedIssuer(g *Grant) string {
 	return g.Issuer
 }
 
-// lacks says what a profile of that type needs and the provider does not have,
-// or nothing. What a provider does not list at all it may well have.
-func (md *Metadata) lacks(t Type) string {
-	without := func(list []string, s string) bool { return len(list) > 0 && !slices.Contains(list, s) }
-	if t == TypeApp {
-		if without(md.GrantTypes, "client_credentials") {
-			return "grant_types_supported is without client_credentials"
-		}
-		return ""
-	}
-	switch {
-	case md.AuthURL == "":
-		return "authorization_endpoint is missing"
-	case without(md.ResponseTypes, "code"):
-		return "response_types_supported is without code"
-	case without(md.GrantTypes, "authorization_code"):
-		return "grant_types_supported is without authorization_code"
-	}
-	return ""
-}
-
-// settleAuthMethod decides how the client authenticates, or says why that is
-// not possible. It never comes to trying one method after the other: that
-// would send a single-use code twice.
-func (p *Profile) settleAuthMethod(tp *templateProvider, listed []string) (AuthMethod, string) {
+// settleAuthMethod decides how the client authenticates. It never comes to
+// trying one method after the other: that would send a single-use code twice.
+// Nor is a list without any that we know a reason not to ask: a server looks at
+// the client before it looks at the code or the refresh token, and servers
+// accept more than they list.
+func (p *Profile) settleAuthMethod(tp *templateProvider, listed []string) AuthMethod {
 	switch {
 	case p.AuthMethod != "":
-		return p.AuthMethod, ""
+		return p.AuthMethod
 	case p.ClientSecret == "":
-		return AuthNone, ""
+		return AuthNone
 	case tp != nil && tp.authMethod != "":
-		return tp.authMethod, ""
-	case len(listed) == 0:
-		return AuthBasic, "" // the default of RFC 8414, section 2
+		return tp.authMethod
+	case slices.Contains(listed, string(AuthPost)) && !slices.Contains(listed, string(AuthBasic)):
+		return AuthPost
 	}
-	for _, m := range []AuthMethod{AuthBasic, AuthPost} {
-		if slices.Contains(listed, string(m)) {
-			return m, ""
-		}
-	}
-	return "", "is not settled: the provider lists neither client_secret_basic nor client_secret_post"
+	return AuthBasic // also the default of RFC 8414, section 2
 }

@@ -743,8 +743,9 @@ func TestGoOIDC_RedirectsAreNotFollowed(t *testing.T) {
 }
 
 func TestGoOIDC_AddressesOfOtherSchemes(t *testing.T) {
-	for _, name := range []string{"authorization_endpoint", "token_endpoint", "jwks_uri", "revocation_endpoint"} {
-		for _, address := range []string{"javascript:alert(1)", "file:///etc/passwd", "data:text/html,x", "http://login.example.com/x", "//evil.example.com/x", "/x", "$(calc)"} {
+	addresses := []string{"javascript:alert(1)", "file:///etc/passwd", "data:text/html,x", "http://login.example.com/x", "//evil.example.com/x", "/x", "$(calc)"}
+	for _, name := range []string{"authorization_endpoint", "token_endpoint", "jwks_uri"} {
+		for _, address := range addresses {
 			t.Run("054 "+name+" "+address, func(t *testing.T) {
 				inWorld(t, func(t *testing.T, w *world) {
 					w.srv.Mutate(providertest.Discovery, func(answer map[string]any) { answer[name] = address })
@@ -759,6 +760,24 @@ func TestGoOIDC_AddressesOfOtherSchemes(t *testing.T) {
 				})
 			})
 		}
+	}
+
+	// This one is of no matter before a grant is to be ended.
+	for _, address := range addresses {
+		t.Run("054 revocation_endpoint "+address, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				w.srv.Mutate(providertest.Discovery, func(answer map[string]any) { answer["revocation_endpoint"] = address })
+				w.adasProfile()
+				err := w.m.Revoke(t.Context(), ada)
+				if !errors.Is(err, authprofile.ErrConfiguration) || !strings.Contains(fmt.Sprint(err), "revocation_endpoint") {
+					t.Fatalf("got %v, want ErrConfiguration with the member", err)
+				}
+				if strings.Contains(err.Error(), address) {
+					t.Errorf("got error %q, with the address in it", err)
+				}
+				w.noGrant(ada)
+			})
+		})
 	}
 }
 

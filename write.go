@@ -1,6 +1,7 @@
 package authprofile
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -326,7 +327,7 @@ func (n *renewal) discard() func(*Grant) {
 // token first, since its end usually ends all others.
 func revoke(ctx context.Context, hc *http.Client, p *Profile, t *target, g *Grant) error {
 	if t.revocationURL == "" {
-		return errNoRevocation
+		return cmp.Or(t.revocationErr, errNoRevocation)
 	}
 	var errs []error
 	for _, tok := range []struct{ kind, value string }{

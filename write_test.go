@@ -170,7 +170,7 @@ func TestBadIDTokenOnRefresh(t *testing.T) {
 		"another subject":  func(_, c map[string]any) { c["sub"] = "mallory" },
 		"another issuer":   func(_, c map[string]any) { c["iss"] = "https://evil.example" },
 		"another audience": func(_, c map[string]any) { c["aud"] = "somebody" },
-		"expired":          func(_, c map[string]any) { c["exp"] = 1 },
+		"another nonce":    func(_, c map[string]any) { c["nonce"] = "of another login" },
 	} {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, func(t *testing.T, w *world) {

@@ -175,17 +175,47 @@ func TestThreat055_RefusesAddressesThatAreNotPublic(t *testing.T) {
 		}
 	})
 
-	t.Run("055 discovery", func(t *testing.T) {
-		srv, _, requests := inside(t)
-		m := &authprofile.Manager{HTTPClient: NewClient()}
-		_, err := m.Discover(t.Context(), srv.URL+"/.well-known/openid-configuration")
-		if !errors.Is(err, authprofile.ErrConfiguration) || !errors.Is(err, ErrRefused) {
-			t.Errorf("got %v, want ErrConfiguration and ErrRefused", err)
-		}
-		if n := requests.Load(); n != 0 {
-			t.Errorf("requests: got %d, want 0", n)
-		}
-	})
+	// Whatever a Manager asks an address that is not public for, the operator
+	// learns the same.
+	srv, _, requests := inside(t)
+	m := &authprofile.Manager{HTTPClient: NewClient(), RedirectURL: "https://app.example.com/callback"}
+	for name, ask := range map[string]func(t *testing.T) error{
+		"055 discovery": func(t *testing.T) error {
+			_, err := m.Discover(t.Context(), srv.URL+"/.well-known/openid-configuration")
+			return err
+		},
+		"055 token of an app": func(t *testing.T) error {
+			_, err := m.Token(t.Context(), &authprofile.Profile{Type: authprofile.TypeApp, ClientID: "client", ClientSecret: "secret",
+				Endpoints: authprofile.Endpoints{TokenURL: srv.URL + "/token"}})
+			return err
+		},
+		"055 code": func(t *testing.T) error {
+			p := &authprofile.Profile{Type: authprofile.TypeUser, ClientID: "client", ClientSecret: "secret",
+				Endpoints: authprofile.Endpoints{AuthURL: srv.URL + "/authorize", TokenURL: srv.URL + "/token"}}
+			if err := m.Save(t.Context(), p); err != nil {
+				t.Fatal(err)
+			}
+			f, err := m.Begin(t.Context(), p, "ada")
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = m.Finish(t.Context(), "ada", url.Values{"state": {f.State}, "code": {"code"}})
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := ask(t)
+			if !errors.Is(err, authprofile.ErrConfiguration) || !errors.Is(err, ErrRefused) {
+				t.Errorf("got %v, want ErrConfiguration and ErrRefused", err)
+			}
+			if want := "the host has an address that this program may not connect to"; !strings.Contains(fmt.Sprint(err), want) {
+				t.Errorf("got %v, want %q in it", err, want)
+			}
+			if n := requests.Load(); n != 0 {
+				t.Errorf("requests: got %d, want 0", n)
+			}
+		})
+	}
 }
 
 func TestWhatIsPublic(t *testing.T) {

@@ -3,15 +3,9 @@ package tokenendpoint
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
-	"errors"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -19,6 +13,8 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/oauth2"
+
+	"github.com/authprofile/authprofile/internal/transport"
 )
 
 // A Class is the kind of a failure: what can be done about it.
@@ -35,8 +31,9 @@ const (
 	// InvalidGrant: the refresh token or code is dead, says the provider.
 	InvalidGrant
 
-	// Configuration: the client is refused, the address is wrong, or client
-	// and server cannot agree on TLS. No grant is at fault.
+	// Configuration: the client is refused, the address is wrong or must not
+	// be connected to, or client and server cannot agree on TLS. No grant is
+	// at fault.
 	Configuration
 
 	// Unavailable: the provider asks to come back later.
@@ -84,7 +81,7 @@ type Error struct {
 
 	// Err is the cause: an error of a context, of crypto/x509, crypto/tls or
 	// net, ErrBodyTooLarge, what BeforeSend returned, or one that says in
-	// words of this package what happened. With [errors.Is] any error of the
+	// our own words what happened. With [errors.Is] any error of the
 	// transport can be found in it, though it is not shown.
 	Err error
 
@@ -115,15 +112,7 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // Format writes the error's text under every verb, so that none of them
 // reaches the causes behind it.
-func (e *Error) Format(f fmt.State, verb rune) { formatText(f, verb, e.Error()) }
-
-func formatText(f fmt.State, verb rune, s string) {
-	if verb == 'q' {
-		fmt.Fprintf(f, "%q", s)
-		return
-	}
-	io.WriteString(f, s)
-}
+func (e *Error) Format(f fmt.State, verb rune) { transport.FormatText(f, verb, e.Error()) }
 
 // RetrieveError returns e in the type of package oauth2, without a body and
 // without headers, or nil if there was no answer.
@@ -287,10 +276,6 @@ func (x *exchange) newError(class Class, cause error) *Error {
 	}
 }
 
-// errNotTLS stands for a tls.RecordHeaderError, which has the first bytes of
-// the answer and the connection in it.
-var errNotTLS = errors.New("the server does not speak TLS")
-
 const maxRetryAfter = time.Hour
 
 // retryAfter reads a number of seconds or a date (RFC 9110, section 10.2.3).
@@ -378,152 +363,16 @@ func redact(s string, secrets []string) string {
 	return s
 }
 
-// A failure says in our own words what an error of the transport is about.
-// The error itself may have addresses, proxy passwords or what the server sent
-// in its text: it is compared with, and never shown or given out.
-type failure struct {
-	text string
-	safe error // what may be given out of it, or nil
-	orig error
-}
-
-func (f *failure) Error() string                 { return f.text }
-func (f *failure) Unwrap() error                 { return f.safe }
-func (f *failure) Is(target error) bool          { return f.orig != nil && errors.Is(f.orig, target) }
-func (f *failure) Format(s fmt.State, verb rune) { formatText(s, verb, f.text) }
-
 // cause returns what may be shown of an error of the transport, or of the
 // context if that is over.
 func cause(ctx context.Context, err error, sent bool) error {
-	if tlsErr := refusedTLS(err); tlsErr != nil {
-		return &failure{text: tlsText(tlsErr), safe: tlsErr, orig: err}
-	}
-	if ended := ctx.Err(); ended != nil {
-		return &failure{text: ended.Error(), safe: ended, orig: errors.Join(context.Cause(ctx), err)}
-	}
-	if safe := safeCause(err); safe != nil {
-		return &failure{text: safe.Error(), safe: safe, orig: err}
-	}
-	text := "the connection could not be made"
+	otherwise := "the connection could not be made"
 	if sent {
-		text = "the connection broke, or what came was not HTTP"
+		otherwise = "the connection broke, or what came was not HTTP"
 	}
-	if refusal := proxyRefusal(err); refusal != "" {
-		text = "the proxy refuses: " + refusal
-	}
-	return &failure{text: text, orig: err}
+	return transport.Describe(ctx, err, otherwise)
 }
 
-// safeCause returns the part of an error whose text is known to come from the
-// standard library or the operating system, or nil.
-func safeCause(err error) error {
-	if op := (*net.OpError)(nil); errors.As(err, &op) {
-		inner := safeCause(op.Err)
-		if alert, ok := tlsAlert(op); ok {
-			inner = alert
-		}
-		if inner == nil {
-			inner = errors.New("failed")
-		}
-		return &net.OpError{Op: op.Op, Net: op.Net, Source: op.Source, Addr: op.Addr, Err: inner}
-	}
-	if dns := (*net.DNSError)(nil); errors.As(err, &dns) {
-		return dns
-	}
-	if call := (*os.SyscallError)(nil); errors.As(err, &call) {
-		return call
-	}
-	for _, known := range []error{io.ErrUnexpectedEOF, io.EOF, net.ErrClosed} {
-		if errors.Is(err, known) {
-			return known
-		}
-	}
-	if t := net.Error(nil); errors.As(err, &t) && t.Timeout() {
-		return os.ErrDeadlineExceeded
-	}
-	return nil
-}
-
-// refusedTLS returns the part of an error that says that client and server do
-// not get along, in particular that one does not trust the other, or nil. Time
-// does not heal it.
-func refusedTLS(err error) error {
-	if e := (*tls.CertificateVerificationError)(nil); errors.As(err, &e) {
-		return e
-	}
-	if e := (x509.UnknownAuthorityError{}); errors.As(err, &e) {
-		return e
-	}
-	if e := (x509.HostnameError{}); errors.As(err, &e) {
-		return e
-	}
-	if e := (x509.CertificateInvalidError{}); errors.As(err, &e) {
-		return e
-	}
-	if e := (x509.SystemRootsError{}); errors.As(err, &e) {
-		return e
-	}
-	if errors.As(err, new(tls.RecordHeaderError)) {
-		return errNotTLS
-	}
-	if alert, ok := tlsAlert(err); ok {
-		switch alert {
-		case 42, 43, 44, 45, 46, 48, 116, // about our certificate (RFC 8446, section 6)
-			40, 70, 71, 112, 120: // about parameters and names
-			return alert
-		}
-	}
-	return nil
-}
-
-// tlsAlert returns the alert by which the other side ended a handshake.
-// Package tls has a type for it, but gives another that is not exported.
-func tlsAlert(err error) (tls.AlertError, bool) {
-	op := (*net.OpError)(nil)
-	if !errors.As(err, &op) || op.Op != "remote error" || op.Err == nil {
-		return 0, false
-	}
-	for alert := range 256 {
-		if a := tls.AlertError(alert); a.Error() == op.Err.Error() {
-			return a, true
-		}
-	}
-	return 0, false
-}
-
-// tlsText leaves out the names that a certificate has: the server wrote them.
-func tlsText(err error) string {
-	if errors.As(err, new(x509.UnknownAuthorityError)) {
-		return "the server's certificate is signed by an unknown authority"
-	}
-	if errors.As(err, new(x509.HostnameError)) {
-		return "the server's certificate is for another host"
-	}
-	if e := (x509.CertificateInvalidError{}); errors.As(err, &e) {
-		if e.Reason == x509.Expired {
-			return "the server's certificate has expired or is not yet valid"
-		}
-		return "the server's certificate is not valid"
-	}
-	if alert := tls.AlertError(0); errors.As(err, &alert) {
-		return "the server refuses the handshake: " + alert.Error()
-	}
-	if err == errNotTLS {
-		return err.Error()
-	}
-	return "the server's certificate cannot be verified"
-}
-
-// proxyRefusal returns what a proxy said to CONNECT. net/http makes an error
-// of its status text, which is the proxy's own: only the usual ones pass.
-func proxyRefusal(err error) string {
-	for err != nil {
-		for status := 400; status < 600; status++ {
-			if text := http.StatusText(status); text != "" && err.Error() == text {
-				return text
-			}
-		}
-		err = errors.Unwrap(err)
-	}
-	return ""
-}
+// refusedTLS returns the part of an error of the transport that time does not
+// heal, or nil.
+func refusedTLS(err error) error { return transport.Permanent(err) }

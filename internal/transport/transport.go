@@ -3,10 +3,7 @@
 package transport
 
 import (
-	"context"
-	"crypto/tls"
 	"errors"
-	"io"
 	"net"
 	"net/http"
 	"time"
@@ -16,8 +13,8 @@ import (
 var ErrRefused = errors.New("this address may not be connected to")
 
 // New returns a transport that dials with d. It is http.DefaultTransport with
-// a limit on every step, and with room for more than two idle connections to
-// the same provider.
+// a limit on every step, with room for more than two idle connections to the
+// same provider, and with a watch over those of HTTP/2.
 func New(d *net.Dialer) *http.Transport {
 	d.Timeout = 10 * time.Second
 	d.KeepAlive = 30 * time.Second
@@ -31,48 +28,15 @@ func New(d *net.Dialer) *http.Transport {
 		TLSHandshakeTimeout:    10 * time.Second,
 		ExpectContinueTimeout:  time.Second,
 		MaxResponseHeaderBytes: 256 << 10,
+		HTTP2: &http.HTTP2Config{
+			// HTTP/2 keeps a connection for the next request when one on it has
+			// run out of time. If the network has silently dropped it, no request
+			// would ever be answered again: so a connection on which nothing
+			// arrives is asked for a sign of life. Together the two must be well
+			// below the time that a request has.
+			SendPingTimeout:  5 * time.Second,
+			PingTimeout:      5 * time.Second,
+			WriteByteTimeout: 10 * time.Second,
+		},
 	}
-}
-
-// Describe says why a request failed, and returns the cause that may be shown
-// to others, or nil. Neither holds what was sent or answered: the errors of
-// net/http quote malformed answers and whole URLs, and a proxy's address may
-// have a password in it.
-func Describe(err error) (problem string, cause error) {
-	if errors.Is(err, ErrRefused) {
-		return "the host has an address that this program may not connect to", ErrRefused
-	}
-	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
-		return "no answer in time", context.DeadlineExceeded
-	}
-	if errors.Is(err, context.Canceled) {
-		return "the request was ended", context.Canceled
-	}
-	if cert, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
-		return "the TLS certificate is not valid for this host", cert
-	}
-	if noTLS(err) {
-		return "the server does not speak TLS", nil // the error has the first bytes of its answer
-	}
-	if op, ok := errors.AsType[*net.OpError](err); ok {
-		return "no connection: " + op.Error(), op
-	}
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return "the connection was closed before the answer was complete", io.ErrUnexpectedEOF
-	}
-	return "the request failed", nil
-}
-
-// Permanent reports whether a request failed for a reason that does not pass by
-// itself: the address, or what stands behind it, has to be corrected.
-func Permanent(err error) bool {
-	_, cert := errors.AsType[*tls.CertificateVerificationError](err)
-	op, _ := errors.AsType[*net.OpError](err)
-	alert := op != nil && (op.Op == "remote error" || op.Op == "local error") // as crypto/tls names them
-	return cert || alert || noTLS(err) || errors.Is(err, ErrRefused)
-}
-
-func noTLS(err error) bool {
-	_, ok := errors.AsType[tls.RecordHeaderError](err)
-	return ok || errors.Is(err, http.ErrSchemeMismatch)
 }

@@ -1,0 +1,204 @@
+package transport
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+)
+
+// Describe says in words of this package why a request has no whole answer.
+//
+// The errors of net/http quote malformed answers and whole URLs, and a proxy's
+// address may have a password in it. Of err the text therefore has only what
+// comes from the standard library or the operating system; if there is no such
+// part it is otherwise, and if ctx is over it says that. By [errors.As] the
+// same part is found, and by [errors.Is] all of err, which is never shown.
+func Describe(ctx context.Context, err error, otherwise string) error {
+	if p := Permanent(err); p != nil {
+		return &described{text: permanentText(p), part: p, whole: err}
+	}
+	if ended := ctx.Err(); ended != nil {
+		return &described{text: ended.Error(), part: ended, whole: errors.Join(context.Cause(ctx), err)}
+	}
+	switch part := knownPart(err); part {
+	case nil:
+	case io.ErrUnexpectedEOF:
+		return &described{text: "the connection was closed before the answer was complete", part: part, whole: err}
+	default:
+		return &described{text: part.Error(), part: part, whole: err}
+	}
+	if refusal := proxyRefusal(err); refusal != "" {
+		otherwise = "the proxy refuses: " + refusal
+	}
+	return &described{text: otherwise, whole: err}
+}
+
+// described is an error that is shown by another text than its own.
+type described struct {
+	text  string
+	part  error // of whole, fit to be given out; or nil
+	whole error // compared with, and never shown or given out; or nil
+}
+
+func (d *described) Error() string                 { return d.text }
+func (d *described) Unwrap() error                 { return d.part }
+func (d *described) Is(target error) bool          { return d.whole != nil && errors.Is(d.whole, target) }
+func (d *described) Format(f fmt.State, verb rune) { FormatText(f, verb, d.text) }
+
+// FormatText writes an error's text under every verb, so that none of them
+// reaches the causes behind it.
+func FormatText(f fmt.State, verb rune, text string) {
+	if verb == 'q' {
+		fmt.Fprintf(f, "%q", text)
+		return
+	}
+	io.WriteString(f, text)
+}
+
+// errNotTLS stands for a tls.RecordHeaderError, which has the first bytes of
+// the answer and the connection in it.
+var errNotTLS = errors.New("the server does not speak TLS")
+
+// Permanent returns the part of an error that does not pass by itself, or nil:
+// the address must not be connected to, or client and server do not get along
+// by TLS, in particular because one does not trust the other. The address, or
+// what stands behind it, has to be corrected.
+func Permanent(err error) error {
+	if errors.Is(err, ErrRefused) {
+		return ErrRefused
+	}
+	if e, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return e
+	}
+	if e, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
+		return e
+	}
+	if e, ok := errors.AsType[x509.HostnameError](err); ok {
+		return e
+	}
+	if e, ok := errors.AsType[x509.CertificateInvalidError](err); ok {
+		return e
+	}
+	if e, ok := errors.AsType[x509.SystemRootsError](err); ok {
+		return e
+	}
+	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok || errors.Is(err, http.ErrSchemeMismatch) {
+		return errNotTLS
+	}
+	if alert, ok := tlsAlert(err); ok {
+		// Others, such as internal_error, are the passing trouble of a load
+		// balancer.
+		switch alert {
+		case 42, 43, 44, 45, 46, 48, 49, 116, // about our certificate (RFC 8446, section 6.2)
+			40, 70, 71, 112, 120: // about parameters and names
+			return alert
+		}
+	}
+	return nil
+}
+
+// permanentText leaves out the names that a certificate has: the server wrote
+// them.
+func permanentText(err error) string {
+	if err == ErrRefused {
+		return "the host has an address that this program may not connect to"
+	}
+	if err == errNotTLS {
+		return err.Error()
+	}
+	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
+		return "the server's certificate is signed by an unknown authority"
+	}
+	if _, ok := errors.AsType[x509.HostnameError](err); ok {
+		return "the server's certificate is for another host"
+	}
+	if e, ok := errors.AsType[x509.CertificateInvalidError](err); ok {
+		if e.Reason == x509.Expired {
+			return "the server's certificate has expired or is not yet valid"
+		}
+		return "the server's certificate is not valid"
+	}
+	if alert, ok := errors.AsType[tls.AlertError](err); ok {
+		return "the TLS handshake failed: " + alert.Error()
+	}
+	return "the server's certificate cannot be verified"
+}
+
+// tlsAlert returns the alert by which one side ended a connection. Package tls
+// has a type for it, but gives another that is not exported.
+func tlsAlert(err error) (tls.AlertError, bool) {
+	op, ok := errors.AsType[*net.OpError](err)
+	if !ok || op.Op != "remote error" && op.Op != "local error" || op.Err == nil { // as crypto/tls names them
+		return 0, false
+	}
+	for number := range 256 {
+		if alert := tls.AlertError(number); alert.Error() == op.Err.Error() {
+			return alert, true
+		}
+	}
+	return 0, false
+}
+
+// knownPart returns the part of an error whose text is known to come from the
+// standard library or the operating system, or nil.
+func knownPart(err error) error {
+	if op, ok := errors.AsType[*net.OpError](err); ok {
+		inner := knownPart(op.Err)
+		if alert, ok := tlsAlert(op); ok {
+			inner = alert
+		}
+		if inner == nil {
+			inner = errors.New("failed")
+		}
+		return &net.OpError{Op: op.Op, Net: op.Net, Source: op.Source, Addr: op.Addr, Err: inner}
+	}
+	if dns, ok := errors.AsType[*net.DNSError](err); ok {
+		return dns
+	}
+	if call, ok := errors.AsType[*os.SyscallError](err); ok {
+		return call
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return io.ErrUnexpectedEOF
+	}
+	for _, known := range []error{net.ErrClosed, context.Canceled} {
+		if errors.Is(err, known) {
+			return known
+		}
+	}
+	if e, ok := errors.AsType[net.Error](err); ok && e.Timeout() {
+		return noAnswer{}
+	}
+	return nil
+}
+
+// noAnswer stands for the many errors by which net, net/http and package
+// context say that a time limit has passed.
+type noAnswer struct{}
+
+func (noAnswer) Error() string   { return "no answer in time" }
+func (noAnswer) Timeout() bool   { return true }
+func (noAnswer) Temporary() bool { return true }
+func (noAnswer) Is(target error) bool {
+	return target == context.DeadlineExceeded || target == os.ErrDeadlineExceeded
+}
+
+// proxyRefusal returns what a proxy said to CONNECT. net/http makes an error
+// of its status text, which is the proxy's own: only the usual ones pass.
+func proxyRefusal(err error) string {
+	for err != nil {
+		for status := 400; status < 600; status++ {
+			if text := http.StatusText(status); text != "" && err.Error() == text {
+				return text
+			}
+		}
+		err = errors.Unwrap(err)
+	}
+	return ""
+}
