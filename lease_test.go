@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"sync"
 	"testing"
@@ -162,9 +163,14 @@ func TestStuckTransport(t *testing.T) {
 				released := make(chan struct{})
 				release := sync.OnceFunc(func() { close(released) })
 				w.Cleanup(release)
+				posts := 0
 				proc.net.on(func(r *http.Request) (*http.Response, error) {
 					if r.Method == http.MethodGet {
 						return proc.net.base.RoundTrip(r)
+					}
+					if posts++; test.stuck > 0 && posts > 1 {
+						io.Copy(io.Discard, r.Body)
+						return nil, io.ErrUnexpectedEOF // it never arrives
 					}
 					if !test.sent {
 						<-released
