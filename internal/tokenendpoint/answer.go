@@ -41,10 +41,10 @@ type Answer struct {
 	// a slow answer does not make a token seem to last longer than it does.
 	Start time.Time
 
-	// Lifetime is that of the access token, at most ten years. Zero: it has
-	// ended already.
+	// Lifetime is that of the access token, at most ten years. Zero, if it is
+	// known: the token has ended already, as a negative expires_in says.
 	Lifetime      time.Duration
-	LifetimeKnown bool // false: expires_in is missing or unreadable
+	LifetimeKnown bool // false: expires_in is missing, unreadable or 0
 
 	// RefreshLifetime is that of the refresh token. Zero: not known.
 	RefreshLifetime time.Duration
@@ -426,7 +426,9 @@ func validRefreshToken(s string) bool {
 }
 
 // readSeconds reads a lifetime. Whatever cannot be read is not known, which is
-// not the same as no lifetime, nor as an endless one.
+// not the same as no lifetime, nor as an endless one. Nor is a lifetime of 0:
+// no provider issues what has ended, and those whose tokens do not end
+// (Mailchimp, VK) say 0.
 func readSeconds(raw json.RawMessage) (d time.Duration, known bool) {
 	s := string(raw)
 	if len(s) > 0 && s[0] == '"' {
@@ -441,6 +443,9 @@ func readSeconds(raw json.RawMessage) (d time.Duration, known bool) {
 	}
 	f, err := strconv.ParseFloat(s, 64)
 	if err != nil && !errors.Is(err, strconv.ErrRange) { // out of range, f is infinite
+		return 0, false
+	}
+	if f == 0 {
 		return 0, false
 	}
 	switch f = math.Floor(f); {

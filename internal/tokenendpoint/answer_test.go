@@ -202,10 +202,15 @@ func TestThreat076_Lifetimes(t *testing.T) {
 		{`3.6e3`, hour, true},
 		{`"3.6E3"`, hour, true},
 		{`0.5`, 0, true},
-		{`0`, 0, true},
-		{`-0`, 0, true},
-		{`"0"`, 0, true},
+		{`1e-9`, 0, true},
+		{`0`, 0, false},
+		{`-0`, 0, false},
+		{`0.0`, 0, false},
+		{`0e3`, 0, false},
+		{`"0"`, 0, false},
+		{`" 0.00 "`, 0, false},
 		{`-1`, 0, true},
+		{`-0.5`, 0, true},
 		{`"-3600"`, 0, true},
 		{`-1e400`, 0, true},
 		{`1e20`, maxLifetime, true},
@@ -243,6 +248,9 @@ func TestThreat076_Lifetimes(t *testing.T) {
 	t.Run("076 form", func(t *testing.T) {
 		if a, err := answered(200, asForm, "access_token=a&expires_in=3600"); err != nil || !a.LifetimeKnown || a.Lifetime != hour {
 			t.Errorf("got %v, %v, want an hour", show(a), err)
+		}
+		if a, err := answered(200, asForm, "access_token=a&expires_in=0"); err != nil || a.LifetimeKnown {
+			t.Errorf("got %v, %v, want an unknown lifetime", show(a), err)
 		}
 	})
 	for member, want := range map[string]time.Duration{
