@@ -366,8 +366,19 @@ var standard = []string{
 }
 
 // bearerTypes are the token types that are sent as Bearer, in lower case. All
-// but the first are habits: of Apigee, and of Slack, which says whose token it is.
-var bearerTypes = []string{"bearer", "bearertoken", "bot", "user"}
+// but the first are habits: of those who say whose token it is, or how it was
+// obtained, where the standard wants to know how it is used.
+//
+// They are listed one by one, as no rule tells a habit from a scheme: a client
+// must not use a token of a type that it does not know (RFC 6749, section 7.1),
+// and a token that is bound to a key says so in as free a spelling.
+var bearerTypes = []string{
+	"bearer",
+	"bearertoken",        // Apigee
+	"bot", "user", "app", // Slack
+	"user access token", "application access token", // eBay
+	"jwt-bearer", // after the grant type of RFC 7523
+}
 
 // readAnswer fills in what the answer grants.
 func (c *content) readAnswer(members map[string]json.RawMessage) {
@@ -388,7 +399,7 @@ func (c *content) readAnswer(members map[string]json.RawMessage) {
 
 	c.TokenType = "Bearer"
 	if !absent(members, "token_type") {
-		if s, _ := text(members, "token_type"); !slices.Contains(bearerTypes, strings.ToLower(s)) {
+		if s, _ := text(members, "token_type"); !slices.Contains(bearerTypes, strings.ToLower(strings.TrimSpace(s))) {
 			problem(errTokenType)
 		}
 	}
