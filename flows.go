@@ -746,7 +746,9 @@ func (m *Manager) Grants(ctx context.Context, profileID string) iter.Seq2[*Grant
 // Revoke ends a grant: at the provider if that has an address for it (RFC
 // 7009), and then here, whatever the provider says. After an error the grant
 // may live on at the provider or, if the Store has failed, here: [Manager.Grant]
-// tells. Revoking a grant that does not exist is not an error.
+// tells. Revoking a grant that does not exist is not an error, nor is it one
+// that a token is no good at the provider any more. With a provider that
+// revokes refresh tokens only, the access token may live until it expires.
 //
 // Other processes may serve the access token for as long as they have it in
 // memory.

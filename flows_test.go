@@ -2146,6 +2146,52 @@ func TestThreat146_Revocation(t *testing.T) {
 	})
 }
 
+// TestThreat146_RefusalsThatAreNone: what is asked for is so already, or the
+// end of the refresh token is all that the provider offers.
+func TestThreat146_RefusalsThatAreNone(t *testing.T) {
+	ended := func(kind string) func(*world, *authprofile.Grant) {
+		return func(w *world, g *authprofile.Grant) {
+			w.srv.Revoke(map[string]string{"refresh_token": string(g.RefreshToken), "access_token": string(g.AccessToken)}[kind])
+		}
+	}
+	without := func(w *world, g *authprofile.Grant) {
+		g.RefreshToken = ""
+		w.put(g)
+	}
+	fault := func(f providertest.Fault) func(*world, *authprofile.Grant) {
+		return func(w *world, g *authprofile.Grant) { w.srv.Fault(providertest.Revocation, f) }
+	}
+	for _, test := range []struct {
+		name   string
+		policy providertest.Policy
+		before func(w *world, g *authprofile.Grant)
+		ok     bool
+	}{
+		{"the first token ends all", providertest.Policy{RevokeEndsGrant: true, RevokeRefusesEnded: true}, nil, true},
+		{"all ended before", providertest.Policy{RevokeEndsGrant: true, RevokeRefusesEnded: true}, ended("refresh_token"), true},
+		{"the access token ended before", providertest.Policy{RevokeRefusesEnded: true}, ended("access_token"), true},
+		{"refresh tokens only", providertest.Policy{RevokeRefreshOnly: true}, nil, true},
+		{"refresh tokens only, ended before", providertest.Policy{RevokeRefreshOnly: true, RevokeRefusesEnded: true}, ended("refresh_token"), true},
+		{"refresh tokens only, and there is none", providertest.Policy{RevokeRefreshOnly: true}, without, false},
+		{"refresh tokens only, and that fails", providertest.Policy{RevokeRefreshOnly: true}, fault(providertest.Fault{Times: 1, Status: 503}), false},
+		{"access tokens only", providertest.Policy{}, fault(providertest.Fault{Times: 1, Status: 400, Body: `{"error":"unsupported_token_type"}`}), false},
+	} {
+		t.Run("146 "+test.name, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				w.srv.SetPolicy(test.policy)
+				w.adasProfile()
+				if test.before != nil {
+					test.before(w, w.grant(ada))
+				}
+				if err := w.m.Revoke(t.Context(), ada); (err == nil) != test.ok {
+					t.Errorf("got error %v, want success to be %v", err, test.ok)
+				}
+				w.noGrant(ada)
+			})
+		})
+	}
+}
+
 // TestThreat127_RevokedWhileItIsRenewed: what comes of the renewal is revoked
 // too.
 func TestThreat127_RevokedWhileItIsRenewed(t *testing.T) {

@@ -387,7 +387,23 @@ func TestRevocation(t *testing.T) {
 	revoke(200, "token", v["access_token"].(string))
 	wantDead(t, srv, v["refresh_token"])
 
+	srv.SetPolicy(providertest.Policy{RevokeRefusesEnded: true})
+	v = login(t, srv)
+	revoke(400, "token", "unknown")
+	revoke(200, "token", v["refresh_token"].(string))
+	revoke(400, "token", v["refresh_token"].(string))
+	revoke(400, "token", v["access_token"].(string))
+
+	srv.SetPolicy(providertest.Policy{RevokeRefreshOnly: true})
+	v = login(t, srv)
+	revoke(400, "token", v["access_token"].(string))
+	wantAPI(t, srv, v["access_token"], 200)
+	revoke(200, "token", v["refresh_token"].(string))
+	revoke(400, "token", v["access_token"].(string))
+	wantAPI(t, srv, v["access_token"], 401)
+
 	// What a test does itself.
+	srv.SetPolicy(providertest.Policy{})
 	v = login(t, srv)
 	if !srv.Revoke(v["refresh_token"].(string)) || srv.Revoke(v["refresh_token"].(string)) || srv.Revoke("unknown") {
 		t.Error("Revoke: got the wrong report")

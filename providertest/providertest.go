@@ -442,6 +442,16 @@ type Policy struct {
 
 	// RevokeEndsGrant makes the revocation of an access token end its grant.
 	RevokeEndsGrant bool
+
+	// RevokeRefusesEnded answers 400 invalid_token when a token is to be
+	// revoked that is not in force, as Google does. RFC 7009, section 2.2
+	// wants 200.
+	RevokeRefusesEnded bool
+
+	// RevokeRefreshOnly answers 400 unsupported_token_type when an access
+	// token is to be revoked, as Amazon Cognito and Ping Identity do (RFC 7009,
+	// section 2.2.1).
+	RevokeRefreshOnly bool
 }
 
 // A Rotation is what becomes of a refresh token when it is used.
