@@ -504,8 +504,8 @@ func TestThreats_StateOfACallback(t *testing.T) {
 		{"014 two states", func(q query, f *authprofile.Flow) query { return with(q, "state", f.State, f.State) }, nil},
 		{"014 two issuers", func(q query, f *authprofile.Flow) query { return with(q, "iss", issuer, issuer) }, nil},
 		{"014 code and error", func(q query, f *authprofile.Flow) query { return with(q, "error", "access_denied") }, nil},
-		{"014 code and empty error", func(q query, f *authprofile.Flow) query { return with(q, "error", "") }, nil},
-		{"014 empty code and error", func(q query, f *authprofile.Flow) query { return with(with(q, "error", "x"), "code", "") }, nil},
+		{"014 empty code and error, with another code", func(q query, f *authprofile.Flow) query { return with(with(q, "error", ""), "code", "", "a") }, nil},
+		{"014 both empty", func(q query, f *authprofile.Flow) query { return with(with(q, "error", ""), "code", "") }, nil},
 		{"014 two errors", func(q query, f *authprofile.Flow) query { return with(with(q, "error", "a", "b"), "code") }, nil},
 		{"014 neither code nor error", func(q query, f *authprofile.Flow) query { return with(q, "code") }, nil},
 		{"014 empty code", func(q query, f *authprofile.Flow) query { return with(q, "code", "") }, nil},
@@ -563,6 +563,23 @@ func TestThreat020_UnknownParametersDoNotMatter(t *testing.T) {
 		if slices.Contains(g.Scopes, "everything") {
 			t.Errorf("got scopes %q from the browser", g.Scopes)
 		}
+	})
+}
+
+// A parameter without a value is as good as absent.
+func TestThreat020_EmptyParametersDoNotMatter(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		p := w.user()
+		q := with(w.consent(w.begin(p, "ada")), "error", "")
+		if _, err := w.m.Finish(t.Context(), "ada", with(q, "error_description", "")); err != nil {
+			t.Errorf("got %v for a code and an empty error, want a grant", err)
+		}
+		w.srv.SetConsent(providertest.Consent{Error: "access_denied"})
+		err := w.finishFails("ada", with(w.consent(w.begin(p, "ada")), "code", ""), nil)
+		if re, ok := errors.AsType[*oauth2.RetrieveError](err); !ok || re.ErrorCode != "access_denied" {
+			t.Errorf("got %v for an error and an empty code, want access_denied", err)
+		}
+		w.asked("authorization_code", 1)
 	})
 }
 

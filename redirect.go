@@ -165,14 +165,7 @@ func (h *RedirectHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.fail(w, r, errPrefetch)
 		return
 	}
-	raw := r.URL.RawQuery
-	var query url.Values
-	err := errors.New("the callback is too large")
-	if len(raw) <= maxCallback && strings.Count(raw, "&") < maxParameters {
-		if query, err = url.ParseQuery(raw); err != nil {
-			err = errors.New("the callback's query is malformed")
-		}
-	}
+	query, err := callbackQuery(r.URL.RawQuery)
 	if err != nil {
 		h.fail(w, r, wrap("finish", "", "", err))
 		return
@@ -212,8 +205,9 @@ func checkArrival(r *http.Request, f *Flow) error {
 	if err != nil || arrivalPath(r) != cmp.Or(u.EscapedPath(), "/") {
 		return errWrongPath
 	}
-	arrived := r.URL.Query()
-	for name, values := range u.Query() { // which may be what tells profiles apart
+	arrived, _ := readQuery(r.URL.RawQuery)
+	own, _ := readQuery(u.RawQuery)
+	for name, values := range own { // which may be what tells profiles apart
 		if !slices.Equal(arrived[name], values) {
 			return errWrongPath
 		}
@@ -247,7 +241,7 @@ func withoutCode(r *http.Request, returnTo string) *http.Request {
 	r = r.Clone(r.Context())
 	q := make(url.Values)
 	if len(r.URL.RawQuery) <= maxCallback {
-		q = r.URL.Query()
+		q, _ = readQuery(r.URL.RawQuery)
 	}
 	for _, name := range []string{"code", "state", "return_to", "access_token", "id_token", "refresh_token"} {
 		q.Del(name)

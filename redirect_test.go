@@ -297,8 +297,6 @@ func TestThreat021_HugeCallbacks(t *testing.T) {
 			"&x=" + strings.Repeat("x", 1<<20),
 			strings.Repeat("&x=1", 10_000),
 			strings.Repeat("&", 10_000),
-			"&x=%zz",
-			"&x;y",
 		} {
 			wantPage(t, s.serve(b, "GET", back+more), http.StatusBadRequest, "Not connected")
 		}
@@ -310,6 +308,71 @@ func TestThreat021_HugeCallbacks(t *testing.T) {
 			t.Errorf("got %d bytes of query in the request that is handed on", len(got.URL.RawQuery))
 		}
 		s.h.ErrorHandler = nil
+		wantPage(t, s.serve(b, "GET", back), http.StatusOK, "Connected")
+	})
+}
+
+// What is not form-encoded, and not ours, costs neither the code nor the error.
+func TestThreat020_ParametersThatAreNotFormEncoded(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		s, b := w.site(), &browser{user: "ada"}
+		var odd string
+		s.h.Done = func(w http.ResponseWriter, r *http.Request, g *authprofile.Grant) { odd = r.URL.Query().Get("odd") }
+		for _, more := range []string{
+			"note=100%", "x=a;b", "x;y", ";", "%", "%zz=1", "=%", "x=%f", "a;code=evil", "code;=evil", "x=1;state=evil", "session_state=%", "scope=a;b", "x=%ff",
+		} {
+			w.srv.SetConsent(providertest.Consent{})
+			back := s.away(b, "https://app.example.com/connect")
+			odd = ""
+			if resp := s.serve(b, "GET", back+"&"+more+"&odd=100%;"); resp.StatusCode != http.StatusOK || odd != "100%;" {
+				t.Errorf("%q: got status %d, and %q for the application, want success and its parameter", more, resp.StatusCode, odd)
+			}
+			before, query, _ := strings.Cut(s.away(b, "https://app.example.com/connect"), "?")
+			if resp := s.serve(b, "GET", before+"?"+more+"&"+query); resp.StatusCode != http.StatusOK {
+				t.Errorf("%q before all others: got status %d, want success", more, resp.StatusCode)
+			}
+
+			w.srv.SetConsent(providertest.Consent{Error: "access_denied"})
+			for _, description := range []string{"", "&error_description=100%", "&error_description=a;b", "&error_description=%ff%"} {
+				back = s.away(b, "https://app.example.com/connect")
+				var failure error
+				s.h.ErrorHandler = func(w http.ResponseWriter, r *http.Request, err error) { failure = err }
+				s.serve(b, "GET", back+"&"+more+description)
+				if re, ok := errors.AsType[*oauth2.RetrieveError](failure); !ok || re.ErrorCode != "access_denied" {
+					t.Errorf("%q: got %v, want access_denied", more+description, failure)
+				}
+			}
+			s.h.ErrorHandler = nil
+		}
+	})
+}
+
+// TestThreat014_OurParametersMustBeFormEncoded: what they mean is not guessed,
+// and the flow goes on.
+func TestThreat014_OurParametersMustBeFormEncoded(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		s, b := w.site(), &browser{user: "ada"}
+		back := s.away(b, "https://app.example.com/connect")
+		var encoded []string
+		for name, values := range parsed(t, back).Query() {
+			encoded = append(encoded, name+"="+url.QueryEscape(values[0]))
+		}
+		for _, name := range []string{"code", "state", "iss"} {
+			for _, spoil := range []string{"%", "%zz", ";", ";x=y"} {
+				var query []string
+				for _, pair := range encoded {
+					if strings.HasPrefix(pair, name+"=") {
+						pair += spoil
+					}
+					query = append(query, pair)
+				}
+				wantPage(t, s.serve(b, "GET", callbackAddress+"?"+strings.Join(query, "&")), http.StatusBadRequest, "Not connected")
+			}
+		}
+		for _, more := range []string{"code=%", "state=%", "iss=%", "%69ss=%", "error=%", "error=a;b", "error_description=%&error_description=a"} {
+			wantPage(t, s.serve(b, "GET", back+"&"+more), http.StatusBadRequest, "Not connected")
+		}
+		w.asked("authorization_code", 0)
 		wantPage(t, s.serve(b, "GET", back), http.StatusOK, "Connected")
 	})
 }
@@ -581,6 +644,14 @@ func TestThreat029_ExactPath(t *testing.T) {
 		{"https://app.example.com/cb?p={profile}", "/cb?p=other", false},
 		{"https://app.example.com/cb?p={profile}", "/cb?p=crm&p=other", false},
 		{"https://app.example.com/cb?p={profile}", "/cb", false},
+		{"https://app.example.com/cb?p=a;b", "/cb?p=a;b", true},
+		{"https://app.example.com/cb?p=a;b", "/cb?p=a%3Bb", true},
+		{"https://app.example.com/cb?p=a;b", "/cb?p=a;c", false},
+		{"https://app.example.com/cb?p=a;b", "/cb", false},
+		{"https://app.example.com/cb?p=1%", "/cb?p=1%", true},
+		{"https://app.example.com/cb?p=1%", "/cb?p=1%25", true},
+		{"https://app.example.com/cb?p=1%", "/cb?p=2%", false},
+		{"https://app.example.com/cb?p=a%20b", "/cb?p=a+b", true},
 	} {
 		t.Run(test.redirect+" "+test.arrival, func(t *testing.T) {
 			inWorld(t, func(t *testing.T, w *world) {
