@@ -299,7 +299,8 @@ func authorizationURL(p *Profile, t *target, f *Flow, extra url.Values) (string,
 	if f.Nonce != "" {
 		q.Set("nonce", f.Nonce)
 	}
-	u.RawQuery = q.Encode()
+	// Encode writes a space as "+", which some providers take for itself.
+	u.RawQuery = strings.ReplaceAll(q.Encode(), "+", "%20")
 	return u.String(), nil
 }
 

@@ -176,6 +176,32 @@ func TestAuthorizationRequest(t *testing.T) {
 	})
 }
 
+// Spaces in the authorization address are "%20", which all providers read; some
+// take a "+" for itself.
+func TestSpacesInTheAuthorizationAddress(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		p := w.save(&authprofile.Profile{
+			Type: authprofile.TypeUser, ClientID: "a client", ClientSecret: providertest.ClientSecret,
+			Endpoints: authprofile.Endpoints{AuthURL: w.srv.AuthURL() + "?tenant=a+b%20c%2Bd;e&odd=100%", TokenURL: w.srv.TokenURL()},
+			Scopes:    []string{"read", "a+b", "openid"},
+			Params:    url.Values{"audience": {"my api+1"}},
+		})
+		f := w.begin(p, "ada", oauth2.SetAuthURLParam("login_hint", "ada + eve"))
+		raw := parsed(t, f.URL).RawQuery
+		if strings.Contains(raw, "+") {
+			t.Errorf("got query %q, want no plus in it", raw)
+		}
+		for _, want := range []string{
+			"scope=read%20a%2Bb%20openid", "audience=my%20api%2B1", "login_hint=ada%20%2B%20eve", "client_id=a%20client",
+			"tenant=a%20b%20c%2Bd%3Be", "odd=100%25",
+		} {
+			if !slices.Contains(strings.Split(raw, "&"), want) {
+				t.Errorf("got query %q, want %s in it", raw, want)
+			}
+		}
+	})
+}
+
 func TestBeginRefuses(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		p := w.user()
