@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/oauth2"
 )
@@ -65,7 +67,9 @@ type RedirectHandler struct {
 // Begin begins an authorization of p and sends the browser to the provider.
 //
 // The form value "return_to" of the request, if it is the path of a page of
-// the same site, is where the browser goes when all is done. Requests that
+// the same site, is where the browser goes when all is done. It may have a
+// query, and letters of any language and spaces, percent-encoded or not; what
+// could lead elsewhere is left out. Requests that
 // another site has caused are refused, as far as browsers tell: of a GET request
 // by its Sec-Fetch headers alone, so let people begin by POST. How often
 // somebody may begin is for the application to limit.
@@ -260,33 +264,63 @@ func withoutCode(r *http.Request, returnTo string) *http.Request {
 	return r
 }
 
-// localPath returns s if it is the path of a page of this site, with or
-// without a query, and otherwise nothing.
+// localPath returns s, in the letters of an address, if it is the path of a
+// page of this site, with or without a query, and otherwise nothing.
+//
+// However often a server or a proxy on the way decodes the path, it stays one.
 func localPath(s string) string {
-	if len(s) > maxAddress || !plainPath(s) {
+	s = encodeText(s)
+	if len(s) > maxAddress || strings.ContainsFunc(s, func(c rune) bool { return c <= ' ' || c > '~' || c == '\\' || c == '#' }) {
 		return ""
 	}
 	u, err := url.Parse(s)
-	if err != nil || u.Scheme != "" || u.Host != "" || u.User != nil || u.Fragment != "" || !plainPath(u.Path) {
+	if err != nil || u.Scheme != "" || u.Host != "" || u.User != nil {
 		return ""
 	}
-	return s
+	path, _, _ := strings.Cut(s, "?")
+	for decoded := ""; ; path = decoded {
+		if !plainPath(path) {
+			return ""
+		}
+		if decoded, _ = percentDecode(path); decoded == path {
+			return s
+		}
+	}
 }
 
-// plainPath reports whether no browser or proxy could take s for anything but
-// a path: it has one slash at a time, no way up, and nothing invisible.
+// encodeText percent-encodes the spaces of s, and what is not ASCII.
+func encodeText(s string) string {
+	var b strings.Builder
+	for _, c := range []byte(s) {
+		if c == ' ' || c > 0x7f {
+			fmt.Fprintf(&b, "%%%02X", c)
+		} else {
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
+}
+
+// plainPath reports whether no browser, proxy or server could take s for
+// anything but a path on the same site: it has one slash at a time, no way up,
+// and outside ASCII only letters, digits and dashes, none of which a Unicode
+// normalization turns into a slash or a dot.
 func plainPath(s string) bool {
-	path, _, _ := strings.Cut(s, "?")
-	if !strings.HasPrefix(path, "/") || strings.Contains(path, "//") {
+	rest, ok := strings.CutPrefix(s, "/")
+	if !ok || !utf8.ValidString(s) {
 		return false
 	}
-	for _, c := range []byte(s) {
-		if c <= ' ' || c > '~' || c == '\\' || c == '#' {
+	for _, c := range s {
+		if c < ' ' || c == '\\' || c == 0x7f || c > 0x7f && !unicode.In(c, unicode.L, unicode.M, unicode.Nd, unicode.Pd) {
 			return false
 		}
 	}
-	for segment := range strings.SplitSeq(path, "/") {
-		if segment == "." || segment == ".." {
+	segments := strings.Split(rest, "/")
+	for i, segment := range segments {
+		// Some servers cut off what follows a semicolon, or spaces.
+		segment, _, _ = strings.Cut(segment, ";")
+		segment = strings.Trim(segment, " ")
+		if segment == "." || segment == ".." || segment == "" && i < len(segments)-1 {
 			return false
 		}
 	}
