@@ -105,7 +105,9 @@ type Profile struct {
 	Scopes []string `json:"scopes,omitempty"` // to ask for; a template adds what a refresh token takes
 
 	// RedirectURL is where the provider sends users of this profile back. If
-	// empty, Manager.RedirectURL is. It is kept and sent byte for byte.
+	// empty, Manager.RedirectURL is. It is kept and sent byte for byte. It may
+	// have a query, but none of the parameters in it that providers add, such
+	// as "code", "state", "error", "iss" and "scope"; nor may the Manager's.
 	RedirectURL string `json:"redirect_url,omitempty"`
 
 	// Params are extra parameters, such as "audience": of the token request

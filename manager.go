@@ -47,7 +47,7 @@ func (m *Manager) validate(p *Profile) error {
 	var v problems
 	if m.RedirectURL == "" {
 		v.add("RedirectURL", "is missing, and the Manager has none either")
-	} else if problem := checkAddress(m.RedirectAddress(p)); problem != "" {
+	} else if problem := checkRedirectAddress(m.RedirectAddress(p)); problem != "" {
 		v.add("RedirectURL", "is missing, and the Manager's "+problem)
 	}
 	return errors.Join(append(each(err), v...)...)

@@ -526,6 +526,10 @@ func TestRedirectAddressIsCheckedBySave(t *testing.T) {
 		{"/cb", "", false},
 		{"http://app.example.com/cb", "", false},
 		{"https://app.example.com/cb#x", "", false},
+		{"https://app.example.com/cb?p={profile}", "", true},
+		{"https://app.example.com/cb?state={profile}", "", false},
+		{"https://app.example.com/cb?{profile}=1", "crm", true},
+		{"https://app.example.com/cb?{profile}=1", "code", false},
 		{"https://app.example.com/" + strings.Repeat("{profile}", 10), strings.Repeat("x", 255), false},
 	} {
 		m := &authprofile.Manager{RedirectURL: test.manager}
