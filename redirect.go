@@ -2,9 +2,11 @@ package authprofile
 
 import (
 	"cmp"
+	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"html/template"
@@ -32,7 +34,8 @@ import (
 // A flow is bound to the user, and by a cookie to the browser that began it:
 // nobody can finish what another has begun, nor be made to. There is one grant
 // for each user of a profile: where people connect several accounts, User
-// returns which connection is meant, as [AsUser] says.
+// returns which connection is meant, as [AsUser] says. A browser may have ten
+// flows in progress: with the next, the oldest cannot be finished any more.
 //
 // The redirect address comes from the configuration alone. A callback at
 // another path than that of the address, or without the query that the address
@@ -90,7 +93,7 @@ func (h *RedirectHandler) Begin(w http.ResponseWriter, r *http.Request, p *Profi
 		h.fail(w, r, wrap("begin", p.ID, "", fmt.Errorf("%w: %w", errNobody, err)))
 		return
 	}
-	browser := randomText()
+	browser := newBrowser()
 	f := &Flow{
 		GrantKey: GrantKey{ProfileID: p.ID, User: user},
 		Browser:  hashText(browser),
@@ -105,12 +108,21 @@ func (h *RedirectHandler) Begin(w http.ResponseWriter, r *http.Request, p *Profi
 		h.fail(w, r, wrap("begin", p.ID, user, err))
 		return
 	}
+	for _, c := range oldestFlows(r, maxBrowserFlows-1) {
+		c.MaxAge = -1
+		http.SetCookie(w, c)
+	}
 	cookie := flowCookie(f)
 	cookie.Value = browser
 	cookie.MaxAge = int(flowLife / time.Second)
 	http.SetCookie(w, cookie)
 	redirectTo(w, f.URL)
 }
+
+// maxBrowserFlows is how many flows a browser may have in progress, so that
+// their cookies, of less than 100 bytes each, are far below the 4 KiB or more
+// of a request's header that servers accept.
+const maxBrowserFlows = 10
 
 // maxForm bounds the body of a request that begins a flow, in bytes.
 const maxForm = 64 << 10
@@ -148,12 +160,60 @@ func isPrefetch(r *http.Request) bool {
 // flowCookie returns the cookie that binds a flow to a browser. Whether it is
 // Secure is decided by the redirect address, as the request may be a proxy's.
 func flowCookie(f *Flow) *http.Cookie {
-	secure := strings.HasPrefix(f.RedirectURL, "https:")
-	name := "authprofile-" + f.ID[:min(16, len(f.ID))]
-	if secure {
-		name = "__Host-" + name
+	name := cookiePrefix + f.ID[:min(cookieID, len(f.ID))]
+	if strings.HasPrefix(f.RedirectURL, "https:") {
+		name = hostPrefix + name
 	}
-	return &http.Cookie{Name: name, Path: "/", Secure: secure, HttpOnly: true, SameSite: http.SameSiteLaxMode}
+	return namedCookie(name)
+}
+
+// A cookie's name is the beginning of its flow's ID, after these.
+const (
+	hostPrefix   = "__Host-" // of those that are Secure (RFC 6265bis, section 4.1.3.2)
+	cookiePrefix = "authprofile-"
+	cookieID     = 16 // bytes of the ID
+)
+
+func namedCookie(name string) *http.Cookie {
+	return &http.Cookie{
+		Name: name, Path: "/", Secure: strings.HasPrefix(name, hostPrefix), HttpOnly: true, SameSite: http.SameSiteLaxMode,
+	}
+}
+
+// newBrowser returns the value of a new cookie: the time in milliseconds, six
+// bytes of it, so that the oldest cookie can be told, and 26 random bytes.
+func newBrowser() string {
+	var b [8 + 26]byte
+	binary.BigEndian.PutUint64(b[:], uint64(time.Now().UnixMilli()))
+	rand.Read(b[8:])
+	return base64.RawURLEncoding.EncodeToString(b[2:])
+}
+
+// browserTime returns the time in the value of a cookie. What is none of ours
+// is of long ago.
+func browserTime(value string) uint64 {
+	b, err := base64.RawURLEncoding.DecodeString(value)
+	if err != nil || len(b) != 6+26 {
+		return 0
+	}
+	return binary.BigEndian.Uint64(b) >> 16
+}
+
+// oldestFlows returns the cookies of flows that r has beyond so many, the
+// oldest ones, without their values.
+func oldestFlows(r *http.Request, limit int) []*http.Cookie {
+	var found []*http.Cookie
+	for _, c := range r.Cookies() {
+		if id, ok := strings.CutPrefix(strings.TrimPrefix(c.Name, hostPrefix), cookiePrefix); ok && len(id) == cookieID {
+			found = append(found, c)
+		}
+	}
+	slices.SortStableFunc(found, func(a, b *http.Cookie) int { return cmp.Compare(browserTime(a.Value), browserTime(b.Value)) })
+	found = found[:max(0, len(found)-limit)]
+	for i, c := range found {
+		found[i] = namedCookie(c.Name)
+	}
+	return found
 }
 
 // ServeHTTP takes a browser that comes back from the provider, and finishes

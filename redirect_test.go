@@ -475,6 +475,65 @@ func TestThreat030_CookiesAreNotReused(t *testing.T) {
 	})
 }
 
+// Servers refuse requests whose cookies are too large, so those of abandoned
+// flows do not pile up: the oldest give way, whatever order they come in.
+func TestThreat024_CookiesOfAbandonedFlows(t *testing.T) {
+	for _, address := range []string{callbackAddress, "http://127.0.0.1:8080/callback"} {
+		t.Run(address, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				s, b := w.site(), &browser{user: "ada"}
+				s.p.RedirectURL = address
+				w.save(s.p)
+				own := []*http.Cookie{{Name: "session", Value: "x"}, {Name: "authprofile-theme", Value: "dark"}, {Name: "__Host-authprofile-of-another-program", Value: "x"}}
+				b.cookies = slices.Clone(own)
+				var backs []string
+				const limit = 10
+				for i := range 25 {
+					slices.Reverse(b.cookies)
+					backs = append(backs, s.away(b, "https://app.example.com/connect"))
+					if got, want := len(b.cookies)-len(own), min(i+1, limit); got != want {
+						t.Fatalf("got %d cookies after %d flows, want %d", got, i+1, want)
+					}
+					time.Sleep(time.Second)
+				}
+				size := 0
+				for _, c := range b.cookies {
+					size += len(c.Name + "=" + c.Value + "; ")
+				}
+				if size > 1024 {
+					t.Errorf("got %d bytes of cookies, want at most 1024", size)
+				}
+				for _, c := range own {
+					if !slices.ContainsFunc(b.cookies, func(d *http.Cookie) bool { return d.Name == c.Name }) {
+						t.Errorf("got cookies %v, want %s left alone", b.cookies, c.Name)
+					}
+				}
+				for _, back := range backs[len(backs)-limit:] {
+					wantPage(t, s.serve(b, "GET", back), http.StatusOK, "Connected")
+				}
+				wantPage(t, s.serve(b, "GET", backs[len(backs)-limit-1]), http.StatusForbidden, "Not connected")
+			})
+		})
+	}
+}
+
+// Cookies that were made up, or by an earlier version, go first.
+func TestThreat024_CookiesThatTellNoTime(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		s, b := w.site(), &browser{user: "ada"}
+		back := s.away(b, "https://app.example.com/connect")
+		for i := range 40 {
+			b.cookies = append(b.cookies, &http.Cookie{Name: fmt.Sprintf("__Host-authprofile-%016d", i), Value: strings.Repeat("!", i)})
+		}
+		time.Sleep(time.Second)
+		s.begin(b, "https://app.example.com/connect")
+		if got := len(b.cookies); got != 10 {
+			t.Errorf("got %d cookies, want 10", got)
+		}
+		wantPage(t, s.serve(b, "GET", back), http.StatusOK, "Connected")
+	})
+}
+
 func TestThreat025_HostOfTheRequestDoesNotMatter(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		s, b := w.site(), &browser{user: "ada"}
