@@ -222,7 +222,8 @@ type Manager struct {
 
 	// HTTPClient carries the requests to providers, and is the base of what
 	// Client returns. If nil, one is used that limits connecting and TLS to
-	// 10 seconds each, which goes through the proxy that the environment names.
+	// 10 seconds each, which goes through the proxy that the environment names;
+	// all Managers without an HTTPClient share its connections.
 	// Token requests last 30 seconds at most. For requests to providers only
 	// Transport and Timeout count: redirects are decided by the Manager, and
 	// cookies are never kept. A service whose tenants name their own providers

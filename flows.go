@@ -880,8 +880,8 @@ func (m *Manager) Shutdown(ctx context.Context) error {
 	go func() {
 		e.work.Wait()
 		e.docs.close()
-		if t, ok := e.http.Transport.(*http.Transport); ok && m.HTTPClient == nil {
-			t.CloseIdleConnections()
+		if t, ok := e.http.Transport.(*http.Transport); ok && t == sharedTransport() {
+			t.CloseIdleConnections() // others, who may share them, open new ones
 		}
 		close(done)
 	}()
