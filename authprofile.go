@@ -58,6 +58,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -119,6 +120,7 @@ type Profile struct {
 	Updated time.Time `json:"updated,omitzero"`
 
 	saved [sha256.Size]byte // fingerprint of what the Store has; zero: not known
+	made  string            // the ID that a Save has made which did not succeed
 }
 
 // Endpoints are the addresses of a provider: the URL of its discovery
@@ -180,6 +182,18 @@ func (p *Profile) Unsaved() bool {
 
 // markSaved notes that the Store has p as it is now.
 func (p *Profile) markSaved() { p.saved = p.fingerprint() }
+
+// saysTheSame reports whether a Store keeps the same of both, but for version
+// and times.
+func (p *Profile) saysTheSame(q *Profile) bool {
+	content := func(p *Profile) [sha256.Size]byte {
+		c := *p
+		c.Version, c.Created, c.Updated = 0, time.Time{}, time.Time{}
+		c.Params = nil // JSON tells empty values from none
+		return c.fingerprint()
+	}
+	return content(p) == content(q) && maps.EqualFunc(p.Params, q.Params, slices.Equal)
+}
 
 // fingerprint hashes all that a Store keeps of p, the secret included.
 func (p *Profile) fingerprint() [sha256.Size]byte {
