@@ -419,7 +419,7 @@ func TestProviderByItsAddresses(t *testing.T) {
 		p := w.save(&authprofile.Profile{
 			Type: authprofile.TypeUser, ClientID: providertest.ClientID, ClientSecret: providertest.ClientSecret,
 			Endpoints: authprofile.Endpoints{AuthURL: w.srv.AuthURL(), TokenURL: w.srv.TokenURL()},
-			Scopes:    []string{"openid"},
+			Scopes:    []string{"openid", "offline_access"},
 		})
 		w.srv.MutateIDToken(func(h, claims map[string]any) { claims["iss"] = "https://nobody.example.com" })
 		g := w.authorize(p, "ada")
@@ -2030,6 +2030,7 @@ func TestThreats_ClientAuthentication(t *testing.T) {
 				p := w.save(&authprofile.Profile{
 					ID: "crm", Type: authprofile.TypeUser, ClientID: id, ClientSecret: authprofile.Secret(test.secret), AuthMethod: test.method,
 					Endpoints: authprofile.Endpoints{AuthURL: w.srv.AuthURL(), TokenURL: w.srv.TokenURL()},
+					Scopes:    []string{"offline_access"},
 				})
 				w.authorize(p, "ada")
 				expire()

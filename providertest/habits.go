@@ -68,7 +68,7 @@ func Microsoft(tenant string) Option {
 		}
 		document = strings.ReplaceAll(document, `"https://login.microsoftonline.com/{tenantid}/v2.0"`, string(text))
 
-		s.policy = Policy{Rotation: RotateKeep, Offline: OfflineScope, NarrowOnRefresh: true}
+		s.policy = Policy{Rotation: RotateKeep, NarrowOnRefresh: true}
 		return WithDiscovery(base+"/v2.0/.well-known/openid-configuration", document).apply(s)
 	})
 }
