@@ -58,6 +58,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -105,7 +106,9 @@ type Profile struct {
 	Scopes []string `json:"scopes,omitempty"` // to ask for; a template adds what a refresh token takes
 
 	// RedirectURL is where the provider sends users of this profile back. If
-	// empty, Manager.RedirectURL is. It is kept and sent byte for byte.
+	// empty, Manager.RedirectURL is. It is kept and sent byte for byte. It may
+	// have a query, but none of the parameters in it that providers add, such
+	// as "code", "state", "error", "iss" and "scope"; nor may the Manager's.
 	RedirectURL string `json:"redirect_url,omitempty"`
 
 	// Params are extra parameters, such as "audience": of the token request
@@ -117,6 +120,7 @@ type Profile struct {
 	Updated time.Time `json:"updated,omitzero"`
 
 	saved [sha256.Size]byte // fingerprint of what the Store has; zero: not known
+	made  string            // the ID that a Save has made which did not succeed
 }
 
 // Endpoints are the addresses of a provider: the URL of its discovery
@@ -179,6 +183,18 @@ func (p *Profile) Unsaved() bool {
 // markSaved notes that the Store has p as it is now.
 func (p *Profile) markSaved() { p.saved = p.fingerprint() }
 
+// saysTheSame reports whether a Store keeps the same of both, but for version
+// and times.
+func (p *Profile) saysTheSame(q *Profile) bool {
+	content := func(p *Profile) [sha256.Size]byte {
+		c := *p
+		c.Version, c.Created, c.Updated = 0, time.Time{}, time.Time{}
+		c.Params = nil // JSON tells empty values from none
+		return c.fingerprint()
+	}
+	return content(p) == content(q) && maps.EqualFunc(p.Params, q.Params, slices.Equal)
+}
+
 // fingerprint hashes all that a Store keeps of p, the secret included.
 func (p *Profile) fingerprint() [sha256.Size]byte {
 	type plain Profile // without methods
@@ -220,12 +236,17 @@ type Manager struct {
 
 	// HTTPClient carries the requests to providers, and is the base of what
 	// Client returns. If nil, one is used that limits connecting and TLS to
-	// 10 seconds each, which goes through the proxy that the environment names.
-	// It gives up an HTTP/2 connection that shows no sign of life for 10
-	// seconds. An http.Transport of your own needs its HTTP2 field set for that:
-	// without pings, a connection that the network has silently dropped is used
-	// again and again, for many minutes. Token requests last 30 seconds at most.
-	// For requests to providers only Transport and Timeout count: redirects are
+	// 10 seconds each, and goes through the proxy that the environment names;
+	// all Managers without an HTTPClient share its connections. It gives up an
+	// HTTP/2 connection that shows no sign of life for 10 seconds. An
+	// http.Transport of your own needs its HTTP2 field set for that: without
+	// pings, a connection that the network has silently dropped is used again
+	// and again, for many minutes.
+	//
+	// Token requests last 30 seconds at most. Authorization codes and discovery
+	// documents travel on connections of their own if the Transport is an
+	// *http.Transport, so that one that was silently dropped costs no login. For
+	// requests to providers only Transport and Timeout count: redirects are
 	// decided by the Manager, and cookies are never kept. A service whose
 	// tenants name their own providers takes one of package egress, which
 	// reaches public addresses only.

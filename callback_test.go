@@ -85,7 +85,7 @@ func FuzzCallback(f *testing.F) {
 			t.Fatalf("got a grant: %v", g)
 		}
 		valid := slices.Equal(query["state"], []string{flow.State}) && slices.Equal(query["iss"], []string{"https://login.example.com"}) &&
-			len(query["code"]) == 1 && query.Get("code") != "" && !query.Has("error")
+			len(query["code"]) == 1 && query.Get("code") != "" && query.Get("error") == ""
 		switch {
 		case len(asked) > 1:
 			t.Errorf("got %d token requests, want one at most", len(asked))

@@ -18,7 +18,9 @@ import (
 // was made to, never along with a redirect to another one, and never over
 // plain HTTP except to a loopback host. If the API answers 401, the request is
 // repeated once with a different token, provided that there is one and that
-// the body can be sent again (it is empty, or the request has GetBody).
+// the body can be sent again (it is empty, or the request has GetBody). If it
+// cannot, the API's answer is returned, and the next request has the different
+// token.
 //
 // Of ctx only the values are kept: waiting for a token, and the request itself,
 // end with the request's own context. Transport, redirect policy, cookies and
@@ -39,6 +41,10 @@ type authTransport struct {
 	src    *grantSource
 	base   http.RoundTripper
 	header atomic.Pointer[authHeader]
+
+	// refused is the token that the API has refused last, with a request that
+	// could not be repeated; nil once there was another.
+	refused atomic.Pointer[oauth2.Token]
 }
 
 // Format writes what the transport is for, and nothing of what lies under it.
@@ -59,35 +65,43 @@ func (t *authTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 		closeBody(req)
 		return nil, wrap("client", t.src.id, t.src.opts.user, errors.New("a token is not sent over plain HTTP"))
 	}
-	tok, err := t.token(req, t.src.opts.rejected)
+	refused := t.refused.Load()
+	tok, err := t.token(req, refused)
 	if err != nil {
 		closeBody(req)
 		return nil, err
 	}
 	resp, err := t.roundTrip(req, t.with(req, tok, req.Body))
-	if err != nil || resp.StatusCode != http.StatusUnauthorized {
+	if err != nil {
 		return resp, err
 	}
-
-	body := req.Body
-	if body != nil && body != http.NoBody {
-		if req.GetBody == nil {
-			return resp, nil
+	if resp.StatusCode != http.StatusUnauthorized {
+		if refused != nil {
+			t.refused.CompareAndSwap(refused, nil)
 		}
-		if body, err = req.GetBody(); err != nil {
-			return resp, nil
+		return resp, nil
+	}
+	if refused == nil { // else it was another token already, or there was none
+		if body, ok := bodyAgain(req); ok {
+			return t.repeat(req, resp, tok, body)
 		}
 	}
-	other, err := t.src.tokenFor(req.Context(), tok.AccessToken)
+	t.refused.Store(tok)
+	return resp, nil
+}
+
+// repeat sends req once more, with another token than the one for which it got
+// this answer.
+func (t *authTransport) repeat(req *http.Request, resp *http.Response, refused *oauth2.Token, body io.ReadCloser) (*http.Response, error) {
+	tok, err := t.src.tokenFor(req.Context(), refused.AccessToken)
 	if err != nil {
 		if body != nil {
 			body.Close()
 		}
 		return resp, nil // the API's own answer says more than ours
 	}
-	io.Copy(io.Discard, io.LimitReader(resp.Body, 4<<10)) // so that the connection can be used again
-	resp.Body.Close()
-	return t.roundTrip(req, t.with(req, other, body))
+	resp.Body.Close() // unread: it may have no end
+	return t.roundTrip(req, t.with(req, tok, body))
 }
 
 // roundTrip sends a copy of req. The response says that it answers req itself:
@@ -101,11 +115,30 @@ func (t *authTransport) roundTrip(req, sent *http.Request) (*http.Response, erro
 	return resp, err
 }
 
-func (t *authTransport) token(req *http.Request, rejected string) (*oauth2.Token, error) {
-	if tok := t.src.slot.Load().hot.Load(); tok != nil {
+// token returns the token for a request: another than the one that an API has
+// refused, unless that is nil, or all that there is.
+func (t *authTransport) token(req *http.Request, refused *oauth2.Token) (*oauth2.Token, error) {
+	if tok := t.src.slot.Load().hot.Load(); tok != nil && (refused == nil || tok.AccessToken != refused.AccessToken) {
 		return tok, nil
 	}
-	return t.src.tokenFor(req.Context(), rejected)
+	if refused != nil {
+		if tok, err := t.src.tokenFor(req.Context(), refused.AccessToken); err == nil {
+			return tok, nil
+		}
+	}
+	return t.src.tokenFor(req.Context(), t.src.opts.rejected)
+}
+
+// bodyAgain returns the body of a request that was sent, to be sent once more.
+func bodyAgain(req *http.Request) (body io.ReadCloser, ok bool) {
+	if req.Body == nil || req.Body == http.NoBody {
+		return req.Body, true
+	}
+	if req.GetBody == nil {
+		return nil, false
+	}
+	body, err := req.GetBody()
+	return body, err == nil
 }
 
 // with returns a copy of the request with the token.

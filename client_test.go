@@ -266,6 +266,9 @@ func TestClientAfterA401(t *testing.T) {
 						return respond(200, "ok")
 					}
 					refused = &closing{Reader: strings.NewReader(strings.Repeat("x", 1<<20))}
+					if test.ok { // its end is not waited for
+						refused.Reader = silent{}
+					}
 					resp := respond(401, "")
 					resp.Body = refused
 					return resp
@@ -306,6 +309,116 @@ func TestClientAfterA401(t *testing.T) {
 			})
 		})
 	}
+}
+
+// silent is a body whose next byte never comes.
+type silent struct{}
+
+func (silent) Read([]byte) (int, error) { select {} }
+
+// Only repeating a request depends on its body: the next one, at least, has
+// another token.
+func TestThreat128_BodyThatCannotBeSentAgain(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		refused := make(map[string]bool)
+		a := &api{answer: func(r *http.Request) *http.Response {
+			if refused[r.Header.Get("Authorization")] {
+				return respond(401, "no")
+			}
+			return respond(200, "ok")
+		}}
+		c := w.client(a)
+		want := func(status, asked int) {
+			t.Helper()
+			resp, err := c.Post("https://api.example.com/", "text/plain", io.MultiReader(strings.NewReader("body")))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer resp.Body.Close()
+			if text, err := io.ReadAll(resp.Body); resp.StatusCode != status || err != nil || string(text) != map[int]string{200: "ok", 401: "no"}[status] {
+				t.Errorf("got %d %q, %v; want %d", resp.StatusCode, text, err, status)
+			}
+			w.asked("client_credentials", asked)
+		}
+		refuse := func() {
+			refused["Bearer "+string(w.grant(app).AccessToken)] = true
+			time.Sleep(time.Minute)
+		}
+		want(200, 1)
+		refuse()
+		want(401, 1)
+		for range 10 { // also once the token is hot
+			want(200, 2)
+		}
+
+		// One more each time, for as long as the API refuses them.
+		refuse()
+		want(401, 2)
+		a.answer = func(*http.Request) *http.Response { return respond(401, "no") }
+		want(401, 3)
+		want(401, 4)
+
+		// While no other token can be had, the API has the last word.
+		w.srv.Fault(providertest.Token, providertest.Fault{Times: -1, Status: 503})
+		time.Sleep(time.Minute)
+		want(401, 5)
+		a.answer = func(*http.Request) *http.Response { return respond(200, "ok") }
+		want(200, 5) // too soon for another attempt
+		time.Sleep(10 * time.Minute)
+		want(200, 5) // as it is not refused any more
+		if got := len(a.calls()); got != 18 {
+			t.Errorf("got %d requests, want each to be sent once: 18", got)
+		}
+	})
+}
+
+// A request that can be repeated is not, if its token is the other one already.
+func TestThreat128_OneOtherTokenForARequest(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		a := &api{answer: func(*http.Request) *http.Response { return respond(401, "no") }}
+		c := w.client(a)
+		for i, body := range []io.Reader{io.MultiReader(strings.NewReader("body")), strings.NewReader("body"), nil} {
+			resp, err := c.Post("https://api.example.com/", "text/plain", body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+			if got := len(a.calls()); resp.StatusCode != 401 || got != i+1 {
+				t.Errorf("got %d, %d requests; want 401 and %d", resp.StatusCode, got, i+1)
+			}
+			w.asked("client_credentials", i+1)
+			time.Sleep(time.Minute)
+		}
+	})
+}
+
+// If there is no token at all, there is nothing to send.
+func TestThreat128_NoTokenAfterTheRefusedOne(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		a := &api{answer: func(*http.Request) *http.Response { return respond(401, "no") }}
+		a.provider = w.srv.Transport()
+		m := &authprofile.Manager{Store: w.store, HTTPClient: &http.Client{Transport: a}}
+		w.Cleanup(func() { m.Shutdown(context.Background()) })
+		w.srv.Mutate(providertest.Token, func(answer map[string]any) { delete(answer, "refresh_token") })
+		c := m.Client(t.Context(), w.adasProfile(), asAda)
+		post := func() (*http.Response, error) {
+			return c.Post("https://api.example.com/", "text/plain", io.MultiReader(strings.NewReader("body")))
+		}
+		for range 2 {
+			resp, err := post()
+			if err != nil || resp.StatusCode != 401 {
+				t.Fatalf("got %v, %v; want the API's own answer", resp, err)
+			}
+			resp.Body.Close()
+		}
+		expire()
+		if _, err := post(); !errors.Is(err, authprofile.ErrReauthorize) {
+			t.Errorf("got %v without a token, want ErrReauthorize", err)
+		}
+		if got := len(a.calls()); got != 2 {
+			t.Errorf("got %d requests to the API, want 2", got)
+		}
+	})
 }
 
 // TestThreat128_NoLoopOf401s: one different token, one repeat, and then the

@@ -47,6 +47,11 @@ type engine struct {
 	companies companies
 }
 
+// sharedTransport returns the transport of all Managers that are given none.
+// With one for each, a program that makes a Source for each job would gather
+// idle connections, and their goroutines, for a minute and a half.
+var sharedTransport = sync.OnceValue(func() *http.Transport { return transport.New(new(net.Dialer)) })
+
 // engine returns the Manager's engine, made at the first call.
 func (m *Manager) engine() *engine {
 	m.once.Do(func() {
@@ -75,7 +80,7 @@ func (m *Manager) engine() *engine {
 			e.http.Timeout = m.HTTPClient.Timeout
 		}
 		if e.http.Transport == nil {
-			e.http.Transport = transport.New(new(net.Dialer))
+			e.http.Transport = sharedTransport()
 		}
 		e.fresh = transport.Fresh(e.http)
 		e.docs = newDocuments(e.fresh, e.log)

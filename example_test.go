@@ -33,7 +33,7 @@ func provider() (*providertest.Server, *authprofile.Profile) {
 		ClientID:     providertest.ClientID,
 		ClientSecret: providertest.ClientSecret,
 		Endpoints:    authprofile.Endpoints{DiscoveryURL: srv.DiscoveryURL()},
-		Scopes:       []string{"openid", "contacts.read"},
+		Scopes:       []string{"openid", "contacts.read", "offline_access"},
 	}
 }
 
@@ -197,7 +197,7 @@ func ExampleManager_Begin() {
 	fmt.Println("after:", tok.Valid())
 	// Output:
 	// before: true
-	// granted: [openid contacts.read]
+	// granted: [openid contacts.read offline_access]
 	// after: true
 }
 

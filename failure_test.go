@@ -3,6 +3,7 @@ package authprofile_test
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -391,10 +392,10 @@ func TestAnswersWithoutARefreshTokenKeepTheOldOne(t *testing.T) {
 	}
 }
 
-// A lifetime that cannot be read must not cost the refresh token that came
-// with it.
+// A lifetime that cannot be read, or that says nothing, must not cost the
+// refresh token that came with it.
 func TestUnknownLifetime(t *testing.T) {
-	for _, value := range []any{nil, "", "an hour", true, "absent", []any{}} {
+	for _, value := range []any{nil, "", "an hour", true, "absent", []any{}, 0, "0", json.Number("0.0")} {
 		t.Run(fmt.Sprint(value), func(t *testing.T) {
 			inWorld(t, func(t *testing.T, w *world) {
 				p := w.adasProfile()
@@ -441,6 +442,35 @@ func TestUnknownLifetime(t *testing.T) {
 					t.Error("got the rejected token")
 				}
 				w.healthy(ada)
+			})
+		})
+	}
+}
+
+// Some providers say 0 of tokens that do not end, and give no refresh token
+// with them: nobody is sent back to the provider.
+func TestUnknownLifetimeWithoutARefreshToken(t *testing.T) {
+	for _, value := range []any{nil, 0, "0"} {
+		t.Run(fmt.Sprint(value), func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				w.srv.Mutate(providertest.Token, func(a map[string]any) {
+					delete(a, "refresh_token")
+					a["expires_in"] = value
+				})
+				p := w.adasProfile()
+				first := w.token(w.m, p, asAda)
+				for range 30 {
+					time.Sleep(24 * time.Hour)
+					for _, m := range []*authprofile.Manager{w.m, w.manager()} {
+						if got := w.token(m, p, asAda); got != first {
+							t.Fatalf("got token %q, want the only one there is", got)
+						}
+					}
+				}
+				if g := w.grant(ada); g.Status != authprofile.StatusActive || g.Failure != nil || !g.Expiry.IsZero() {
+					t.Errorf("got %v, want an active grant without a known end", g)
+				}
+				w.asked("refresh_token", 0)
 			})
 		})
 	}
@@ -513,7 +543,7 @@ func TestUnknownLifetimesAreSpread(t *testing.T) {
 // A token that has expired on arrival is used all the same, for a moment: a
 // provider with odd lifetimes must not be overrun.
 func TestOddLifetimesMakeNoStorm(t *testing.T) {
-	for _, value := range []any{0, -1, "0", 0.5, 1, "-3600", 1e-9} {
+	for _, value := range []any{-1, -0.5, 0.5, 1, "-3600", 1e-9} {
 		t.Run(fmt.Sprint(value), func(t *testing.T) {
 			inWorld(t, func(t *testing.T, w *world) {
 				user, app := w.adasProfile(), w.app()

@@ -280,7 +280,7 @@ func authorizationURL(p *Profile, t *target, f *Flow, extra url.Values) (string,
 	if err != nil {
 		return "", err
 	}
-	q := u.Query()
+	q, _ := readQuery(u.RawQuery)
 	if t.template != nil {
 		for name, values := range t.template.params {
 			q[name] = values
@@ -307,7 +307,8 @@ func authorizationURL(p *Profile, t *target, f *Flow, extra url.Values) (string,
 	if f.Nonce != "" {
 		q.Set("nonce", f.Nonce)
 	}
-	u.RawQuery = q.Encode()
+	// Encode writes a space as "+", which some providers take for itself.
+	u.RawQuery = strings.ReplaceAll(q.Encode(), "+", "%20")
 	return u.String(), nil
 }
 
@@ -683,6 +684,61 @@ const (
 	minStateLength = 43
 )
 
+// callbackQuery reads the query of a callback. What is not ours is ignored
+// (RFC 6749, section 4.1.2), well formed or not. What is ours is not guessed:
+// only in a text for people does a guess no harm.
+func callbackQuery(raw string) (url.Values, error) {
+	if len(raw) > maxCallback || strings.Count(raw, "&") >= maxParameters {
+		return nil, errors.New("the callback is too large")
+	}
+	query, guessed := readQuery(raw)
+	for _, name := range []string{"state", "code", "iss", "error"} {
+		if slices.Contains(guessed, name) {
+			return nil, fmt.Errorf("the callback's %q is not form-encoded", name)
+		}
+	}
+	return query, nil
+}
+
+// readQuery reads a query as browsers do (WHATWG URL, section 5.1): a semicolon
+// separates nothing, and a percent sign without two digits stands for itself.
+// It returns the names of the parameters that others may read differently.
+func readQuery(raw string) (query url.Values, guessed []string) {
+	query = make(url.Values)
+	for pair := range strings.SplitSeq(raw, "&") {
+		if pair == "" {
+			continue
+		}
+		name, value, _ := strings.Cut(strings.ReplaceAll(pair, "+", " "), "=")
+		name, ok1 := percentDecode(name)
+		value, ok2 := percentDecode(value)
+		query[name] = append(query[name], value)
+		if !ok1 || !ok2 || strings.Contains(pair, ";") {
+			guessed = append(guessed, name)
+		}
+	}
+	return query, guessed
+}
+
+// percentDecode decodes what is percent-encoded in s, and leaves percent signs
+// without two digits as they are: then it is not ok.
+func percentDecode(s string) (decoded string, ok bool) {
+	ok = true
+	b := make([]byte, 0, len(s))
+	for i := 0; i < len(s); i++ {
+		if s[i] == '%' {
+			if c, err := url.PathUnescape(s[i:min(i+3, len(s))]); err == nil {
+				b = append(b, c...)
+				i += 2
+				continue
+			}
+			ok = false
+		}
+		b = append(b, s[i])
+	}
+	return string(b), ok
+}
+
 func parseCallback(query url.Values) (*callback, error) {
 	size := 0
 	for name, values := range query {
@@ -711,7 +767,7 @@ func parseCallback(query url.Values) (*callback, error) {
 		return nil, errors.New("the callback has no state that we gave out")
 	case query.Has("access_token") || query.Has("id_token"):
 		return nil, errors.New("the callback has a token in it, which was not asked for")
-	case query.Has("code") && query.Has("error"), c.code == "" && c.errorCode == "":
+	case (c.code == "") == (c.errorCode == ""):
 		return nil, errors.New("the callback must have either a code or an error")
 	}
 	return &c, nil
@@ -805,7 +861,9 @@ func (m *Manager) Grants(ctx context.Context, profileID string) iter.Seq2[*Grant
 // 7009), and then here, whatever the provider says. The error is
 // [ErrConfiguration] if it has one that cannot be used. After an error the grant
 // may live on at the provider or, if the Store has failed, here: [Manager.Grant]
-// tells. Revoking a grant that does not exist is not an error.
+// tells. Revoking a grant that does not exist is not an error, nor is it one
+// that a token is no good at the provider any more. With a provider that
+// revokes refresh tokens only, the access token may live until it expires.
 //
 // Other processes may serve the access token for as long as they have it in
 // memory.
@@ -881,8 +939,8 @@ func (m *Manager) Shutdown(ctx context.Context) error {
 	go func() {
 		e.work.Wait()
 		e.docs.close()
-		if t, ok := e.http.Transport.(*http.Transport); ok && m.HTTPClient == nil {
-			t.CloseIdleConnections()
+		if t, ok := e.http.Transport.(*http.Transport); ok && t == sharedTransport() {
+			t.CloseIdleConnections() // others, who may share them, open new ones
 		}
 		close(done)
 	}()

@@ -180,6 +180,32 @@ func TestAuthorizationRequest(t *testing.T) {
 	})
 }
 
+// Spaces in the authorization address are "%20", which all providers read; some
+// take a "+" for itself.
+func TestSpacesInTheAuthorizationAddress(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		p := w.save(&authprofile.Profile{
+			Type: authprofile.TypeUser, ClientID: "a client", ClientSecret: providertest.ClientSecret,
+			Endpoints: authprofile.Endpoints{AuthURL: w.srv.AuthURL() + "?tenant=a+b%20c%2Bd;e&odd=100%", TokenURL: w.srv.TokenURL()},
+			Scopes:    []string{"read", "a+b", "openid"},
+			Params:    url.Values{"audience": {"my api+1"}},
+		})
+		f := w.begin(p, "ada", oauth2.SetAuthURLParam("login_hint", "ada + eve"))
+		raw := parsed(t, f.URL).RawQuery
+		if strings.Contains(raw, "+") {
+			t.Errorf("got query %q, want no plus in it", raw)
+		}
+		for _, want := range []string{
+			"scope=read%20a%2Bb%20openid", "audience=my%20api%2B1", "login_hint=ada%20%2B%20eve", "client_id=a%20client",
+			"tenant=a%20b%20c%2Bd%3Be", "odd=100%25",
+		} {
+			if !slices.Contains(strings.Split(raw, "&"), want) {
+				t.Errorf("got query %q, want %s in it", raw, want)
+			}
+		}
+	})
+}
+
 func TestBeginRefuses(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		p := w.user()
@@ -397,7 +423,7 @@ func TestProviderByItsAddresses(t *testing.T) {
 		p := w.save(&authprofile.Profile{
 			Type: authprofile.TypeUser, ClientID: providertest.ClientID, ClientSecret: providertest.ClientSecret,
 			Endpoints: authprofile.Endpoints{AuthURL: w.srv.AuthURL(), TokenURL: w.srv.TokenURL()},
-			Scopes:    []string{"openid"},
+			Scopes:    []string{"openid", "offline_access"},
 		})
 		w.srv.MutateIDToken(func(h, claims map[string]any) { claims["iss"] = "https://nobody.example.com" })
 		g := w.authorize(p, "ada")
@@ -508,8 +534,8 @@ func TestThreats_StateOfACallback(t *testing.T) {
 		{"014 two states", func(q query, f *authprofile.Flow) query { return with(q, "state", f.State, f.State) }, nil},
 		{"014 two issuers", func(q query, f *authprofile.Flow) query { return with(q, "iss", issuer, issuer) }, nil},
 		{"014 code and error", func(q query, f *authprofile.Flow) query { return with(q, "error", "access_denied") }, nil},
-		{"014 code and empty error", func(q query, f *authprofile.Flow) query { return with(q, "error", "") }, nil},
-		{"014 empty code and error", func(q query, f *authprofile.Flow) query { return with(with(q, "error", "x"), "code", "") }, nil},
+		{"014 empty code and error, with another code", func(q query, f *authprofile.Flow) query { return with(with(q, "error", ""), "code", "", "a") }, nil},
+		{"014 both empty", func(q query, f *authprofile.Flow) query { return with(with(q, "error", ""), "code", "") }, nil},
 		{"014 two errors", func(q query, f *authprofile.Flow) query { return with(with(q, "error", "a", "b"), "code") }, nil},
 		{"014 neither code nor error", func(q query, f *authprofile.Flow) query { return with(q, "code") }, nil},
 		{"014 empty code", func(q query, f *authprofile.Flow) query { return with(q, "code", "") }, nil},
@@ -567,6 +593,23 @@ func TestThreat020_UnknownParametersDoNotMatter(t *testing.T) {
 		if slices.Contains(g.Scopes, "everything") {
 			t.Errorf("got scopes %q from the browser", g.Scopes)
 		}
+	})
+}
+
+// A parameter without a value is as good as absent.
+func TestThreat020_EmptyParametersDoNotMatter(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		p := w.user()
+		q := with(w.consent(w.begin(p, "ada")), "error", "")
+		if _, err := w.m.Finish(t.Context(), "ada", with(q, "error_description", "")); err != nil {
+			t.Errorf("got %v for a code and an empty error, want a grant", err)
+		}
+		w.srv.SetConsent(providertest.Consent{Error: "access_denied"})
+		err := w.finishFails("ada", with(w.consent(w.begin(p, "ada")), "code", ""), nil)
+		if re, ok := errors.AsType[*oauth2.RetrieveError](err); !ok || re.ErrorCode != "access_denied" {
+			t.Errorf("got %v for an error and an empty code, want access_denied", err)
+		}
+		w.asked("authorization_code", 1)
 	})
 }
 
@@ -2121,6 +2164,7 @@ func TestThreats_ClientAuthentication(t *testing.T) {
 				p := w.save(&authprofile.Profile{
 					ID: "crm", Type: authprofile.TypeUser, ClientID: id, ClientSecret: authprofile.Secret(test.secret), AuthMethod: test.method,
 					Endpoints: authprofile.Endpoints{AuthURL: w.srv.AuthURL(), TokenURL: w.srv.TokenURL()},
+					Scopes:    []string{"offline_access"},
 				})
 				w.authorize(p, "ada")
 				expire()
@@ -2278,6 +2322,52 @@ func TestThreat146_Revocation(t *testing.T) {
 		}
 		w.noGrant(ada)
 	})
+}
+
+// TestThreat146_RefusalsThatAreNone: what is asked for is so already, or the
+// end of the refresh token is all that the provider offers.
+func TestThreat146_RefusalsThatAreNone(t *testing.T) {
+	ended := func(kind string) func(*world, *authprofile.Grant) {
+		return func(w *world, g *authprofile.Grant) {
+			w.srv.Revoke(map[string]string{"refresh_token": string(g.RefreshToken), "access_token": string(g.AccessToken)}[kind])
+		}
+	}
+	without := func(w *world, g *authprofile.Grant) {
+		g.RefreshToken = ""
+		w.put(g)
+	}
+	fault := func(f providertest.Fault) func(*world, *authprofile.Grant) {
+		return func(w *world, g *authprofile.Grant) { w.srv.Fault(providertest.Revocation, f) }
+	}
+	for _, test := range []struct {
+		name   string
+		policy providertest.Policy
+		before func(w *world, g *authprofile.Grant)
+		ok     bool
+	}{
+		{"the first token ends all", providertest.Policy{RevokeEndsGrant: true, RevokeRefusesEnded: true}, nil, true},
+		{"all ended before", providertest.Policy{RevokeEndsGrant: true, RevokeRefusesEnded: true}, ended("refresh_token"), true},
+		{"the access token ended before", providertest.Policy{RevokeRefusesEnded: true}, ended("access_token"), true},
+		{"refresh tokens only", providertest.Policy{RevokeRefreshOnly: true}, nil, true},
+		{"refresh tokens only, ended before", providertest.Policy{RevokeRefreshOnly: true, RevokeRefusesEnded: true}, ended("refresh_token"), true},
+		{"refresh tokens only, and there is none", providertest.Policy{RevokeRefreshOnly: true}, without, false},
+		{"refresh tokens only, and that fails", providertest.Policy{RevokeRefreshOnly: true}, fault(providertest.Fault{Times: 1, Status: 503}), false},
+		{"access tokens only", providertest.Policy{}, fault(providertest.Fault{Times: 1, Status: 400, Body: `{"error":"unsupported_token_type"}`}), false},
+	} {
+		t.Run("146 "+test.name, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				w.srv.SetPolicy(test.policy)
+				w.adasProfile()
+				if test.before != nil {
+					test.before(w, w.grant(ada))
+				}
+				if err := w.m.Revoke(t.Context(), ada); (err == nil) != test.ok {
+					t.Errorf("got error %v, want success to be %v", err, test.ok)
+				}
+				w.noGrant(ada)
+			})
+		})
+	}
 }
 
 // TestThreat127_RevokedWhileItIsRenewed: what comes of the renewal is revoked

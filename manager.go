@@ -13,7 +13,12 @@ import (
 // Save validates p and stores it. The first Save of a profile assigns an ID
 // if it has none; a new profile under an ID that exists is [ErrConflict], and
 // so is one that somebody else has saved since it was read. If Save fails, p
-// is as before and nothing is stored.
+// is as before, except that it keeps the ID that was assigned.
+//
+// If the error is neither ErrConflict nor a [*FieldError], p may be stored all
+// the same: the Store's answer was lost. Save can then be called again with p
+// unchanged, and succeeds if the Store has just what p says. Only a new profile
+// whose ID the application has chosen is ErrConflict, as it may be another's.
 //
 // A new client secret and new addresses take effect at the next renewal, in all
 // processes that share the Store, and so do new scopes of an app profile. Users
@@ -26,16 +31,39 @@ func (m *Manager) Save(ctx context.Context, p *Profile) error {
 	c := p.Clone()
 	if c.ID == "" {
 		c.ID = uuid.Must(uuid.NewV7()).String()
+		c.made = c.ID
 	}
 	if err := m.validate(c); err != nil {
 		return wrap("save", p.ID, "", err)
 	}
-	if err := e.store.PutProfile(ctx, c); err != nil {
+	p.ID, p.made = c.ID, c.made
+
+	c.made = "" // this is the caller's to know
+	err := e.store.PutProfile(ctx, c)
+	if errors.Is(err, ErrConflict) && (p.Version != 0 || p.made == p.ID) {
+		c, err = e.savedBefore(ctx, p, err)
+	}
+	if err != nil {
 		return wrap("save", p.ID, "", err)
 	}
-	p.ID, p.Version, p.Created, p.Updated = c.ID, c.Version, c.Created, c.Updated
+	p.Version, p.Created, p.Updated = c.Version, c.Created, c.Updated
+	p.made = ""
 	p.markSaved()
 	return nil
+}
+
+// savedBefore returns what is stored in place of p, if it says just what p
+// says: then an earlier Save has succeeded, and its answer was lost. Otherwise
+// the conflict stands.
+func (e *engine) savedBefore(ctx context.Context, p *Profile, conflict error) (*Profile, error) {
+	stored, err := e.store.Profile(ctx, p.ID)
+	switch {
+	case errors.Is(err, ErrNotFound), err == nil && !stored.saysTheSame(p):
+		return nil, conflict
+	case err != nil:
+		return nil, err
+	}
+	return stored, nil
 }
 
 // validate is p.Validate with the redirect address that p gets from m.
@@ -47,7 +75,7 @@ func (m *Manager) validate(p *Profile) error {
 	var v problems
 	if m.RedirectURL == "" {
 		v.add("RedirectURL", "is missing, and the Manager has none either")
-	} else if problem := checkAddress(m.RedirectAddress(p)); problem != "" {
+	} else if problem := checkRedirectAddress(m.RedirectAddress(p)); problem != "" {
 		v.add("RedirectURL", "is missing, and the Manager's "+problem)
 	}
 	return errors.Join(append(each(err), v...)...)

@@ -10,6 +10,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -105,8 +106,18 @@ func TestSaveThatFailsChangesNothing(t *testing.T) {
 	if err := m.Save(t.Context(), p); !errors.Is(err, errAway) || !errors.As(err, &e) || e.Op != "save" {
 		t.Errorf("got %v, want the Store's own error", err)
 	}
-	if !reflect.DeepEqual(p, before) || !p.Unsaved() {
-		t.Errorf("got %v, want it as before", p)
+	if p.ID == "" || !p.Unsaved() {
+		t.Errorf("got %v, want an ID, for the profile may be stored", p)
+	}
+	made := p.ID
+	if err := m.Save(t.Context(), p); !errors.Is(err, errAway) || p.ID != made {
+		t.Errorf("got ID %q, %v; want %q again", p.ID, err, made)
+	}
+	before.ID = made
+	got, err1 := json.Marshal(p)
+	want, err2 := json.Marshal(before)
+	if err1 != nil || err2 != nil || string(got) != string(want) || p.ClientSecret != before.ClientSecret {
+		t.Errorf("got %s, want it as before but for its ID: %s", got, want)
 	}
 
 	invalid := validApp("")
@@ -123,6 +134,124 @@ func TestSaveThatFailsChangesNothing(t *testing.T) {
 	if got := countProfiles(t, m); got != 0 {
 		t.Errorf("got %d profiles, want none stored", got)
 	}
+}
+
+// A Save whose answer is lost can be called again, as often as it takes.
+func TestSaveWhoseAnswerIsLost(t *testing.T) {
+	var lost atomic.Bool
+	store := &forgetfulStore{Store: new(authprofile.MemStore), lost: &lost}
+	m := &authprofile.Manager{Store: store}
+	fails := func(p *authprofile.Profile, target error) {
+		t.Helper()
+		before := p.Clone()
+		if err := m.Save(t.Context(), p); !errors.Is(err, target) {
+			t.Errorf("got %v, want %v", err, target)
+		}
+		if before.ID != "" && !reflect.DeepEqual(p, before) {
+			t.Errorf("got a changed profile %v, want it as before: %v", p, before)
+		}
+	}
+	saves := func(p *authprofile.Profile) {
+		t.Helper()
+		if err := m.Save(t.Context(), p); err != nil {
+			t.Fatalf("got %v, want none", err)
+		}
+		got, err := m.Profile(t.Context(), p.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p.Version == 0 || p.Version != got.Version || !p.Created.Equal(got.Created) || !p.Updated.Equal(got.Updated) || p.Unsaved() {
+			t.Errorf("got %v, want what is stored: %v", p, got)
+		}
+	}
+
+	// A new profile, whose ID Save makes.
+	p := validApp("")
+	p.Scopes, p.Params = []string{}, url.Values{"audience": {"api"}, "none": {}}
+	lost.Store(true)
+	fails(p, errAway)
+	fails(p, errAway) // the conflict cannot be looked into
+	lost.Store(false)
+	saves(p)
+	if got := countProfiles(t, m); got != 1 {
+		t.Errorf("got %d profiles, want one", got)
+	}
+
+	// One that is edited: its own content is there.
+	p.Name, p.ClientSecret = "edited", "changed"
+	lost.Store(true)
+	fails(p, errAway)
+	lost.Store(false)
+	saves(p)
+
+	// Somebody else has saved it since.
+	for _, edit := range []func(*authprofile.Profile){
+		func(p *authprofile.Profile) { p.Name = "another's" },
+		func(p *authprofile.Profile) { p.ClientSecret = "another's" },
+		func(p *authprofile.Profile) { p.Params = url.Values{"audience": {"another's"}} },
+	} {
+		ours := p.Clone()
+		ours.Description += "ours"
+		lost.Store(true)
+		fails(ours, errAway)
+		lost.Store(false)
+		theirs, err := m.Profile(t.Context(), p.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		edit(theirs)
+		saves(theirs)
+		fails(ours, authprofile.ErrConflict)
+		p = theirs
+	}
+
+	// What was edited between the two is not what was stored.
+	p = validApp("")
+	lost.Store(true)
+	fails(p, errAway)
+	lost.Store(false)
+	p.Name = "edited meanwhile"
+	fails(p, authprofile.ErrConflict)
+
+	// It is gone again.
+	if err := m.Delete(t.Context(), p.ID); err != nil {
+		t.Fatal(err)
+	}
+	p.Version = 5
+	fails(p, authprofile.ErrConflict)
+
+	// An ID that the application chose may be another's.
+	p = validApp("crm")
+	lost.Store(true)
+	fails(p, errAway)
+	lost.Store(false)
+	fails(p, authprofile.ErrConflict)
+}
+
+// A forgetfulStore stores profiles, and for a while neither says so nor reads
+// them.
+type forgetfulStore struct {
+	authprofile.Store
+	lost *atomic.Bool
+}
+
+func (s *forgetfulStore) PutProfile(ctx context.Context, p *authprofile.Profile) error {
+	c := p.Clone()
+	if err := s.Store.PutProfile(ctx, c); err != nil {
+		return err
+	}
+	if s.lost.Load() {
+		return errAway
+	}
+	p.Version, p.Created, p.Updated = c.Version, c.Created, c.Updated
+	return nil
+}
+
+func (s *forgetfulStore) Profile(ctx context.Context, id string) (*authprofile.Profile, error) {
+	if s.lost.Load() {
+		return nil, errAway
+	}
+	return s.Store.Profile(ctx, id)
 }
 
 // A brokenStore changes the profiles that it is given, and fails.
@@ -526,6 +655,10 @@ func TestRedirectAddressIsCheckedBySave(t *testing.T) {
 		{"/cb", "", false},
 		{"http://app.example.com/cb", "", false},
 		{"https://app.example.com/cb#x", "", false},
+		{"https://app.example.com/cb?p={profile}", "", true},
+		{"https://app.example.com/cb?state={profile}", "", false},
+		{"https://app.example.com/cb?{profile}=1", "crm", true},
+		{"https://app.example.com/cb?{profile}=1", "code", false},
 		{"https://app.example.com/" + strings.Repeat("{profile}", 10), strings.Repeat("x", 255), false},
 	} {
 		m := &authprofile.Manager{RedirectURL: test.manager}

@@ -2,9 +2,11 @@ package authprofile
 
 import (
 	"cmp"
+	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"html/template"
@@ -13,6 +15,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/oauth2"
 )
@@ -30,7 +34,8 @@ import (
 // A flow is bound to the user, and by a cookie to the browser that began it:
 // nobody can finish what another has begun, nor be made to. There is one grant
 // for each user of a profile: where people connect several accounts, User
-// returns which connection is meant, as [AsUser] says.
+// returns which connection is meant, as [AsUser] says. A browser may have ten
+// flows in progress: with the next, the oldest cannot be finished any more.
 //
 // The redirect address comes from the configuration alone. A callback at
 // another path than that of the address, or without the query that the address
@@ -65,7 +70,9 @@ type RedirectHandler struct {
 // Begin begins an authorization of p and sends the browser to the provider.
 //
 // The form value "return_to" of the request, if it is the path of a page of
-// the same site, is where the browser goes when all is done. Requests that
+// the same site, is where the browser goes when all is done. It may have a
+// query, and letters of any language and spaces, percent-encoded or not; what
+// could lead elsewhere is left out. Requests that
 // another site has caused are refused, as far as browsers tell: of a GET request
 // by its Sec-Fetch headers alone, so let people begin by POST. How often
 // somebody may begin is for the application to limit.
@@ -86,7 +93,7 @@ func (h *RedirectHandler) Begin(w http.ResponseWriter, r *http.Request, p *Profi
 		h.fail(w, r, wrap("begin", p.ID, "", fmt.Errorf("%w: %w", errNobody, err)))
 		return
 	}
-	browser := randomText()
+	browser := newBrowser()
 	f := &Flow{
 		GrantKey: GrantKey{ProfileID: p.ID, User: user},
 		Browser:  hashText(browser),
@@ -101,12 +108,21 @@ func (h *RedirectHandler) Begin(w http.ResponseWriter, r *http.Request, p *Profi
 		h.fail(w, r, wrap("begin", p.ID, user, err))
 		return
 	}
+	for _, c := range oldestFlows(r, maxBrowserFlows-1) {
+		c.MaxAge = -1
+		http.SetCookie(w, c)
+	}
 	cookie := flowCookie(f)
 	cookie.Value = browser
 	cookie.MaxAge = int(flowLife / time.Second)
 	http.SetCookie(w, cookie)
 	redirectTo(w, f.URL)
 }
+
+// maxBrowserFlows is how many flows a browser may have in progress, so that
+// their cookies, of less than 100 bytes each, are far below the 4 KiB or more
+// of a request's header that servers accept.
+const maxBrowserFlows = 10
 
 // maxForm bounds the body of a request that begins a flow, in bytes.
 const maxForm = 64 << 10
@@ -144,12 +160,60 @@ func isPrefetch(r *http.Request) bool {
 // flowCookie returns the cookie that binds a flow to a browser. Whether it is
 // Secure is decided by the redirect address, as the request may be a proxy's.
 func flowCookie(f *Flow) *http.Cookie {
-	secure := strings.HasPrefix(f.RedirectURL, "https:")
-	name := "authprofile-" + f.ID[:min(16, len(f.ID))]
-	if secure {
-		name = "__Host-" + name
+	name := cookiePrefix + f.ID[:min(cookieID, len(f.ID))]
+	if strings.HasPrefix(f.RedirectURL, "https:") {
+		name = hostPrefix + name
 	}
-	return &http.Cookie{Name: name, Path: "/", Secure: secure, HttpOnly: true, SameSite: http.SameSiteLaxMode}
+	return namedCookie(name)
+}
+
+// A cookie's name is the beginning of its flow's ID, after these.
+const (
+	hostPrefix   = "__Host-" // of those that are Secure (RFC 6265bis, section 4.1.3.2)
+	cookiePrefix = "authprofile-"
+	cookieID     = 16 // bytes of the ID
+)
+
+func namedCookie(name string) *http.Cookie {
+	return &http.Cookie{
+		Name: name, Path: "/", Secure: strings.HasPrefix(name, hostPrefix), HttpOnly: true, SameSite: http.SameSiteLaxMode,
+	}
+}
+
+// newBrowser returns the value of a new cookie: the time in milliseconds, six
+// bytes of it, so that the oldest cookie can be told, and 26 random bytes.
+func newBrowser() string {
+	var b [8 + 26]byte
+	binary.BigEndian.PutUint64(b[:], uint64(time.Now().UnixMilli()))
+	rand.Read(b[8:])
+	return base64.RawURLEncoding.EncodeToString(b[2:])
+}
+
+// browserTime returns the time in the value of a cookie. What is none of ours
+// is of long ago.
+func browserTime(value string) uint64 {
+	b, err := base64.RawURLEncoding.DecodeString(value)
+	if err != nil || len(b) != 6+26 {
+		return 0
+	}
+	return binary.BigEndian.Uint64(b) >> 16
+}
+
+// oldestFlows returns the cookies of flows that r has beyond so many, the
+// oldest ones, without their values.
+func oldestFlows(r *http.Request, limit int) []*http.Cookie {
+	var found []*http.Cookie
+	for _, c := range r.Cookies() {
+		if id, ok := strings.CutPrefix(strings.TrimPrefix(c.Name, hostPrefix), cookiePrefix); ok && len(id) == cookieID {
+			found = append(found, c)
+		}
+	}
+	slices.SortStableFunc(found, func(a, b *http.Cookie) int { return cmp.Compare(browserTime(a.Value), browserTime(b.Value)) })
+	found = found[:max(0, len(found)-limit)]
+	for i, c := range found {
+		found[i] = namedCookie(c.Name)
+	}
+	return found
 }
 
 // ServeHTTP takes a browser that comes back from the provider, and finishes
@@ -165,14 +229,7 @@ func (h *RedirectHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.fail(w, r, errPrefetch)
 		return
 	}
-	raw := r.URL.RawQuery
-	var query url.Values
-	err := errors.New("the callback is too large")
-	if len(raw) <= maxCallback && strings.Count(raw, "&") < maxParameters {
-		if query, err = url.ParseQuery(raw); err != nil {
-			err = errors.New("the callback's query is malformed")
-		}
-	}
+	query, err := callbackQuery(r.URL.RawQuery)
 	if err != nil {
 		h.fail(w, r, wrap("finish", "", "", err))
 		return
@@ -212,8 +269,9 @@ func checkArrival(r *http.Request, f *Flow) error {
 	if err != nil || arrivalPath(r) != cmp.Or(u.EscapedPath(), "/") {
 		return errWrongPath
 	}
-	arrived := r.URL.Query()
-	for name, values := range u.Query() { // which may be what tells profiles apart
+	arrived, _ := readQuery(r.URL.RawQuery)
+	own, _ := readQuery(u.RawQuery)
+	for name, values := range own { // which may be what tells profiles apart
 		if !slices.Equal(arrived[name], values) {
 			return errWrongPath
 		}
@@ -247,7 +305,7 @@ func withoutCode(r *http.Request, returnTo string) *http.Request {
 	r = r.Clone(r.Context())
 	q := make(url.Values)
 	if len(r.URL.RawQuery) <= maxCallback {
-		q = r.URL.Query()
+		q, _ = readQuery(r.URL.RawQuery)
 	}
 	for _, name := range []string{"code", "state", "return_to", "access_token", "id_token", "refresh_token"} {
 		q.Del(name)
@@ -266,33 +324,63 @@ func withoutCode(r *http.Request, returnTo string) *http.Request {
 	return r
 }
 
-// localPath returns s if it is the path of a page of this site, with or
-// without a query, and otherwise nothing.
+// localPath returns s, in the letters of an address, if it is the path of a
+// page of this site, with or without a query, and otherwise nothing.
+//
+// However often a server or a proxy on the way decodes the path, it stays one.
 func localPath(s string) string {
-	if len(s) > maxAddress || !plainPath(s) {
+	s = encodeText(s)
+	if len(s) > maxAddress || strings.ContainsFunc(s, func(c rune) bool { return c <= ' ' || c > '~' || c == '\\' || c == '#' }) {
 		return ""
 	}
 	u, err := url.Parse(s)
-	if err != nil || u.Scheme != "" || u.Host != "" || u.User != nil || u.Fragment != "" || !plainPath(u.Path) {
+	if err != nil || u.Scheme != "" || u.Host != "" || u.User != nil {
 		return ""
 	}
-	return s
+	path, _, _ := strings.Cut(s, "?")
+	for decoded := ""; ; path = decoded {
+		if !plainPath(path) {
+			return ""
+		}
+		if decoded, _ = percentDecode(path); decoded == path {
+			return s
+		}
+	}
 }
 
-// plainPath reports whether no browser or proxy could take s for anything but
-// a path: it has one slash at a time, no way up, and nothing invisible.
+// encodeText percent-encodes the spaces of s, and what is not ASCII.
+func encodeText(s string) string {
+	var b strings.Builder
+	for _, c := range []byte(s) {
+		if c == ' ' || c > 0x7f {
+			fmt.Fprintf(&b, "%%%02X", c)
+		} else {
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
+}
+
+// plainPath reports whether no browser, proxy or server could take s for
+// anything but a path on the same site: it has one slash at a time, no way up,
+// and outside ASCII only letters, digits and dashes, none of which a Unicode
+// normalization turns into a slash or a dot.
 func plainPath(s string) bool {
-	path, _, _ := strings.Cut(s, "?")
-	if !strings.HasPrefix(path, "/") || strings.Contains(path, "//") {
+	rest, ok := strings.CutPrefix(s, "/")
+	if !ok || !utf8.ValidString(s) {
 		return false
 	}
-	for _, c := range []byte(s) {
-		if c <= ' ' || c > '~' || c == '\\' || c == '#' {
+	for _, c := range s {
+		if c < ' ' || c == '\\' || c == 0x7f || c > 0x7f && !unicode.In(c, unicode.L, unicode.M, unicode.Nd, unicode.Pd) {
 			return false
 		}
 	}
-	for segment := range strings.SplitSeq(path, "/") {
-		if segment == "." || segment == ".." {
+	segments := strings.Split(rest, "/")
+	for i, segment := range segments {
+		// Some servers cut off what follows a semicolon, or spaces.
+		segment, _, _ = strings.Cut(segment, ";")
+		segment = strings.Trim(segment, " ")
+		if segment == "." || segment == ".." || segment == "" && i < len(segments)-1 {
 			return false
 		}
 	}

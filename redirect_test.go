@@ -297,8 +297,6 @@ func TestThreat021_HugeCallbacks(t *testing.T) {
 			"&x=" + strings.Repeat("x", 1<<20),
 			strings.Repeat("&x=1", 10_000),
 			strings.Repeat("&", 10_000),
-			"&x=%zz",
-			"&x;y",
 		} {
 			wantPage(t, s.serve(b, "GET", back+more), http.StatusBadRequest, "Not connected")
 		}
@@ -310,6 +308,71 @@ func TestThreat021_HugeCallbacks(t *testing.T) {
 			t.Errorf("got %d bytes of query in the request that is handed on", len(got.URL.RawQuery))
 		}
 		s.h.ErrorHandler = nil
+		wantPage(t, s.serve(b, "GET", back), http.StatusOK, "Connected")
+	})
+}
+
+// What is not form-encoded, and not ours, costs neither the code nor the error.
+func TestThreat020_ParametersThatAreNotFormEncoded(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		s, b := w.site(), &browser{user: "ada"}
+		var odd string
+		s.h.Done = func(w http.ResponseWriter, r *http.Request, g *authprofile.Grant) { odd = r.URL.Query().Get("odd") }
+		for _, more := range []string{
+			"note=100%", "x=a;b", "x;y", ";", "%", "%zz=1", "=%", "x=%f", "a;code=evil", "code;=evil", "x=1;state=evil", "session_state=%", "scope=a;b", "x=%ff",
+		} {
+			w.srv.SetConsent(providertest.Consent{})
+			back := s.away(b, "https://app.example.com/connect")
+			odd = ""
+			if resp := s.serve(b, "GET", back+"&"+more+"&odd=100%;"); resp.StatusCode != http.StatusOK || odd != "100%;" {
+				t.Errorf("%q: got status %d, and %q for the application, want success and its parameter", more, resp.StatusCode, odd)
+			}
+			before, query, _ := strings.Cut(s.away(b, "https://app.example.com/connect"), "?")
+			if resp := s.serve(b, "GET", before+"?"+more+"&"+query); resp.StatusCode != http.StatusOK {
+				t.Errorf("%q before all others: got status %d, want success", more, resp.StatusCode)
+			}
+
+			w.srv.SetConsent(providertest.Consent{Error: "access_denied"})
+			for _, description := range []string{"", "&error_description=100%", "&error_description=a;b", "&error_description=%ff%"} {
+				back = s.away(b, "https://app.example.com/connect")
+				var failure error
+				s.h.ErrorHandler = func(w http.ResponseWriter, r *http.Request, err error) { failure = err }
+				s.serve(b, "GET", back+"&"+more+description)
+				if re, ok := errors.AsType[*oauth2.RetrieveError](failure); !ok || re.ErrorCode != "access_denied" {
+					t.Errorf("%q: got %v, want access_denied", more+description, failure)
+				}
+			}
+			s.h.ErrorHandler = nil
+		}
+	})
+}
+
+// TestThreat014_OurParametersMustBeFormEncoded: what they mean is not guessed,
+// and the flow goes on.
+func TestThreat014_OurParametersMustBeFormEncoded(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		s, b := w.site(), &browser{user: "ada"}
+		back := s.away(b, "https://app.example.com/connect")
+		var encoded []string
+		for name, values := range parsed(t, back).Query() {
+			encoded = append(encoded, name+"="+url.QueryEscape(values[0]))
+		}
+		for _, name := range []string{"code", "state", "iss"} {
+			for _, spoil := range []string{"%", "%zz", ";", ";x=y"} {
+				var query []string
+				for _, pair := range encoded {
+					if strings.HasPrefix(pair, name+"=") {
+						pair += spoil
+					}
+					query = append(query, pair)
+				}
+				wantPage(t, s.serve(b, "GET", callbackAddress+"?"+strings.Join(query, "&")), http.StatusBadRequest, "Not connected")
+			}
+		}
+		for _, more := range []string{"code=%", "state=%", "iss=%", "%69ss=%", "error=%", "error=a;b", "error_description=%&error_description=a"} {
+			wantPage(t, s.serve(b, "GET", back+"&"+more), http.StatusBadRequest, "Not connected")
+		}
+		w.asked("authorization_code", 0)
 		wantPage(t, s.serve(b, "GET", back), http.StatusOK, "Connected")
 	})
 }
@@ -412,6 +475,65 @@ func TestThreat030_CookiesAreNotReused(t *testing.T) {
 	})
 }
 
+// Servers refuse requests whose cookies are too large, so those of abandoned
+// flows do not pile up: the oldest give way, whatever order they come in.
+func TestThreat024_CookiesOfAbandonedFlows(t *testing.T) {
+	for _, address := range []string{callbackAddress, "http://127.0.0.1:8080/callback"} {
+		t.Run(address, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				s, b := w.site(), &browser{user: "ada"}
+				s.p.RedirectURL = address
+				w.save(s.p)
+				own := []*http.Cookie{{Name: "session", Value: "x"}, {Name: "authprofile-theme", Value: "dark"}, {Name: "__Host-authprofile-of-another-program", Value: "x"}}
+				b.cookies = slices.Clone(own)
+				var backs []string
+				const limit = 10
+				for i := range 25 {
+					slices.Reverse(b.cookies)
+					backs = append(backs, s.away(b, "https://app.example.com/connect"))
+					if got, want := len(b.cookies)-len(own), min(i+1, limit); got != want {
+						t.Fatalf("got %d cookies after %d flows, want %d", got, i+1, want)
+					}
+					time.Sleep(time.Second)
+				}
+				size := 0
+				for _, c := range b.cookies {
+					size += len(c.Name + "=" + c.Value + "; ")
+				}
+				if size > 1024 {
+					t.Errorf("got %d bytes of cookies, want at most 1024", size)
+				}
+				for _, c := range own {
+					if !slices.ContainsFunc(b.cookies, func(d *http.Cookie) bool { return d.Name == c.Name }) {
+						t.Errorf("got cookies %v, want %s left alone", b.cookies, c.Name)
+					}
+				}
+				for _, back := range backs[len(backs)-limit:] {
+					wantPage(t, s.serve(b, "GET", back), http.StatusOK, "Connected")
+				}
+				wantPage(t, s.serve(b, "GET", backs[len(backs)-limit-1]), http.StatusForbidden, "Not connected")
+			})
+		})
+	}
+}
+
+// Cookies that were made up, or by an earlier version, go first.
+func TestThreat024_CookiesThatTellNoTime(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		s, b := w.site(), &browser{user: "ada"}
+		back := s.away(b, "https://app.example.com/connect")
+		for i := range 40 {
+			b.cookies = append(b.cookies, &http.Cookie{Name: fmt.Sprintf("__Host-authprofile-%016d", i), Value: strings.Repeat("!", i)})
+		}
+		time.Sleep(time.Second)
+		s.begin(b, "https://app.example.com/connect")
+		if got := len(b.cookies); got != 10 {
+			t.Errorf("got %d cookies, want 10", got)
+		}
+		wantPage(t, s.serve(b, "GET", back), http.StatusOK, "Connected")
+	})
+}
+
 func TestThreat025_HostOfTheRequestDoesNotMatter(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		s, b := w.site(), &browser{user: "ada"}
@@ -471,6 +593,61 @@ func TestThreat026_WhereToReturnTo(t *testing.T) {
 		"/#//evil":                     false,
 		"/\x7f":                        false,
 		"/" + strings.Repeat("a", 1e4): false,
+
+		// Letters of any language, spaces, and what a segment may have encoded.
+		"/%C3%BCbersicht": true,
+		"/my%20files":     true,
+		"/my%20files/":    true,
+		"/%E6%96%87%E4%BB%B6/%E0%A4%B9%E0%A4%BF.txt": true,
+		"/a%E2%80%93b/%D9%A3":                        true,
+		"/a%2Fb":                                     true,
+		"/100%25/c%23/what%3F":                       true,
+		"/100%2525":                                  true,
+		"/%2e%2e%2e/.hidden/a..b":                    true,
+		"/a;b=c/d;":                                  true,
+		"/x?q=%C3%BC+a%20b&c=100%25&next=%2F%2Fa":    true,
+
+		// Encoded once and more, and taken apart by servers.
+		"/%252Fevil":               false,
+		"/%252f%252fevil":          false,
+		"/%2525252Fevil":           false,
+		"/%255cevil":               false,
+		"/%2509/evil":              false,
+		"/%250d%250aSet-Cookie:x":  false,
+		"/%2500":                   false,
+		"/%7f":                     false,
+		"/.%2e/evil":               false,
+		"/%2e%2e%2fevil":           false,
+		"/%252e%252e/evil":         false,
+		"/a/.%252e":                false,
+		"/%252%65%252%65/evil":     false,
+		"/%25252e%25252e/100%25":   false,
+		"/%252e%252e/100%25":       false,
+		"/%u002e%u002e/evil":       false,
+		"/a%3F/../evil":            false,
+		"/a%3F/%2e%2e/evil":        false,
+		"/a%23//evil":              false,
+		"/..;/evil":                false,
+		"/..;x=y/evil":             false,
+		"/..%3b/evil":              false,
+		"/;/evil":                  false,
+		"/%20/evil":                false,
+		"/..%20/evil":              false,
+		"/%20../evil":              false,
+		"/%c0%ae%c0%ae/evil":       false,
+		"/%c0%afevil":              false,
+		"/%ff":                     false,
+		"/%E2%80%A4%E2%80%A4/evil": false,
+		"/%E2%80%A5/evil":          false,
+		"/%EF%BC%8E%EF%BC%8E/evil": false,
+		"/%EF%BC%8Fevil":           false,
+		"/%E2%88%95evil":           false,
+		"/%EF%BC%BCevil":           false,
+		"/%25E3%2580%2582/evil":    false,
+		"/%C2%A0/evil":             false,
+		"/a%E2%80%8Bb":             false,
+		"/a%E2%80%AEb":             false,
+		"/a%C2%85b":                false,
 	} {
 		t.Run(fmt.Sprintf("026 %.40q", returnTo), func(t *testing.T) {
 			inWorld(t, func(t *testing.T, w *world) {
@@ -489,6 +666,29 @@ func TestThreat026_WhereToReturnTo(t *testing.T) {
 				wantHidden(t, resp)
 				if to, err := parsed(t, "https://app.example.com/callback").Parse(returnTo); err != nil || to.Host != "app.example.com" || to.Scheme != "https" {
 					t.Errorf("got %v, %v; want a page of the same site", to, err)
+				}
+			})
+		})
+	}
+}
+
+// A page may be given as people see its address: it is encoded then.
+func TestWhereToReturnToIsEncoded(t *testing.T) {
+	for returnTo, want := range map[string]string{
+		"/übersicht":                    "/%C3%BCbersicht",
+		"/my files":                     "/my%20files",
+		"/my files/ä%20b?q=ö a%2B":      "/my%20files/%C3%A4%20b?q=%C3%B6%20a%2B",
+		"/文件?名=“值”//":                   "/%E6%96%87%E4%BB%B6?%E5%90%8D=%E2%80%9C%E5%80%BC%E2%80%9D//",
+		"/..\u00a0/evil":                "",
+		"/.. /evil":                     "",
+		"/" + strings.Repeat("ü", 1000): "",
+	} {
+		t.Run(fmt.Sprintf("026 %.40q", returnTo), func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				s, b := w.site(), &browser{user: "ada"}
+				back := s.away(b, "https://app.example.com/connect?"+url.Values{"return_to": {returnTo}}.Encode())
+				if got := s.serve(b, "GET", back).Header.Get("Location"); got != want {
+					t.Errorf("got a return to %q, want %q", got, want)
 				}
 			})
 		})
@@ -581,6 +781,14 @@ func TestThreat029_ExactPath(t *testing.T) {
 		{"https://app.example.com/cb?p={profile}", "/cb?p=other", false},
 		{"https://app.example.com/cb?p={profile}", "/cb?p=crm&p=other", false},
 		{"https://app.example.com/cb?p={profile}", "/cb", false},
+		{"https://app.example.com/cb?p=a;b", "/cb?p=a;b", true},
+		{"https://app.example.com/cb?p=a;b", "/cb?p=a%3Bb", true},
+		{"https://app.example.com/cb?p=a;b", "/cb?p=a;c", false},
+		{"https://app.example.com/cb?p=a;b", "/cb", false},
+		{"https://app.example.com/cb?p=1%", "/cb?p=1%", true},
+		{"https://app.example.com/cb?p=1%", "/cb?p=1%25", true},
+		{"https://app.example.com/cb?p=1%", "/cb?p=2%", false},
+		{"https://app.example.com/cb?p=a%20b", "/cb?p=a+b", true},
 	} {
 		t.Run(test.redirect+" "+test.arrival, func(t *testing.T) {
 			inWorld(t, func(t *testing.T, w *world) {

@@ -851,6 +851,7 @@ func TestOAuth2_RefreshTokensAreNotSentTwice(t *testing.T) {
 		p := w.save(&authprofile.Profile{
 			ID: "crm", Type: authprofile.TypeUser, ClientID: rpID, ClientSecret: rpSecret,
 			Endpoints: authprofile.Endpoints{AuthURL: w.srv.AuthURL(), TokenURL: w.srv.TokenURL()},
+			Scopes:    []string{"offline_access"},
 		})
 		w.authorize(p, "ada")
 		w.srv.AddClient(providertest.Client{ID: rpID, Secret: rpSecret, AuthMethods: []string{"client_secret_post"}})

@@ -87,7 +87,7 @@ func (p *Profile) Validate() error {
 	case p.Type == TypeApp:
 		v.add("RedirectURL", "is for user profiles: nobody is sent anywhere")
 	default:
-		v.add("RedirectURL", checkAddress(p.RedirectURL))
+		v.add("RedirectURL", checkRedirectAddress(p.RedirectURL))
 	}
 
 	size = 0
@@ -216,6 +216,30 @@ func checkAddress(s string) string {
 		return "has a port that is not a number from 1 to 65535"
 	}
 	return ""
+}
+
+// checkRedirectAddress says what is wrong with a redirect address, or nothing.
+// A parameter that the provider adds would come twice, or with another value
+// than that of the address, and no callback could be told from a forged one.
+func checkRedirectAddress(s string) string {
+	if problem := checkAddress(s); problem != "" {
+		return problem
+	}
+	_, raw, _ := strings.Cut(s, "?")
+	query, _ := readQuery(raw)
+	for _, name := range callbackParams {
+		if query.Has(name) {
+			return fmt.Sprintf("has %q in its query, which the provider sets", name)
+		}
+	}
+	return ""
+}
+
+// callbackParams are the parameters of an authorization response, as the
+// registry of OAuth parameters has them (RFC 6749, section 11.2).
+var callbackParams = []string{
+	"access_token", "code", "error", "error_description", "error_uri", "expires_in",
+	"id_token", "iss", "response", "scope", "session_state", "state", "token_type",
 }
 
 // validHost accepts names and IP addresses. Package url accepts much more:

@@ -112,6 +112,21 @@ func TestValidate(t *testing.T) {
 			}
 		})
 	}
+	// A parameter that the provider sets too would come twice, or with another
+	// value than that of the address.
+	for _, name := range []string{
+		"code", "state", "iss", "error", "error_description", "error_uri", "scope", "session_state",
+		"access_token", "id_token", "token_type", "expires_in", "response",
+	} {
+		for _, query := range []string{name + "=x", "a=b&" + name, "%" + fmt.Sprintf("%x", name[:1]) + name[1:] + "=x", name + "=a;b", name + "=%"} {
+			if got := fieldsOf(t, user(func(p *Profile) { p.RedirectURL = "https://me.test/cb?" + query }).Validate()); !slices.Equal(got, []string{"RedirectURL"}) {
+				t.Errorf("redirect address with %s: got %q, want it refused", query, got)
+			}
+		}
+	}
+	if err := user(func(p *Profile) { p.RedirectURL = "https://me.test/cb?a=code&codes=1&State=2&x=error;code=" }).Validate(); err != nil {
+		t.Errorf("redirect address with parameters of its own: got %v, want none", err)
+	}
 	for _, name := range reservedParams {
 		if got := fieldsOf(t, app(func(p *Profile) { p.Params = url.Values{name: {"x"}} }).Validate()); !slices.Equal(got, []string{"Params"}) {
 			t.Errorf("parameter %s: got %q, want it refused", name, got)

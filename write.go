@@ -330,6 +330,7 @@ func revoke(ctx context.Context, hc *http.Client, p *Profile, t *target, g *Gran
 		return cmp.Or(t.revocationErr, errNoRevocation)
 	}
 	var errs []error
+	refreshEnded := false
 	for _, tok := range []struct{ kind, value string }{
 		{"refresh_token", string(g.RefreshToken)},
 		{"access_token", string(g.AccessToken)},
@@ -339,7 +340,16 @@ func revoke(ctx context.Context, hc *http.Client, p *Profile, t *target, g *Gran
 		}
 		req := tokenRequest(p, t, map[string][]string{"token": {tok.value}, "token_type_hint": {tok.kind}})
 		req.URL = t.revocationURL
-		errs = append(errs, tokenendpoint.Revoke(ctx, hc, req))
+		err := tokenendpoint.Revoke(ctx, hc, req)
+		if te := asTokenError(err); te != nil && te.Code == "unsupported_token_type" && refreshEnded {
+			// Some revoke refresh tokens only: the access token has ended with
+			// its refresh token, or ends soon. There is no more to be had.
+			continue
+		}
+		if tok.kind == "refresh_token" {
+			refreshEnded = err == nil
+		}
+		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }

@@ -170,13 +170,13 @@ func (s *Server) newCode(q url.Values, redirect string) string {
 	}
 	who := [2]string{c.client, c.subject}
 	switch s.policy.Offline {
-	case OfflineScope:
-		c.offline = slices.Contains(c.scopes, "offline_access")
+	case OfflineAlways:
+		c.offline = true
 	case OfflineAccess:
 		asked := slices.Contains(strings.Fields(q.Get("prompt")), "consent")
 		c.offline = q.Get("access_type") == "offline" && (asked || !s.state.consented[who])
 	default:
-		c.offline = true
+		c.offline = slices.Contains(c.scopes, "offline_access")
 	}
 	s.state.consented[who] = true
 

@@ -35,7 +35,7 @@ func TestMemoryIsBounded(t *testing.T) {
 		t.Errorf("got %d access tokens in memory, want few more than the 60 that are valid", got)
 	}
 
-	back, err := s.Authorize(s.AuthURL() + "?response_type=code&redirect_uri=https://app.example.com/&client_id=" + ClientID)
+	back, err := s.Authorize(s.AuthURL() + "?response_type=code&scope=offline_access&redirect_uri=https://app.example.com/&client_id=" + ClientID)
 	if err != nil {
 		t.Fatal(err)
 	}

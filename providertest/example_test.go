@@ -78,7 +78,7 @@ func Example() {
 		ClientID:     providertest.ClientID,
 		ClientSecret: providertest.ClientSecret,
 		Endpoints:    authprofile.Endpoints{DiscoveryURL: srv.DiscoveryURL()},
-		Scopes:       []string{"openid", "calendar"},
+		Scopes:       []string{"openid", "calendar", "offline_access"},
 	}
 	if err := m.Save(ctx, p); err != nil {
 		fmt.Println(err)

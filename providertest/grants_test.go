@@ -312,7 +312,7 @@ func TestRefreshScopes(t *testing.T) {
 	wantError(t, srv, 400, "invalid_scope", "grant_type", "refresh_token", "refresh_token", narrow["refresh_token"].(string), "scope", "read admin")
 	// The refresh token was not spent by that, and still has the whole scope.
 	whole := refresh(t, srv, narrow["refresh_token"])
-	if whole["scope"] != "openid read write" {
+	if whole["scope"] != "openid read write offline_access" {
 		t.Errorf("got scope %v, want the whole", whole["scope"])
 	}
 
@@ -387,7 +387,23 @@ func TestRevocation(t *testing.T) {
 	revoke(200, "token", v["access_token"].(string))
 	wantDead(t, srv, v["refresh_token"])
 
+	srv.SetPolicy(providertest.Policy{RevokeRefusesEnded: true})
+	v = login(t, srv)
+	revoke(400, "token", "unknown")
+	revoke(200, "token", v["refresh_token"].(string))
+	revoke(400, "token", v["refresh_token"].(string))
+	revoke(400, "token", v["access_token"].(string))
+
+	srv.SetPolicy(providertest.Policy{RevokeRefreshOnly: true})
+	v = login(t, srv)
+	revoke(400, "token", v["access_token"].(string))
+	wantAPI(t, srv, v["access_token"], 200)
+	revoke(200, "token", v["refresh_token"].(string))
+	revoke(400, "token", v["access_token"].(string))
+	wantAPI(t, srv, v["access_token"], 401)
+
 	// What a test does itself.
+	srv.SetPolicy(providertest.Policy{})
 	v = login(t, srv)
 	if !srv.Revoke(v["refresh_token"].(string)) || srv.Revoke(v["refresh_token"].(string)) || srv.Revoke("unknown") {
 		t.Error("Revoke: got the wrong report")
@@ -398,6 +414,34 @@ func TestRevocation(t *testing.T) {
 		t.Errorf("RevokeUser: got %d, want 1", got)
 	}
 	wantDead(t, srv, v["refresh_token"])
+}
+
+// A refresh token is for those who ask for it, unless a policy says otherwise.
+func TestRefreshTokenThatIsAskedFor(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		policy  providertest.Policy
+		scope   string
+		granted []string // nil: what was asked
+		want    bool
+	}{
+		{"asked for", providertest.Policy{}, "openid offline_access", nil, true},
+		{"not asked for", providertest.Policy{}, "openid", nil, false},
+		{"no scope at all", providertest.Policy{}, "", nil, false},
+		{"not granted", providertest.Policy{}, "openid offline_access", []string{"openid"}, false},
+		{"not asked for, and given", providertest.Policy{Offline: providertest.OfflineAlways}, "openid", nil, true},
+		{"asked for in another way", providertest.Policy{Offline: providertest.OfflineAccess}, "openid offline_access", nil, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			srv := providertest.NewServer(t)
+			srv.SetPolicy(test.policy)
+			srv.SetConsent(providertest.Consent{Scopes: test.granted})
+			v := login(t, srv, "scope", test.scope)
+			if got := v["refresh_token"] != nil; got != test.want {
+				t.Errorf("got a refresh token: %v, want %v", got, test.want)
+			}
+		})
+	}
 }
 
 func TestGoogle(t *testing.T) {
@@ -456,7 +500,7 @@ func TestMicrosoft(t *testing.T) {
 				t.Error("the document lists what Microsoft's does not")
 			}
 
-			if v := login(t, srv); v["refresh_token"] != nil {
+			if v := login(t, srv, "scope", "openid read"); v["refresh_token"] != nil {
 				t.Error("got a refresh token without offline_access")
 			}
 			v := login(t, srv, "scope", "openid offline_access https://graph.microsoft.com/User.Read")

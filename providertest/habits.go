@@ -15,10 +15,11 @@ var microsoftDocument string
 // Google makes a Server in memory that stands at the addresses of Google
 // Identity, and has its habits: a refresh token only for access_type=offline,
 // and after the first consent only with prompt=consent; it is not replaced;
-// revoking any token ends the grant.
+// revoking any token ends the grant, and revoking another one of that grant
+// afterwards is refused.
 func Google() Option {
 	return option(func(s *Server) error {
-		s.policy = Policy{Rotation: RotateNever, Offline: OfflineAccess, RevokeEndsGrant: true}
+		s.policy = Policy{Rotation: RotateNever, Offline: OfflineAccess, RevokeEndsGrant: true, RevokeRefusesEnded: true}
 		return WithDiscovery("https://accounts.google.com/.well-known/openid-configuration", googleDocument).apply(s)
 	})
 }
@@ -67,7 +68,7 @@ func Microsoft(tenant string) Option {
 		}
 		document = strings.ReplaceAll(document, `"https://login.microsoftonline.com/{tenantid}/v2.0"`, string(text))
 
-		s.policy = Policy{Rotation: RotateKeep, Offline: OfflineScope, NarrowOnRefresh: true}
+		s.policy = Policy{Rotation: RotateKeep, NarrowOnRefresh: true}
 		return WithDiscovery(base+"/v2.0/.well-known/openid-configuration", document).apply(s)
 	})
 }

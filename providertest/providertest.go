@@ -15,8 +15,9 @@
 //	}
 //
 // It is as strict as the strictest real servers are: a code works once,
-// redirect addresses are compared byte for byte, PKCE is verified, and a
-// refresh token that is used twice ends the whole grant. A [Policy] makes it
+// redirect addresses are compared byte for byte, PKCE is verified, a refresh
+// token is given to those who ask for the scope offline_access, and one that is
+// used twice ends the whole grant. A [Policy] makes it
 // kinder, or gives it other habits; [Google] and [Microsoft] make it look and
 // behave like those two, at their own addresses.
 //
@@ -423,7 +424,7 @@ type Policy struct {
 	CodeLifetime    time.Duration // zero: one minute
 	RefreshLifetime time.Duration // zero: no end
 
-	// Offline says when a code is worth a refresh token. Zero: always.
+	// Offline says when a code is worth a refresh token. Zero: OfflineScope.
 	Offline Offline
 
 	// RequirePKCE refuses authorization requests without a code challenge.
@@ -442,6 +443,16 @@ type Policy struct {
 
 	// RevokeEndsGrant makes the revocation of an access token end its grant.
 	RevokeEndsGrant bool
+
+	// RevokeRefusesEnded answers 400 invalid_token when a token is to be
+	// revoked that is not in force, as Google does. RFC 7009, section 2.2
+	// wants 200.
+	RevokeRefusesEnded bool
+
+	// RevokeRefreshOnly answers 400 unsupported_token_type when an access
+	// token is to be revoked, as Amazon Cognito and Ping Identity do (RFC 7009,
+	// section 2.2.1).
+	RevokeRefreshOnly bool
 }
 
 // A Rotation is what becomes of a refresh token when it is used.
@@ -459,9 +470,9 @@ const (
 type Offline string
 
 const (
-	OfflineAlways Offline = ""       // with every code
-	OfflineScope  Offline = "scope"  // if the scope offline_access was granted
+	OfflineScope  Offline = ""       // if the scope offline_access was granted (OpenID Connect Core, section 11)
 	OfflineAccess Offline = "access" // with access_type=offline, at a user's first consent or with prompt=consent
+	OfflineAlways Offline = "always" // with every code, asked for or not
 )
 
 // enter counts a request in, unless the Server is closed.

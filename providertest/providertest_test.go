@@ -133,7 +133,7 @@ func wantDead(t *testing.T, srv *providertest.Server, refreshToken any) {
 func authorize(t *testing.T, srv *providertest.Server, pairs ...string) url.Values {
 	t.Helper()
 	q := form("response_type", "code", "client_id", providertest.ClientID, "redirect_uri", redirect,
-		"state", "the state", "scope", "openid read write", "nonce", "n",
+		"state", "the state", "scope", "openid read write offline_access", "nonce", "n",
 		"code_challenge", challenge(), "code_challenge_method", "S256")
 	for i := 0; i < len(pairs); i += 2 {
 		q.Del(pairs[i])

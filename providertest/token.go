@@ -350,7 +350,12 @@ func (s *Server) serveRevocation(c *call) *Answer {
 	if t, ok := s.state.access[token]; ok && t.client != client.ID {
 		return refusal(http.StatusBadRequest, "unauthorized_client", "another client's token")
 	}
-	s.revoke(token)
+	if _, ok := s.state.access[token]; ok && s.policy.RevokeRefreshOnly {
+		return refusal(http.StatusBadRequest, "unsupported_token_type", "only refresh tokens are revoked here")
+	}
+	if live := s.revoke(token); !live && s.policy.RevokeRefusesEnded {
+		return refusal(http.StatusBadRequest, "invalid_token", "the token has expired or was revoked")
+	}
 	return &Answer{Status: http.StatusOK, Header: http.Header{"Cache-Control": {"no-store"}}}
 }
 

@@ -102,7 +102,7 @@ func ownProvider(out io.Writer) error {
 		ClientID:     providertest.ClientID,
 		ClientSecret: providertest.ClientSecret,
 		Endpoints:    authprofile.Endpoints{DiscoveryURL: srv.DiscoveryURL()},
-		Scopes:       []string{"openid", "contacts"},
+		Scopes:       []string{"openid", "contacts", "offline_access"},
 	}
 	if err := m.Save(ctx, crm); err != nil {
 		return err

@@ -124,7 +124,7 @@ func fleet() error {
 		ClientID:     providertest.ClientID,
 		ClientSecret: providertest.ClientSecret,
 		Endpoints:    authprofile.Endpoints{DiscoveryURL: provider.DiscoveryURL()},
-		Scopes:       []string{"contacts"},
+		Scopes:       []string{"contacts", "offline_access"},
 	}
 	if err := m.Save(ctx, crm); err != nil {
 		return err

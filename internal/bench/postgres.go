@@ -39,7 +39,7 @@ func postgres(w *tabwriter.Writer) {
 	must(store.Migrate(ctx))
 
 	const grants, flights, d = 1 << 16, 64, 10 * time.Second
-	prov := newProvider(0, 0) // ends on arrival: each call is a renewal
+	prov := newProvider(0, -time.Second) // its tokens end on arrival: each call is a renewal
 	m := &authprofile.Manager{Store: store, HTTPClient: prov.client(), CacheSize: 1}
 	p := saved(m, userProfile("crowd"))
 	for i := range grants {

@@ -41,10 +41,10 @@ type Answer struct {
 	// a slow answer does not make a token seem to last longer than it does.
 	Start time.Time
 
-	// Lifetime is that of the access token, at most ten years. Zero: it has
-	// ended already.
+	// Lifetime is that of the access token, at most ten years. Zero, if it is
+	// known: the token has ended already, as a negative expires_in says.
 	Lifetime      time.Duration
-	LifetimeKnown bool // false: expires_in is missing or unreadable
+	LifetimeKnown bool // false: expires_in is missing, unreadable or 0
 
 	// RefreshLifetime is that of the refresh token. Zero: not known.
 	RefreshLifetime time.Duration
@@ -366,8 +366,19 @@ var standard = []string{
 }
 
 // bearerTypes are the token types that are sent as Bearer, in lower case. All
-// but the first are habits: of Apigee, and of Slack, which says whose token it is.
-var bearerTypes = []string{"bearer", "bearertoken", "bot", "user"}
+// but the first are habits: of those who say whose token it is, or how it was
+// obtained, where the standard wants to know how it is used.
+//
+// They are listed one by one, as no rule tells a habit from a scheme: a client
+// must not use a token of a type that it does not know (RFC 6749, section 7.1),
+// and a token that is bound to a key says so in as free a spelling.
+var bearerTypes = []string{
+	"bearer",
+	"bearertoken",        // Apigee
+	"bot", "user", "app", // Slack
+	"user access token", "application access token", // eBay
+	"jwt-bearer", // after the grant type of RFC 7523
+}
 
 // readAnswer fills in what the answer grants.
 func (c *content) readAnswer(members map[string]json.RawMessage) {
@@ -388,7 +399,7 @@ func (c *content) readAnswer(members map[string]json.RawMessage) {
 
 	c.TokenType = "Bearer"
 	if !absent(members, "token_type") {
-		if s, _ := text(members, "token_type"); !slices.Contains(bearerTypes, strings.ToLower(s)) {
+		if s, _ := text(members, "token_type"); !slices.Contains(bearerTypes, strings.ToLower(strings.TrimSpace(s))) {
 			problem(errTokenType)
 		}
 	}
@@ -426,7 +437,9 @@ func validRefreshToken(s string) bool {
 }
 
 // readSeconds reads a lifetime. Whatever cannot be read is not known, which is
-// not the same as no lifetime, nor as an endless one.
+// not the same as no lifetime, nor as an endless one. Nor is a lifetime of 0:
+// no provider issues what has ended, and those whose tokens do not end
+// (Mailchimp, VK) say 0.
 func readSeconds(raw json.RawMessage) (d time.Duration, known bool) {
 	s := string(raw)
 	if len(s) > 0 && s[0] == '"' {
@@ -441,6 +454,9 @@ func readSeconds(raw json.RawMessage) (d time.Duration, known bool) {
 	}
 	f, err := strconv.ParseFloat(s, 64)
 	if err != nil && !errors.Is(err, strconv.ErrRange) { // out of range, f is infinite
+		return 0, false
+	}
+	if f == 0 {
 		return 0, false
 	}
 	switch f = math.Floor(f); {

@@ -110,13 +110,25 @@ func TestThreat071_072_073_074_075_079_WhatIsAnAnswer(t *testing.T) {
 		{"075 100 kB", asJSON, with(`"access_token":"` + strings.Repeat("x", 100_000) + `"`), errBadAccess, "rt-2"},
 		{"079 mac", asJSON, with(`"token_type":"mac"`), errTokenType, "rt-2"},
 		{"079 DPoP", asJSON, with(`"token_type":"DPoP"`), errTokenType, "rt-2"},
+		{"079 PoP", asJSON, with(`"token_type":"PoP"`), errTokenType, "rt-2"},
+		{"079 N_A", asJSON, with(`"token_type":"N_A"`), errTokenType, "rt-2"},
+		{"079 name of a proof", asJSON, with(`"token_type":"DPoP Access Token"`), errTokenType, "rt-2"},
+		{"079 two types", asJSON, with(`"token_type":"Bearer, DPoP"`), errTokenType, "rt-2"},
 		{"079 number", asJSON, with(`"token_type":1`), errTokenType, "rt-2"},
 		{"079 upper case", asJSON, with(`"token_type":"BEARER"`), nil, ""},
 		{"079 lower case", asJSON, with(`"token_type":"bearer"`), nil, ""},
 		{"079 null", asJSON, with(`"token_type":null`), nil, ""},
 		{"079 empty", asJSON, with(`"token_type":""`), nil, ""},
 		{"079 missing", asJSON, `{"access_token":"at-1","refresh_token":"rt-2"}`, nil, ""},
+		{"079 spaces around it", asJSON, with(`"token_type":" Bearer "`), nil, ""},
+		{"079 Apigee", asJSON, with(`"token_type":"BearerToken"`), nil, ""},
 		{"079 Slack", asJSON, with(`"token_type":"bot","ok":true`), nil, ""},
+		{"079 Slack, of a user", asJSON, with(`"token_type":"user"`), nil, ""},
+		{"079 Slack, of an app", asJSON, with(`"token_type":"app"`), nil, ""},
+		{"079 eBay, of a user", asJSON, with(`"token_type":"User Access Token"`), nil, ""},
+		{"079 eBay, of an app", asJSON, with(`"token_type":"Application Access Token"`), nil, ""},
+		{"079 eBay in other letters", asJSON, with(`"token_type":"APPLICATION ACCESS TOKEN"`), nil, ""},
+		{"079 assertion", asJSON, with(`"token_type":"jwt-bearer"`), nil, ""},
 		{"070 no error", asJSON, with(`"error":"","ok":true`), nil, ""},
 		{"070 error null", asJSON, with(`"error":null`), nil, ""},
 		{"070 error false", asJSON, with(`"error":false`), nil, ""},
@@ -202,10 +214,15 @@ func TestThreat076_Lifetimes(t *testing.T) {
 		{`3.6e3`, hour, true},
 		{`"3.6E3"`, hour, true},
 		{`0.5`, 0, true},
-		{`0`, 0, true},
-		{`-0`, 0, true},
-		{`"0"`, 0, true},
+		{`1e-9`, 0, true},
+		{`0`, 0, false},
+		{`-0`, 0, false},
+		{`0.0`, 0, false},
+		{`0e3`, 0, false},
+		{`"0"`, 0, false},
+		{`" 0.00 "`, 0, false},
 		{`-1`, 0, true},
+		{`-0.5`, 0, true},
 		{`"-3600"`, 0, true},
 		{`-1e400`, 0, true},
 		{`1e20`, maxLifetime, true},
@@ -243,6 +260,9 @@ func TestThreat076_Lifetimes(t *testing.T) {
 	t.Run("076 form", func(t *testing.T) {
 		if a, err := answered(200, asForm, "access_token=a&expires_in=3600"); err != nil || !a.LifetimeKnown || a.Lifetime != hour {
 			t.Errorf("got %v, %v, want an hour", show(a), err)
+		}
+		if a, err := answered(200, asForm, "access_token=a&expires_in=0"); err != nil || a.LifetimeKnown {
+			t.Errorf("got %v, %v, want an unknown lifetime", show(a), err)
 		}
 	})
 	for member, want := range map[string]time.Duration{

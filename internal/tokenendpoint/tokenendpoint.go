@@ -95,7 +95,9 @@ func Do(ctx context.Context, hc *http.Client, r *Request) (*Answer, error) {
 }
 
 // Revoke sends r to a revocation endpoint. Any answer of success counts,
-// whatever its body (RFC 7009, section 2.2). The error is always an [*Error].
+// whatever its body, and so does one that says that the token is no good: then
+// what was asked for is so already (RFC 7009, section 2.2). The error is always
+// an [*Error].
 func Revoke(ctx context.Context, hc *http.Client, r *Request) error {
 	x := send(ctx, hc, r, "revocation endpoint", false)
 	if x.err != nil {
@@ -104,7 +106,11 @@ func Revoke(ctx context.Context, hc *http.Client, r *Request) error {
 	if x.success() {
 		return nil
 	}
-	return refusal(x, parse(x.body, x.contentType()))
+	e := refusal(x, parse(x.body, x.contentType()))
+	if x.status == http.StatusBadRequest && (e.Code == "invalid_token" || e.Class == InvalidGrant) {
+		return nil
+	}
+	return e
 }
 
 // An exchange is a form that was sent and what came back.

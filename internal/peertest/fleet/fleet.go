@@ -63,7 +63,7 @@ func New(t testing.TB, db Database, p *Provider) *Fleet {
 	f.user = &authprofile.Profile{
 		ID: UserProfile, Type: authprofile.TypeUser,
 		ClientID: providertest.ClientID, ClientSecret: providertest.ClientSecret,
-		Endpoints: endpoints, Scopes: []string{"contacts"},
+		Endpoints: endpoints, Scopes: []string{"contacts", "offline_access"},
 	}
 	endpoints.AuthURL = ""
 	f.app = &authprofile.Profile{
