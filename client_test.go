@@ -351,11 +351,14 @@ func TestThreat128_BodyThatCannotBeSentAgain(t *testing.T) {
 			want(200, 2)
 		}
 
-		// One more each time, for as long as the API refuses them.
+		// One more each time, for as long as the API refuses them; but not at once
+		// in place of one that was itself in place of a refused one.
 		refuse()
 		want(401, 2)
 		a.answer = func(*http.Request) *http.Response { return respond(401, "no") }
 		want(401, 3)
+		want(401, 3)
+		time.Sleep(time.Minute)
 		want(401, 4)
 
 		// While no other token can be had, the API has the last word.

@@ -139,7 +139,7 @@ var threats = [...]threat{
 	87:  {name: "client secret that was changed", tests: "TestCorrectedSecretHealsAtTheNextCall"},
 	88:  {name: "ways to say that a grant is dead", tests: "TestFailures TestRefusedGrantInCompany TestDeadGrantMakesOneRequest"},
 	89:  {name: "request sent again by net/http"},
-	90:  {name: "proxies", duty: []string{"authprofile.go: which goes through the proxy that the environment names", "egress/egress.go: It takes no proxy from the environment."}},
+	90:  {name: "proxies", duty: []string{"authprofile.go: and goes through the proxy that the environment names", "egress/egress.go: It takes no proxy from the environment."}},
 	91:  {name: "special characters of the client's credentials"},
 	92:  {name: "probing for the client authentication", tests: "TestOAuth2_RefreshTokensAreNotSentTwice"},
 	93:  {name: "two client authentications"},
