@@ -24,7 +24,12 @@
 // gives up for the sake of others (serialization failures, deadlocks, SQLite's
 // "database is locked") are repeated.
 //
-// PostgreSQL: version 12 or later, encoding UTF8.
+// The formats of a session make no difference (DateStyle, IntervalStyle,
+// bytea_output, time zones, MySQL's sql_mode), nor does the way in which a
+// driver binds values: times and bytes travel in forms that no setting changes.
+//
+// PostgreSQL: version 12 or later, encoding UTF8. pgx in its simple protocol
+// wants standard_conforming_strings to be on, as it is by default.
 //
 // MySQL: version 8, or MariaDB 10.5, or later. The connection's character set
 // must be utf8mb4, which go-sql-driver/mysql has unless told otherwise.
@@ -433,29 +438,32 @@ func (s *Store) put(ctx context.Context, op string, t table, cols []column, vers
 	}
 	where := append(keys, was)
 	*version = was + 1
+	// Whether the record is replaced does not depend on a time that cannot be
+	// read: then it is what the caller has had before.
+	found := 0
+	readCreated := func(scan func([]column) error) error {
+		found++
+		err := scan([]column{{"created", when{s.d, created}}})
+		if errors.Is(err, errColumn) {
+			err = nil
+		}
+		return err
+	}
 	return s.retry(ctx, op, func() error {
+		found = 0
 		if s.d.returning {
-			n := 0
-			err := s.query(ctx, t.update, append(set, where...), func(scan func([]column) error) error {
-				n++
-				return scan([]column{{"created", when{s.d, created}}})
-			})
-			if err == nil && n == 0 {
+			err := s.query(ctx, t.update, append(set, where...), readCreated)
+			if err == nil && found == 0 {
 				err = authprofile.ErrConflict
 			}
 			return err
 		}
 		// A version is given only once, so what was created at this one was
 		// created then, whatever happens meanwhile.
-		found := false
-		err := s.query(ctx, t.created, where, func(scan func([]column) error) error {
-			found = true
-			return scan([]column{{"created", when{s.d, created}}})
-		})
-		if err != nil {
+		if err := s.query(ctx, t.created, where, readCreated); err != nil {
 			return err
 		}
-		if !found {
+		if found == 0 {
 			return authprofile.ErrConflict
 		}
 		res, err := s.db.ExecContext(ctx, t.update, append(set, where...)...)
