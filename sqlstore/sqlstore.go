@@ -61,7 +61,9 @@ package sqlstore
 
 import (
 	"context"
+	"crypto/rand"
 	"database/sql"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -166,11 +168,18 @@ var errIdentifier = errors.New("an identifier is too long or not text")
 // timestamp is the present, as it is stored.
 func timestamp() time.Time { return time.Now().UTC().Truncate(time.Millisecond) }
 
-// firstVersion begins a record's life with the time in microseconds. A record
-// that is deleted and created again so gets versions that it did not have
-// before, without a trace of it having to be kept: no record is replaced more
-// often than once in a microsecond.
-func firstVersion() int64 { return time.Now().UnixMicro() }
+// firstVersion begins a record's life with a random number, so that a record
+// that is deleted and created again gets versions that it did not have before,
+// without a trace of it having to be kept. No clock is asked: clocks are coarse,
+// stand still and are set back. The number comes from the kernel, because the
+// state of a generator in this process would be there twice after a virtual
+// machine was cloned. It leaves room to count up to 2^53, beyond which readers
+// of JSON lose digits.
+func firstVersion() int64 {
+	var b [8]byte
+	rand.Read(b[:])
+	return int64(binary.LittleEndian.Uint64(b[:])>>12) + 1
+}
 
 func (s *Store) Profile(ctx context.Context, id string) (*authprofile.Profile, error) {
 	if !storable(id, maxID) {
