@@ -24,6 +24,27 @@
 // gives up for the sake of others (serialization failures, deadlocks, SQLite's
 // "database is locked") are repeated.
 //
+// After a failover, connections of the pool may lead to a server that is
+// read-only now, or is going away. Once a statement is refused there, its
+// connection is given up, and the statement repeated on another: on all that
+// the pool has, and a new one. So the database may come back under its name or
+// address without a restart of the application. A statement that may have taken
+// effect is not repeated. If a new connection is refused too, the error says
+// that the database is read-only; for a second, its connections are then kept.
+// Some things only the pool can know:
+//
+//   - [sql.DB.SetConnMaxLifetime], of some minutes, lets connections move to
+//     another server even if nothing fails.
+//   - pgx, with several hosts: target_session_attrs=read-write finds the one
+//     that can be written to.
+//   - connect_timeout (pgx) or timeout (go-sql-driver/mysql) bounds the waiting
+//     for a host that is gone. On a connection that has fallen silent, a call
+//     waits until its context ends; TCP keepalives, set where the driver dials,
+//     or go-sql-driver's readTimeout let it fail earlier.
+//   - go-sql-driver's rejectReadOnly is not needed, and hides the reason.
+//   - Behind a pooler, it is the pooler's connections that have to be renewed:
+//     with PgBouncer, by RECONNECT or server_lifetime.
+//
 // The formats of a session make no difference (DateStyle, IntervalStyle,
 // bytea_output, time zones, MySQL's sql_mode), nor does the way in which a
 // driver binds values: times and bytes travel in forms that no setting changes.
@@ -101,6 +122,7 @@ type Store struct {
 	grants   table
 	flows    table
 	sweep    string
+	readOnly verdict
 }
 
 var _ authprofile.Store = (*Store)(nil)
@@ -219,8 +241,8 @@ func (s *Store) DeleteProfile(ctx context.Context, id string) error {
 	if !storable(id, maxID) {
 		return ctxError(ctx, "delete profile")
 	}
-	return s.retry(ctx, "delete profile", func() error {
-		tx, err := s.db.BeginTx(ctx, nil)
+	return s.call(ctx, "delete profile", func(c *sql.Conn) error {
+		tx, err := c.BeginTx(ctx, nil)
 		if err != nil {
 			return err
 		}
@@ -276,8 +298,8 @@ func (s *Store) DeleteGrant(ctx context.Context, key authprofile.GrantKey) error
 	if !storable(key.ProfileID, maxID) || !storable(key.User, maxUser) {
 		return ctxError(ctx, "delete grant")
 	}
-	return s.retry(ctx, "delete grant", func() error {
-		_, err := s.db.ExecContext(ctx, s.grants.delete, key.ProfileID, key.User)
+	return s.call(ctx, "delete grant", func(c *sql.Conn) error {
+		_, err := c.ExecContext(ctx, s.grants.delete, key.ProfileID, key.User)
 		return err
 	})
 }
@@ -286,12 +308,12 @@ func (s *Store) PutFlow(ctx context.Context, f *authprofile.Flow) error {
 	if !storable(f.ID, maxID) || !storable(f.ProfileID, maxID) || !storable(f.User, maxUser) {
 		return &storeError{op: "put flow", err: errIdentifier}
 	}
-	c := *f
-	if c.Expires.IsZero() {
-		c.Expires = time.UnixMilli(0) // has expired as well, and will be swept
+	kept := *f
+	if kept.Expires.IsZero() {
+		kept.Expires = time.UnixMilli(0) // has expired as well, and will be swept
 	}
-	err := s.retry(ctx, "put flow", func() error {
-		_, err := s.db.ExecContext(ctx, s.flows.upsert, arguments(flowColumns(s.d, &c))...)
+	err := s.call(ctx, "put flow", func(c *sql.Conn) error {
+		_, err := c.ExecContext(ctx, s.flows.upsert, arguments(flowColumns(s.d, &kept))...)
 		return err
 	})
 	if err != nil {
@@ -309,22 +331,22 @@ func (s *Store) TakeFlow(ctx context.Context, id string) (*authprofile.Flow, err
 		return nil, notFound(ctx, "take flow")
 	}
 	var f *authprofile.Flow
-	read := func(query string) error {
-		return s.query(ctx, query, []any{id}, func(scan func([]column) error) error {
+	read := func(c *sql.Conn, query string) error {
+		return scanAll(ctx, c, query, []any{id}, func(scan func([]column) error) error {
 			f = new(authprofile.Flow)
 			return scan(flowColumns(s.d, f))
 		})
 	}
-	err := s.retry(ctx, "take flow", func() error {
+	err := s.call(ctx, "take flow", func(c *sql.Conn) error {
 		f = nil
 		if s.d.returning {
-			return read(s.flows.take)
+			return read(c, s.flows.take)
 		}
 		// Whoever deletes the row has it; all others have merely read it.
-		if err := read(s.flows.get); err != nil || f == nil {
+		if err := read(c, s.flows.get); err != nil || f == nil {
 			return err
 		}
-		res, err := s.db.ExecContext(ctx, s.flows.delete, id)
+		res, err := c.ExecContext(ctx, s.flows.delete, id)
 		if err != nil {
 			return err
 		}
@@ -356,9 +378,9 @@ type found[T any] struct {
 // read runs a query for records. The key is read first of all columns, so that
 // it can be said which row is damaged.
 func read[T any](ctx context.Context, s *Store, op string, scan func(func([]column) error) (T, place, error), query string, args ...any) (f found[T], err error) {
-	err = s.retry(ctx, op, func() error {
+	err = s.call(ctx, op, func(c *sql.Conn) error {
 		f = found[T]{}
-		return s.query(ctx, query, args, func(columns func([]column) error) error {
+		return scanAll(ctx, c, query, args, func(columns func([]column) error) error {
 			row, at, err := scan(columns)
 			switch {
 			case err == nil:
@@ -429,8 +451,8 @@ func (s *Store) put(ctx context.Context, op string, t table, cols []column, vers
 	*updated = timestamp()
 	if was == 0 {
 		*version, *created = firstVersion(), *updated
-		return s.retry(ctx, op, func() error {
-			res, err := s.db.ExecContext(ctx, t.insert, arguments(cols)...)
+		return s.call(ctx, op, func(c *sql.Conn) error {
+			res, err := c.ExecContext(ctx, t.insert, arguments(cols)...)
 			return swapped(res, err)
 		})
 	}
@@ -458,10 +480,10 @@ func (s *Store) put(ctx context.Context, op string, t table, cols []column, vers
 		}
 		return err
 	}
-	return s.retry(ctx, op, func() error {
+	return s.call(ctx, op, func(c *sql.Conn) error {
 		found = 0
 		if s.d.returning {
-			err := s.query(ctx, t.update, append(set, where...), readCreated)
+			err := scanAll(ctx, c, t.update, append(set, where...), readCreated)
 			if err == nil && found == 0 {
 				err = authprofile.ErrConflict
 			}
@@ -469,13 +491,13 @@ func (s *Store) put(ctx context.Context, op string, t table, cols []column, vers
 		}
 		// A version is given only once, so what was created at this one was
 		// created then, whatever happens meanwhile.
-		if err := s.query(ctx, t.created, where, readCreated); err != nil {
+		if err := scanAll(ctx, c, t.created, where, readCreated); err != nil {
 			return err
 		}
 		if found == 0 {
 			return authprofile.ErrConflict
 		}
-		res, err := s.db.ExecContext(ctx, t.update, append(set, where...)...)
+		res, err := c.ExecContext(ctx, t.update, append(set, where...)...)
 		return swapped(res, err)
 	})
 }
@@ -493,10 +515,10 @@ func swapped(res sql.Result, err error) error {
 	return err
 }
 
-// query calls row for each row. It reads to the end even where one row is
+// scanAll calls row for each row of a query. It reads to the end even where one row is
 // expected, because only then is it known that the statement has taken effect.
-func (s *Store) query(ctx context.Context, query string, args []any, row func(scan func([]column) error) error) error {
-	rows, err := s.db.QueryContext(ctx, query, args...)
+func scanAll(ctx context.Context, c *sql.Conn, query string, args []any, row func(scan func([]column) error) error) error {
+	rows, err := c.QueryContext(ctx, query, args...)
 	if err != nil {
 		return err
 	}
