@@ -14,11 +14,17 @@ type dialect struct {
 	dollars   bool // placeholders are $1, $2, not ?
 	returning bool // UPDATE and DELETE return rows
 
-	// timeLayout is how times are written and read. If empty, drivers take
-	// and return a time.Time. MySQL's would do so too, but in a zone that is
-	// a matter of settings.
-	timeLayout string
+	// How times and bytes travel. No setting of the server, the session or the
+	// driver may change it: what a statement has done cannot be told if its
+	// answer cannot be read. Drivers take and return a time.Time too, but
+	// MySQL's in a zone that is a matter of settings, and as text PostgreSQL
+	// writes times and bytes as DateStyle and bytea_output have it, which its
+	// drivers understand by default alone. What they send is not affected.
+	timeLayout string // of times in text
+	timeValue  bool   // times are sent as a time.Time
 	timeRead   string // how a column of times is selected
+	bytesRead  string // how a column of bytes is selected
+	hexBytes   bool   // which makes them hexadecimal digits
 
 	types         *strings.Replacer // of columns, in steps
 	tableEnd      string
@@ -32,16 +38,21 @@ var dialects = map[Dialect]*dialect{
 		returning:  true,
 		timeLayout: "2006-01-02T15:04:05.000Z",
 		timeRead:   "%s",
+		bytesRead:  "%s",
 		types: strings.NewReplacer("{id}", "TEXT", "{user}", "TEXT", "{text}", "TEXT", "{secret}", "BLOB",
 			"{time}", "TEXT", "{int}", "INTEGER", "{bool}", "INTEGER"),
 		now:           "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')",
 		transactional: true,
 	},
 	Postgres: {
-		name:      Postgres,
-		dollars:   true,
-		returning: true,
-		timeRead:  "%s",
+		name:       Postgres,
+		dollars:    true,
+		returning:  true,
+		timeLayout: "2006-01-02T15:04:05.000Z",
+		timeValue:  true,
+		timeRead:   `to_char(%s AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`,
+		bytesRead:  "encode(%s, 'hex')",
+		hexBytes:   true,
 		types: strings.NewReplacer("{id}", `TEXT COLLATE "C"`, "{user}", `TEXT COLLATE "C"`, "{text}", "TEXT", "{secret}", "BYTEA",
 			"{time}", "TIMESTAMPTZ(3)", "{int}", "BIGINT", "{bool}", "BOOLEAN"),
 		now:           "now()",
@@ -51,6 +62,7 @@ var dialects = map[Dialect]*dialect{
 		name:       MySQL,
 		timeLayout: "2006-01-02 15:04:05.000",
 		timeRead:   "CAST(%s AS CHAR)",
+		bytesRead:  "%s",
 		// No collation of MySQL and MariaDB both is binary and minds spaces
 		// at the end. VARBINARY has none.
 		types: strings.NewReplacer("{id}", "VARBINARY(255)", "{user}", "VARBINARY(512)", "{text}", "LONGTEXT", "{secret}", "LONGBLOB",
@@ -110,7 +122,7 @@ func (d *dialect) table(name string, cols []column, keys ...string) table {
 		take:      "DELETE FROM " + name + where(one) + " RETURNING " + columns,
 	}
 	if d.returning {
-		t.update += " RETURNING created"
+		t.update += " RETURNING " + d.selected(column{"created", when{}})
 	}
 	if d.name == MySQL {
 		// INSERT IGNORE would cut what is too long, and an update that
@@ -136,19 +148,19 @@ func where(conditions []string) string {
 	return " WHERE " + strings.Join(conditions, " AND ")
 }
 
+// selected is how a column is read.
 func (d *dialect) selected(c column) string {
-	if isWhen(c.value) {
-		return fmt.Sprintf(d.timeRead, c.name)
-	}
-	return c.name
-}
-
-func isWhen(v value) bool {
+	v := c.value
 	if o, ok := v.(optional); ok {
 		v = o.value
 	}
-	_, ok := v.(when)
-	return ok
+	switch v.(type) {
+	case when:
+		return fmt.Sprintf(d.timeRead, c.name)
+	case secret, extra:
+		return fmt.Sprintf(d.bytesRead, c.name)
+	}
+	return c.name
 }
 
 // sweep deletes some of the flows that have expired. Rows that another process

@@ -9,8 +9,10 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/authprofile/authprofile"
@@ -53,10 +55,12 @@ func describe(err error) string {
 		}
 	}
 	c := codeOf(err)
-	if c.missingTable {
+	switch {
+	case c.missingTable:
 		return c.text + ": a table or column is missing: has Migrate been called?"
-	}
-	if c.text != "" {
+	case c.readOnly:
+		return c.text + ": the database, or this connection to it, is read-only"
+	case c.text != "":
 		return c.text
 	}
 	if op, ok := errors.AsType[*net.OpError](err); ok {
@@ -68,17 +72,65 @@ func describe(err error) string {
 	return fmt.Sprintf("error of type %T", err)
 }
 
-// A code is what is known of a database's error.
+// A code is what is known of a database's error. Without any effect is only
+// what cannot have had one: a put that is repeated after it took effect would
+// meet itself, and report a conflict.
 type code struct {
-	text         string // "SQLSTATE 40001"
-	repeat       bool   // given up for the sake of others, without any effect
+	text   string // "SQLSTATE 40001"
+	repeat bool   // given up for the sake of others, without any effect
+
+	// The connection is given up: what it leads to has no more use for it. If
+	// elsewhere, the statement had no effect, and another connection may lead
+	// to where it has one; else there is no telling.
+	giveUp    bool
+	elsewhere bool
+
+	readOnly     bool
 	missingTable bool
 }
+
+// Errors of PostgreSQL (Appendix A of its manual) and of MySQL and MariaDB
+// after which a connection is given up.
+//
+// PostgreSQL puts 57P01 in the place of an answer, and ends, only where the
+// transaction has not been committed. (Were it told to end while it waits for
+// a standby after the commit, there would be a warning and no answer.) MySQL
+// and MariaDB roll back the statement during which a connection was ended.
+var (
+	readOnlyStates  = []string{"25006"} // a standby, or a primary that is none any more
+	elsewhereStates = []string{
+		"57P01", // the server is shut down, or the session was ended
+		"57P03", // the server is starting or stopping
+		"57P05", // the session was idle for too long
+		"25P03", // the transaction was idle for too long
+	}
+	giveUpStates = []string{"57P02", "57P04"} // and class 08, connection exceptions
+
+	readOnlyErrors = []int{
+		1290, // --read-only
+		1792, // the session's transactions are read-only
+		1836, // the server runs in read-only mode
+		3100, // a member of a group that refuses to commit
+	}
+	elsewhereErrors = []int{
+		1047, // a node of a cluster that has lost the others
+		1053, // the server is shut down
+		1927, // the connection was killed
+		4031, // the connection was idle for too long
+	}
+)
+
+// sqliteMoved is SQLITE_READONLY_DBMOVED: the file has been replaced, and the
+// connection is to what is left of the old one.
+const sqliteMoved = 1032
 
 // codeOf finds the code of an error without knowing its driver: PostgreSQL's
 // have a method SQLState, SQLite's most often one named Code; MySQL's is to be
 // found at the beginning of the text, "Error 1213 (40001): ...".
 func codeOf(err error) code {
+	if errors.Is(err, driver.ErrBadConn) { // by which drivers say that nothing was sent
+		return code{giveUp: true, elsewhere: true}
+	}
 	if e, ok := errors.AsType[interface {
 		error
 		SQLState() string
@@ -87,9 +139,14 @@ func codeOf(err error) code {
 		if len(state) != 5 || strings.ContainsFunc(state, func(r rune) bool { return r > 'Z' || r < '0' }) {
 			state = "unknown"
 		}
+		readOnly := slices.Contains(readOnlyStates, state)
+		elsewhere := readOnly || slices.Contains(elsewhereStates, state)
 		return code{
 			text:         "SQLSTATE " + state,
 			repeat:       state == "40001" || state == "40P01",
+			giveUp:       elsewhere || slices.Contains(giveUpStates, state) || strings.HasPrefix(state, "08"),
+			elsewhere:    elsewhere,
+			readOnly:     readOnly,
 			missingTable: state == "42P01" || state == "42703",
 		}
 	}
@@ -102,6 +159,9 @@ func codeOf(err error) code {
 		return code{
 			text:         "SQLite error " + strconv.Itoa(n),
 			repeat:       n&0xff == 5 || n&0xff == 6,
+			giveUp:       n == sqliteMoved,
+			elsewhere:    n == sqliteMoved,
+			readOnly:     n&0xff == 8,
 			missingTable: strings.Contains(message, "no such table") || strings.Contains(message, "no such column"),
 		}
 	}
@@ -109,9 +169,14 @@ func codeOf(err error) code {
 		digits := rest[:len(rest)-len(strings.TrimLeft(rest, "0123456789"))]
 		n, _ := strconv.Atoi(digits)
 		if n >= 1000 {
+			readOnly := slices.Contains(readOnlyErrors, n)
+			elsewhere := readOnly || slices.Contains(elsewhereErrors, n)
 			return code{
 				text:         "MySQL error " + digits,
 				repeat:       n == 1213 || n == 1020,
+				giveUp:       elsewhere,
+				elsewhere:    elsewhere,
+				readOnly:     readOnly,
 				missingTable: n == 1146 || n == 1054,
 			}
 		}
@@ -129,18 +194,86 @@ func codeOf(err error) code {
 // there for SQLite with many writers and no busy timeout.
 const patience = 10 * time.Second
 
-// retry runs f, which is one statement or one transaction, until the database
-// does not give it up for the sake of others: then it has had no effect.
+// call runs f, which is one statement or one transaction, on a connection, and
+// repeats it, on another connection where this one is no good, as long as it
+// had no effect and there is hope that it will have one.
+func (s *Store) call(ctx context.Context, op string, f func(*sql.Conn) error) error {
+	return s.retry(ctx, op, func() error {
+		c, err := s.db.Conn(ctx)
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		err = f(c)
+		if err == nil {
+			return nil
+		}
+		if code := codeOf(err); code.giveUp && !(code.readOnly && s.readOnly.is()) {
+			c.Raw(func(any) error { return driver.ErrBadConn }) // the pool does not take it back
+		}
+		return err
+	})
+}
+
+// A verdict is that the whole database is read-only: a new connection was
+// refused what the old ones were refused. For a while it stands, so that
+// connections which are good for reading are not closed at every put.
+type verdict struct {
+	mu    sync.Mutex
+	until time.Time
+}
+
+// quarantine is how long a verdict stands.
+const quarantine = time.Second
+
+func (v *verdict) is() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return time.Now().Before(v.until)
+}
+
+func (v *verdict) set() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.until = time.Now().Add(quarantine)
+}
+
+// retry runs f until it succeeds, or fails in a way that says more than that
+// it had no effect this time.
 func (s *Store) retry(ctx context.Context, op string, f func() error) error {
 	var timeout <-chan time.Time
-	for delay := time.Millisecond; ; delay = min(2*delay, 100*time.Millisecond) {
+	delay := time.Millisecond
+	others := -1 // connections to try; negative: not counted yet
+	for {
 		err := f()
-		switch {
-		case err == nil:
+		if err == nil {
 			return nil
-		case err == authprofile.ErrConflict:
+		}
+		if err == authprofile.ErrConflict {
 			return err
-		case !codeOf(err).repeat:
+		}
+		code := codeOf(err)
+		if code.elsewhere {
+			// All that the pool has may be of the same kind: after those, it
+			// makes a new one. What that is told is so.
+			if others < 0 {
+				others = s.db.Stats().OpenConnections + 1
+			}
+			switch {
+			case ctx.Err() != nil:
+				return &storeError{op, ctx.Err()}
+			case code.readOnly && s.readOnly.is():
+				return &storeError{op, err}
+			case others == 0:
+				if code.readOnly {
+					s.readOnly.set()
+				}
+				return &storeError{op, err}
+			}
+			others--
+			continue
+		}
+		if !code.repeat {
 			return &storeError{op, err}
 		}
 		if timeout == nil {
@@ -151,6 +284,7 @@ func (s *Store) retry(ctx context.Context, op string, f func() error) error {
 		pause := time.NewTimer(delay/2 + rand.N(delay))
 		select {
 		case <-pause.C:
+			delay = min(2*delay, 100*time.Millisecond)
 		case <-timeout:
 			pause.Stop()
 			return &storeError{op, err}

@@ -2,6 +2,7 @@ package sqlstore
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"strings"
@@ -217,8 +218,8 @@ func (s *Store) migrate(ctx context.Context) error {
 // applied returns the steps that are done.
 func (s *Store) applied(ctx context.Context) (map[int64]bool, error) {
 	done := make(map[int64]bool)
-	err := s.retry(ctx, "migrate", func() error {
-		return s.query(ctx, "SELECT step FROM "+s.prefix+"schema", nil, func(scan func([]column) error) error {
+	err := s.call(ctx, "migrate", func(c *sql.Conn) error {
+		return scanAll(ctx, c, "SELECT step FROM "+s.prefix+"schema", nil, func(scan func([]column) error) error {
 			var n int64
 			err := scan([]column{{"step", number[int64]{&n}}})
 			done[n] = true
@@ -228,9 +229,9 @@ func (s *Store) applied(ctx context.Context) (map[int64]bool, error) {
 	return done, err
 }
 
-func (s *Store) exec(ctx context.Context, sql string) error {
-	return s.retry(ctx, "migrate", func() error {
-		_, err := s.db.ExecContext(ctx, sql)
+func (s *Store) exec(ctx context.Context, statement string) error {
+	return s.call(ctx, "migrate", func(c *sql.Conn) error {
+		_, err := c.ExecContext(ctx, statement)
 		return err
 	})
 }
@@ -239,8 +240,8 @@ func (s *Store) exec(ctx context.Context, sql string) error {
 // several processes, the others wait there until the first has done it or has
 // failed. That takes the place of a lock.
 func (s *Store) applyWhole(ctx context.Context, n int, st step) error {
-	return s.retry(ctx, "migrate", func() error {
-		tx, err := s.db.BeginTx(ctx, nil)
+	return s.call(ctx, "migrate", func(c *sql.Conn) error {
+		tx, err := c.BeginTx(ctx, nil)
 		if err != nil {
 			return err
 		}
@@ -286,8 +287,8 @@ func (s *Store) hasIndex(ctx context.Context, name string) (bool, error) {
 	}
 	table, _, _ := strings.Cut(name, "_")
 	var n int64
-	err := s.retry(ctx, "migrate", func() error {
-		return s.query(ctx, "SELECT COUNT(*) FROM information_schema.statistics WHERE table_schema = DATABASE() AND table_name = ? AND index_name = ?",
+	err := s.call(ctx, "migrate", func(c *sql.Conn) error {
+		return scanAll(ctx, c, "SELECT COUNT(*) FROM information_schema.statistics WHERE table_schema = DATABASE() AND table_name = ? AND index_name = ?",
 			[]any{s.prefix + table, s.prefix + name}, func(scan func([]column) error) error {
 				return scan([]column{{"count", number[int64]{&n}}})
 			})

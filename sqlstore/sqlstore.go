@@ -24,7 +24,33 @@
 // gives up for the sake of others (serialization failures, deadlocks, SQLite's
 // "database is locked") are repeated.
 //
-// PostgreSQL: version 12 or later, encoding UTF8.
+// After a failover, connections of the pool may lead to a server that is
+// read-only now, or is going away. Once a statement is refused there, its
+// connection is given up, and the statement repeated on another: on all that
+// the pool has, and a new one. So the database may come back under its name or
+// address without a restart of the application. A statement that may have taken
+// effect is not repeated. If a new connection is refused too, the error says
+// that the database is read-only; for a second, its connections are then kept.
+// Some things only the pool can know:
+//
+//   - [sql.DB.SetConnMaxLifetime], of some minutes, lets connections move to
+//     another server even if nothing fails.
+//   - pgx, with several hosts: target_session_attrs=read-write finds the one
+//     that can be written to.
+//   - connect_timeout (pgx) or timeout (go-sql-driver/mysql) bounds the waiting
+//     for a host that is gone. On a connection that has fallen silent, a call
+//     waits until its context ends; TCP keepalives, set where the driver dials,
+//     or go-sql-driver's readTimeout let it fail earlier.
+//   - go-sql-driver's rejectReadOnly is not needed, and hides the reason.
+//   - Behind a pooler, it is the pooler's connections that have to be renewed:
+//     with PgBouncer, by RECONNECT or server_lifetime.
+//
+// The formats of a session make no difference (DateStyle, IntervalStyle,
+// bytea_output, time zones, MySQL's sql_mode), nor does the way in which a
+// driver binds values: times and bytes travel in forms that no setting changes.
+//
+// PostgreSQL: version 12 or later, encoding UTF8. pgx in its simple protocol
+// wants standard_conforming_strings to be on, as it is by default.
 //
 // MySQL: version 8, or MariaDB 10.5, or later. The connection's character set
 // must be utf8mb4, which go-sql-driver/mysql has unless told otherwise.
@@ -56,7 +82,9 @@ package sqlstore
 
 import (
 	"context"
+	"crypto/rand"
 	"database/sql"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -94,6 +122,7 @@ type Store struct {
 	grants   table
 	flows    table
 	sweep    string
+	readOnly verdict
 }
 
 var _ authprofile.Store = (*Store)(nil)
@@ -161,11 +190,18 @@ var errIdentifier = errors.New("an identifier is too long or not text")
 // timestamp is the present, as it is stored.
 func timestamp() time.Time { return time.Now().UTC().Truncate(time.Millisecond) }
 
-// firstVersion begins a record's life with the time in microseconds. A record
-// that is deleted and created again so gets versions that it did not have
-// before, without a trace of it having to be kept: no record is replaced more
-// often than once in a microsecond.
-func firstVersion() int64 { return time.Now().UnixMicro() }
+// firstVersion begins a record's life with a random number, so that a record
+// that is deleted and created again gets versions that it did not have before,
+// without a trace of it having to be kept. No clock is asked: clocks are coarse,
+// stand still and are set back. The number comes from the kernel, because the
+// state of a generator in this process would be there twice after a virtual
+// machine was cloned. It leaves room to count up to 2^53, beyond which readers
+// of JSON lose digits.
+func firstVersion() int64 {
+	var b [8]byte
+	rand.Read(b[:])
+	return int64(binary.LittleEndian.Uint64(b[:])>>12) + 1
+}
 
 func (s *Store) Profile(ctx context.Context, id string) (*authprofile.Profile, error) {
 	if !storable(id, maxID) {
@@ -205,8 +241,8 @@ func (s *Store) DeleteProfile(ctx context.Context, id string) error {
 	if !storable(id, maxID) {
 		return ctxError(ctx, "delete profile")
 	}
-	return s.retry(ctx, "delete profile", func() error {
-		tx, err := s.db.BeginTx(ctx, nil)
+	return s.call(ctx, "delete profile", func(c *sql.Conn) error {
+		tx, err := c.BeginTx(ctx, nil)
 		if err != nil {
 			return err
 		}
@@ -262,8 +298,8 @@ func (s *Store) DeleteGrant(ctx context.Context, key authprofile.GrantKey) error
 	if !storable(key.ProfileID, maxID) || !storable(key.User, maxUser) {
 		return ctxError(ctx, "delete grant")
 	}
-	return s.retry(ctx, "delete grant", func() error {
-		_, err := s.db.ExecContext(ctx, s.grants.delete, key.ProfileID, key.User)
+	return s.call(ctx, "delete grant", func(c *sql.Conn) error {
+		_, err := c.ExecContext(ctx, s.grants.delete, key.ProfileID, key.User)
 		return err
 	})
 }
@@ -272,12 +308,12 @@ func (s *Store) PutFlow(ctx context.Context, f *authprofile.Flow) error {
 	if !storable(f.ID, maxID) || !storable(f.ProfileID, maxID) || !storable(f.User, maxUser) {
 		return &storeError{op: "put flow", err: errIdentifier}
 	}
-	c := *f
-	if c.Expires.IsZero() {
-		c.Expires = time.UnixMilli(0) // has expired as well, and will be swept
+	kept := *f
+	if kept.Expires.IsZero() {
+		kept.Expires = time.UnixMilli(0) // has expired as well, and will be swept
 	}
-	err := s.retry(ctx, "put flow", func() error {
-		_, err := s.db.ExecContext(ctx, s.flows.upsert, arguments(flowColumns(s.d, &c))...)
+	err := s.call(ctx, "put flow", func(c *sql.Conn) error {
+		_, err := c.ExecContext(ctx, s.flows.upsert, arguments(flowColumns(s.d, &kept))...)
 		return err
 	})
 	if err != nil {
@@ -295,22 +331,22 @@ func (s *Store) TakeFlow(ctx context.Context, id string) (*authprofile.Flow, err
 		return nil, notFound(ctx, "take flow")
 	}
 	var f *authprofile.Flow
-	read := func(query string) error {
-		return s.query(ctx, query, []any{id}, func(scan func([]column) error) error {
+	read := func(c *sql.Conn, query string) error {
+		return scanAll(ctx, c, query, []any{id}, func(scan func([]column) error) error {
 			f = new(authprofile.Flow)
 			return scan(flowColumns(s.d, f))
 		})
 	}
-	err := s.retry(ctx, "take flow", func() error {
+	err := s.call(ctx, "take flow", func(c *sql.Conn) error {
 		f = nil
 		if s.d.returning {
-			return read(s.flows.take)
+			return read(c, s.flows.take)
 		}
 		// Whoever deletes the row has it; all others have merely read it.
-		if err := read(s.flows.get); err != nil || f == nil {
+		if err := read(c, s.flows.get); err != nil || f == nil {
 			return err
 		}
-		res, err := s.db.ExecContext(ctx, s.flows.delete, id)
+		res, err := c.ExecContext(ctx, s.flows.delete, id)
 		if err != nil {
 			return err
 		}
@@ -342,9 +378,9 @@ type found[T any] struct {
 // read runs a query for records. The key is read first of all columns, so that
 // it can be said which row is damaged.
 func read[T any](ctx context.Context, s *Store, op string, scan func(func([]column) error) (T, place, error), query string, args ...any) (f found[T], err error) {
-	err = s.retry(ctx, op, func() error {
+	err = s.call(ctx, op, func(c *sql.Conn) error {
 		f = found[T]{}
-		return s.query(ctx, query, args, func(columns func([]column) error) error {
+		return scanAll(ctx, c, query, args, func(columns func([]column) error) error {
 			row, at, err := scan(columns)
 			switch {
 			case err == nil:
@@ -415,8 +451,8 @@ func (s *Store) put(ctx context.Context, op string, t table, cols []column, vers
 	*updated = timestamp()
 	if was == 0 {
 		*version, *created = firstVersion(), *updated
-		return s.retry(ctx, op, func() error {
-			res, err := s.db.ExecContext(ctx, t.insert, arguments(cols)...)
+		return s.call(ctx, op, func(c *sql.Conn) error {
+			res, err := c.ExecContext(ctx, t.insert, arguments(cols)...)
 			return swapped(res, err)
 		})
 	}
@@ -433,32 +469,35 @@ func (s *Store) put(ctx context.Context, op string, t table, cols []column, vers
 	}
 	where := append(keys, was)
 	*version = was + 1
-	return s.retry(ctx, op, func() error {
+	// Whether the record is replaced does not depend on a time that cannot be
+	// read: then it is what the caller has had before.
+	found := 0
+	readCreated := func(scan func([]column) error) error {
+		found++
+		err := scan([]column{{"created", when{s.d, created}}})
+		if errors.Is(err, errColumn) {
+			err = nil
+		}
+		return err
+	}
+	return s.call(ctx, op, func(c *sql.Conn) error {
+		found = 0
 		if s.d.returning {
-			n := 0
-			err := s.query(ctx, t.update, append(set, where...), func(scan func([]column) error) error {
-				n++
-				return scan([]column{{"created", when{s.d, created}}})
-			})
-			if err == nil && n == 0 {
+			err := scanAll(ctx, c, t.update, append(set, where...), readCreated)
+			if err == nil && found == 0 {
 				err = authprofile.ErrConflict
 			}
 			return err
 		}
 		// A version is given only once, so what was created at this one was
 		// created then, whatever happens meanwhile.
-		found := false
-		err := s.query(ctx, t.created, where, func(scan func([]column) error) error {
-			found = true
-			return scan([]column{{"created", when{s.d, created}}})
-		})
-		if err != nil {
+		if err := scanAll(ctx, c, t.created, where, readCreated); err != nil {
 			return err
 		}
-		if !found {
+		if found == 0 {
 			return authprofile.ErrConflict
 		}
-		res, err := s.db.ExecContext(ctx, t.update, append(set, where...)...)
+		res, err := c.ExecContext(ctx, t.update, append(set, where...)...)
 		return swapped(res, err)
 	})
 }
@@ -476,10 +515,10 @@ func swapped(res sql.Result, err error) error {
 	return err
 }
 
-// query calls row for each row. It reads to the end even where one row is
+// scanAll calls row for each row of a query. It reads to the end even where one row is
 // expected, because only then is it known that the statement has taken effect.
-func (s *Store) query(ctx context.Context, query string, args []any, row func(scan func([]column) error) error) error {
-	rows, err := s.db.QueryContext(ctx, query, args...)
+func scanAll(ctx context.Context, c *sql.Conn, query string, args []any, row func(scan func([]column) error) error) error {
+	rows, err := c.QueryContext(ctx, query, args...)
 	if err != nil {
 		return err
 	}

@@ -223,6 +223,8 @@ func TestErrorText(t *testing.T) {
 		{codeError(5), "SQLite error 5: a table or column is missing: has Migrate been called?", true},
 		{codeError(517), "SQLite error 517: a table or column is missing: has Migrate been called?", true},
 		{errors.New("database is locked (S3CRET)"), "database is locked", true},
+		{stateError("25006"), "SQLSTATE 25006: the database, or this connection to it, is read-only", false},
+		{errors.New("Error 1290 (HY000): S3CRET"), "MySQL error 1290: the database, or this connection to it, is read-only", false},
 		{errors.New("Error 1062 (23000): Duplicate entry 'S3CRET' for key 'PRIMARY'"), "MySQL error 1062", false},
 		{errors.New("Error 1213 (40001): Deadlock found"), "MySQL error 1213", true},
 		{errors.New("Error 1020: Record has changed since last read in table 'x'"), "MySQL error 1020", true},
@@ -286,6 +288,151 @@ func TestRetry(t *testing.T) {
 		err = s.retry(ctx, "x", func() error { return busy })
 		if took := time.Since(start); !errors.Is(err, context.DeadlineExceeded) || took != time.Second {
 			t.Errorf("given up until the context ends: got error %v after %v, want %v after 1s", err, took, context.DeadlineExceeded)
+		}
+	})
+}
+
+// A server is a database of connections that answer each statement by an error,
+// or well.
+type server struct {
+	opened int
+	answer func(conn int) error // of the nth connection that was opened
+}
+
+func (s *server) Connect(context.Context) (driver.Conn, error) {
+	s.opened++
+	return &serverConn{s, s.opened}, nil
+}
+func (s *server) Driver() driver.Driver { return nil }
+
+type serverConn struct {
+	s *server
+	n int
+}
+
+func (c *serverConn) Prepare(string) (driver.Stmt, error) { return nil, errors.ErrUnsupported }
+func (c *serverConn) Begin() (driver.Tx, error)           { return nil, errors.ErrUnsupported }
+func (c *serverConn) Close() error                        { return nil }
+func (c *serverConn) ExecContext(context.Context, string, []driver.NamedValue) (driver.Result, error) {
+	return driver.RowsAffected(1), c.s.answer(c.n)
+}
+
+// open returns a Store on a pool that has so many connections.
+func (srv *server) open(t *testing.T, connections int) *Store {
+	db := sql.OpenDB(srv)
+	t.Cleanup(func() { db.Close() })
+	db.SetMaxIdleConns(connections)
+	var held []*sql.Conn
+	for range connections {
+		c, err := db.Conn(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		held = append(held, c)
+	}
+	for _, c := range held {
+		c.Close()
+	}
+	s, err := New(db, Postgres, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// A pool is full of connections to what was the primary, or is going away: each
+// is given up, and the call has its effect on a new one.
+func TestConnectionsGivenUp(t *testing.T) {
+	for _, refusal := range []error{
+		stateError("25006"), stateError("57P01"), stateError("57P03"), stateError("57P05"), stateError("25P03"),
+		errors.New("Error 1290 (HY000): The MySQL server is running with the --read-only option"),
+		errors.New("Error 1836 (HY000): Running in read-only mode"),
+		errors.New("Error 3100 (HY000): Error on observer while running replication hook 'before_commit'."),
+		errors.New("Error 1792 (25006): Cannot execute statement in a READ ONLY transaction."),
+		errors.New("Error 1047 (08S01): WSREP has not yet prepared node for application use"),
+		errors.New("Error 1053 (08S01): Server shutdown in progress"),
+		errors.New("Error 1927 (70100): Connection was killed"),
+		errors.New("Error 4031 (HY000): The client was disconnected by the server because of inactivity."),
+		codeError(1032), driver.ErrBadConn,
+	} {
+		const old = 10
+		calls := 0
+		srv := &server{answer: func(conn int) error {
+			if calls++; conn <= old {
+				return refusal
+			}
+			return nil
+		}}
+		s := srv.open(t, old)
+		if err := s.DeleteGrant(t.Context(), authprofile.GrantKey{ProfileID: "crm"}); err != nil || calls != old+1 || srv.opened != old+1 {
+			t.Errorf("%v: got %d calls, %d connections, error %v; want %d of each and none", refusal, calls, srv.opened, err, old+1)
+		}
+		if open := s.db.Stats().OpenConnections; open != 1 {
+			t.Errorf("%v: got %d connections in the pool, want the new one alone", refusal, open)
+		}
+	}
+}
+
+// What may have taken effect is not repeated, and the connection is given up;
+// other errors leave it alone.
+func TestConnectionsNotRepeated(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		kept int
+	}{
+		{stateError("57P02"), 0}, {stateError("08006"), 0}, {stateError("08P01"), 0},
+		{stateError("23505"), 1}, {stateError("57014"), 1}, {codeError(8), 1},
+		{errors.New("Error 1205 (HY000): Lock wait timeout exceeded"), 1},
+	} {
+		calls := 0
+		srv := &server{answer: func(int) error { calls++; return c.err }}
+		s := srv.open(t, 1)
+		err := s.DeleteGrant(t.Context(), authprofile.GrantKey{ProfileID: "crm"})
+		if kept := s.db.Stats().OpenConnections; !errors.Is(err, c.err) || calls != 1 || kept != c.kept {
+			t.Errorf("%v: got error %v after %d calls, %d connections kept; want the same after 1, %d kept", c.err, err, calls, kept, c.kept)
+		}
+	}
+}
+
+// A database that is read-only as a whole says so after a new connection was
+// tried, and for a while its connections are left alone: reading goes on.
+func TestDatabaseReadOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const pool = 10
+		readOnly, calls := true, 0
+		srv := &server{answer: func(int) error {
+			if calls++; readOnly {
+				return stateError("25006")
+			}
+			return nil
+		}}
+		s := srv.open(t, pool)
+		put := func(wantCalls, wantOpened int) {
+			t.Helper()
+			calls = 0
+			opened := srv.opened
+			err := s.DeleteGrant(t.Context(), authprofile.GrantKey{ProfileID: "crm"})
+			if want := stateError("25006"); !errors.Is(err, want) || !strings.Contains(err.Error(), "read-only") {
+				t.Errorf("got error %v, want %q, and that it is read-only", err, string(want))
+			}
+			if calls != wantCalls || srv.opened-opened != wantOpened {
+				t.Errorf("got %d calls and %d new connections, want %d and %d", calls, srv.opened-opened, wantCalls, wantOpened)
+			}
+		}
+		start := time.Now()
+		put(pool+1, 1)
+		put(1, 1) // the new one was given up as well
+		for range 100 {
+			put(1, 0)
+		}
+		if took := time.Since(start); took != 0 {
+			t.Errorf("got an answer after %v, want it at once", took)
+		}
+		time.Sleep(quarantine)
+		put(2, 1)
+		readOnly = false
+		if err := s.DeleteGrant(t.Context(), authprofile.GrantKey{ProfileID: "crm"}); err != nil {
+			t.Errorf("a database that is read-only no more: got error %v, want none", err)
 		}
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"net/url"
@@ -34,6 +35,19 @@ func asText(src any) (string, error) {
 		return string(src), nil
 	}
 	return "", errColumn
+}
+
+// bytes takes what is returned for a column of bytes.
+func (d *dialect) bytes(src any) (string, error) {
+	s, err := asText(src)
+	if err != nil || !d.hexBytes {
+		return s, err
+	}
+	b, err := hex.DecodeString(s)
+	if err != nil {
+		return "", errColumn
+	}
+	return string(b), nil
 }
 
 // A key is an identifier: kept, compared and ordered byte by byte.
@@ -85,12 +99,15 @@ func unescape(s string) (string, error) {
 }
 
 // A secret is kept as bytes.
-type secret struct{ p *authprofile.Secret }
+type secret struct {
+	d *dialect
+	p *authprofile.Secret
+}
 
 func (v secret) Value() (driver.Value, error) { return []byte(string(*v.p)), nil }
 
 func (v secret) Scan(src any) error {
-	s, err := asText(src)
+	s, err := v.d.bytes(src)
 	*v.p = authprofile.Secret(s)
 	return err
 }
@@ -164,6 +181,7 @@ func (v params) Scan(src any) error {
 
 // An extra is kept as a JSON object, and as bytes: its values are secrets.
 type extra struct {
+	d *dialect
 	p *map[string]authprofile.Secret
 }
 
@@ -177,8 +195,12 @@ func (v extra) Value() (driver.Value, error) {
 }
 
 func (v extra) Scan(src any) error {
+	s, err := v.d.bytes(src)
+	if err != nil {
+		return err
+	}
 	var m map[string]string
-	if err := unmarshal(src, &m); err != nil {
+	if err := unmarshal(s, &m); err != nil {
 		return err
 	}
 	*v.p = nil
@@ -272,7 +294,7 @@ func (v when) Value() (driver.Value, error) {
 	} else if t.Before(firstTime) {
 		t = firstTime
 	}
-	if v.d.timeLayout == "" {
+	if v.d.timeValue {
 		return t, nil
 	}
 	return t.Format(v.d.timeLayout), nil

@@ -10,6 +10,7 @@ import (
 
 	"github.com/authprofile/authprofile"
 	"github.com/authprofile/authprofile/sealed"
+	"github.com/authprofile/authprofile/sqlstore"
 )
 
 // Somebody has edited rows by hand. What cannot be read any more is an error
@@ -142,6 +143,41 @@ func TestDamagedRows(t *testing.T) {
 			}
 			if !last.Done || last.Failed != len(damaged) || last.Profiles != len(ids) {
 				t.Errorf("got %+v, want all profiles seen, and %d failed", last, len(damaged))
+			}
+		})
+	}
+}
+
+// What was put is put, though the time of creation that stood there cannot be
+// read: an error would say that nothing is known.
+func TestPutOverDamagedCreation(t *testing.T) {
+	t.Parallel()
+	for _, tg := range targets {
+		t.Run(tg.name, func(t *testing.T) {
+			t.Parallel()
+			s, db := tg.new(t)
+			g := mustWork(t, s, "u")
+			created := g.Created
+			damage := map[sqlstore.Dialect]string{
+				sqlstore.SQLite:   "UPDATE authprofile_grants SET created = 'yesterday'",
+				sqlstore.Postgres: "UPDATE authprofile_grants SET created = '20000-01-01'",
+				sqlstore.MySQL:    "UPDATE IGNORE authprofile_grants SET created = '0000-00-00'",
+			}[tg.dialect]
+			mustExec(t, db, damage)
+			if _, err := s.Grant(t.Context(), g.GrantKey); err == nil || errors.Is(err, authprofile.ErrNotFound) {
+				t.Fatalf("Grant: got error %v, want one about the row, or the test proves nothing", err)
+			}
+			version := g.Version
+			if err := s.PutGrant(t.Context(), g); err != nil || g.Version != version+1 || !g.Created.Equal(created) {
+				t.Errorf("PutGrant: got version %d, created %v, error %v; want %d, %v and none", g.Version, g.Created, err, version+1, created)
+			}
+			if err := s.PutGrant(t.Context(), g); err != nil {
+				t.Errorf("PutGrant again: got error %v, want none", err)
+			}
+			old := *g
+			old.Version--
+			if err := s.PutGrant(t.Context(), &old); !errors.Is(err, authprofile.ErrConflict) {
+				t.Errorf("PutGrant of the version before: got error %v, want ErrConflict", err)
 			}
 		})
 	}

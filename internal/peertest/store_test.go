@@ -2,8 +2,12 @@ package peertest
 
 import (
 	"database/sql"
+	"net/url"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/authprofile/authprofile"
 	"github.com/authprofile/authprofile/internal/peertest/databases"
@@ -121,11 +125,12 @@ func (tg target) run(t *testing.T) {
 	})
 }
 
-// empty removes all rows: on servers that takes less time than new tables.
+// empty removes all rows: on servers that takes less time than new tables. It
+// names the keys, for sessions that refuse to delete without.
 func empty(t testing.TB, db *sql.DB) {
 	t.Helper()
-	for _, table := range []string{"profiles", "grants", "flows"} {
-		mustExec(t, db, "DELETE FROM authprofile_"+table)
+	for table, key := range map[string]string{"profiles": "id", "grants": "profile_id", "flows": "id"} {
+		mustExec(t, db, "DELETE FROM authprofile_"+table+" WHERE "+key+" >= ''")
 	}
 }
 
@@ -135,23 +140,103 @@ func TestStore(t *testing.T) {
 	}
 }
 
+// formats are what a session of PostgreSQL may write in other ways than it
+// does by default: in some modes the driver has everything as text.
+var formats = []string{
+	"ALTER DATABASE {database} SET DateStyle = 'SQL, DMY'",
+	"ALTER DATABASE {database} SET IntervalStyle = 'sql_standard'",
+	"ALTER DATABASE {database} SET bytea_output = 'escape'",
+	"ALTER DATABASE {database} SET timezone = 'Asia/Kathmandu'",
+	"ALTER DATABASE {database} SET extra_float_digits = -15",
+}
+
+// settings are other ones than a database or a driver has by default.
+var settings = []target{
+	{"SQLite, in memory", sqlstore.SQLite, "sqlite", func(testing.TB) string { return ":memory:" }},
+	{"SQLite, without WAL or busy timeout", sqlstore.SQLite, "sqlite", func(t testing.TB) string {
+		dsn, _, _ := strings.Cut(databases.SQLite(t), "?")
+		return dsn + "?_pragma=synchronous(OFF)"
+	}},
+	sqlite.as("text that looks like a time", "_texttotime=1&_inttotime=1&_timezone=America%2FNew_York&_time_format=sqlite"+
+		"&_pragma=case_sensitive_like(1)&_pragma=count_changes(1)&_pragma=reverse_unordered_selects(1)"),
+	postgres.as("serializable, as behind PgBouncer", "default_query_exec_mode=exec",
+		append(formats, "ALTER DATABASE {database} SET standard_conforming_strings = off",
+			"ALTER DATABASE {database} SET default_transaction_isolation = 'serializable'")...),
+	// This mode of the driver refuses to work without standard strings.
+	postgres.as("repeatable read, simple protocol", "default_query_exec_mode=simple_protocol",
+		append(formats, "ALTER DATABASE {database} SET DateStyle = 'German'",
+			"ALTER DATABASE {database} SET default_transaction_isolation = 'repeatable read'")...),
+	mariadb.as("found rows and local times", "clientFoundRows=true&parseTime=true&loc=America%2FNew_York&time_zone=%27-05%3A00%27"),
+	mariadb.as("lax and interpolated", "interpolateParams=true&sql_mode=%27%27&tx_isolation=%27SERIALIZABLE%27"),
+	mariadb.as("strict", "sql_mode=%27ANSI,PIPES_AS_CONCAT,NO_BACKSLASH_ESCAPES,NO_ZERO_DATE,TRADITIONAL,PAD_CHAR_TO_FULL_LENGTH,TIME_ROUND_FRACTIONAL%27"+
+		"&sql_safe_updates=1&collation=utf8mb4_unicode_ci"),
+}
+
 // Whatever the settings of database and driver are, stores behave the same.
 func TestStoreSettings(t *testing.T) {
-	for _, tg := range []target{
-		{"SQLite, in memory", sqlstore.SQLite, "sqlite", func(testing.TB) string { return ":memory:" }},
-		{"SQLite, without WAL or busy timeout", sqlstore.SQLite, "sqlite", func(t testing.TB) string {
-			dsn, _, _ := strings.Cut(databases.SQLite(t), "?")
-			return dsn + "?_pragma=synchronous(OFF)"
-		}},
-		postgres.as("serializable, as behind PgBouncer", "default_query_exec_mode=exec",
-			"ALTER DATABASE {database} SET default_transaction_isolation = 'serializable'",
-			"ALTER DATABASE {database} SET timezone = 'America/New_York'"),
-		postgres.as("repeatable read, simple protocol", "default_query_exec_mode=simple_protocol",
-			"ALTER DATABASE {database} SET default_transaction_isolation = 'repeatable read'"),
-		mariadb.as("found rows and local times", "clientFoundRows=true&parseTime=true&loc=America%2FNew_York&time_zone=%27-05%3A00%27"),
-		mariadb.as("lax and interpolated", "interpolateParams=true&sql_mode=%27%27&tx_isolation=%27SERIALIZABLE%27"),
-	} {
+	for _, tg := range settings {
 		t.Run(tg.name, tg.run)
+	}
+}
+
+// Strings are strings, whatever they look like.
+func TestStoreStrings(t *testing.T) {
+	all := slices.Concat(targets, settings, []target{
+		mariadb.as("Oracle's mode, interpolated", "sql_mode=%27ORACLE,NO_BACKSLASH_ESCAPES%27&interpolateParams=true&columnsWithAlias=true"),
+	})
+	for _, mode := range []string{"cache_statement", "cache_describe", "describe_exec", "exec", "simple_protocol"} {
+		all = append(all, postgres.as("other formats, "+mode, "default_query_exec_mode="+mode, formats...))
+	}
+	for _, tg := range all {
+		t.Run(tg.name, func(t *testing.T) {
+			s, _ := tg.new(t)
+			for _, text := range []string{
+				"2026-01-02T15:04:05Z", "2026-01-02 15:04:05.000", "2026-01-02", "infinity", "0001-01-01 00:00:00", "0000-00-00",
+				"1767366245", "1e3", "-0", "true", "t", "NULL", "{}", `\x41`, `\101`, `\`, `\'`, `'`, `''`, `"`, `$1`, "?", ":a", "@a", "-- a", "é😀", " a ",
+			} {
+				secret := authprofile.Secret(text)
+				p := &authprofile.Profile{
+					ID: text, Name: text, Description: text, Type: authprofile.Type(text), ClientID: text, ClientSecret: secret,
+					AuthMethod: authprofile.AuthMethod(text), Template: authprofile.Template(text),
+					Endpoints: authprofile.Endpoints{DiscoveryURL: text, AuthURL: text, TokenURL: text, RevocationURL: text, DeviceAuthURL: text},
+					Scopes:    []string{text}, RedirectURL: text, Params: url.Values{text: {text}},
+				}
+				g := &authprofile.Grant{
+					GrantKey: authprofile.GrantKey{ProfileID: text, User: text}, Status: authprofile.Status(text),
+					AccessToken: secret, RefreshToken: secret, TokenType: text, Scopes: []string{text}, Requested: []string{text},
+					ClientID: text, Issuer: text, Subject: text, Nonce: text, Extra: map[string]authprofile.Secret{text: secret},
+					Failure: &authprofile.Failure{Reason: authprofile.Reason(text), Code: text, Description: text},
+					Lease:   &authprofile.Lease{Owner: text, Attempt: text},
+				}
+				f := &authprofile.Flow{
+					GrantKey: g.GrantKey, ID: text, Verifier: secret, Nonce: text, RedirectURL: text, Requested: []string{text},
+					Issuer: text, Browser: text, ReturnTo: text, Expires: time.Now().Add(time.Hour).UTC().Truncate(time.Millisecond),
+				}
+				for range 2 { // created, and replaced
+					if err := s.PutProfile(t.Context(), p); err != nil {
+						t.Fatalf("PutProfile with %q: got error %v, want none", text, err)
+					}
+					if err := s.PutGrant(t.Context(), g); err != nil {
+						t.Fatalf("PutGrant with %q: got error %v, want none", text, err)
+					}
+				}
+				if err := s.PutFlow(t.Context(), f); err != nil {
+					t.Fatalf("PutFlow with %q: got error %v, want none", text, err)
+				}
+				gotProfile, err := s.Profile(t.Context(), text)
+				if err != nil || !reflect.DeepEqual(gotProfile, p) {
+					t.Errorf("Profile with %q: got %+v, error %v; want %+v", text, gotProfile, err, p)
+				}
+				gotGrant, err := s.Grant(t.Context(), g.GrantKey)
+				if err != nil || !reflect.DeepEqual(gotGrant, g) {
+					t.Errorf("Grant with %q: got %+v, error %v; want %+v", text, gotGrant, err, g)
+				}
+				gotFlow, err := s.TakeFlow(t.Context(), text)
+				if err != nil || !reflect.DeepEqual(gotFlow, f) {
+					t.Errorf("TakeFlow with %q: got %+v, error %v; want %+v", text, gotFlow, err, f)
+				}
+			}
+		})
 	}
 }
 

@@ -102,7 +102,7 @@ var mariadb = kind{
 	name: "MariaDB", program: "mariadbd", install: "apt-get install mariadb-server", driver: "mysql",
 	create: func(t testing.TB, program, dir string) error {
 		install := require.Tool(t, "mariadb-install-db", "apt-get install mariadb-server")
-		init := "CREATE USER IF NOT EXISTS test@'%' IDENTIFIED BY '';\nGRANT ALL ON *.* TO test@'%';\n"
+		init := "CREATE USER IF NOT EXISTS test@'%' IDENTIFIED BY '';\nGRANT ALL ON *.* TO test@'%' WITH GRANT OPTION;\n"
 		if err := os.WriteFile(filepath.Join(dir, "init.sql"), []byte(init), 0o644); err != nil {
 			return err
 		}
