@@ -866,7 +866,7 @@ func (m *Manager) Grants(ctx context.Context, profileID string) iter.Seq2[*Grant
 // revokes refresh tokens only, the access token may live until it expires.
 //
 // Other processes may serve the access token for as long as they have it in
-// memory.
+// memory: to its end, or for about an hour if that is not known.
 func (m *Manager) Revoke(ctx context.Context, key GrantKey) error {
 	e := m.engine()
 	// A renewal may be under way elsewhere: what it brings is revoked too, by

@@ -32,8 +32,13 @@ func (rejected) Format(f fmt.State, verb rune) { io.WriteString(f, "Rejected") }
 func AsUser(user string) Option { return asUser(user) }
 
 // Rejected says that an API has refused tok, though it may look valid, and
-// asks for a different one. If the refused token is a new one, it takes up to
-// a second before the next is asked for. If tok is nil, nothing is rejected.
+// asks for a different one. If tok is nil, nothing is rejected.
+//
+// An API that goes on refusing does not make a storm of token requests. If the
+// refused token is a new one, it takes up to a second before another is asked
+// for; if it was itself obtained in place of a refused one, there is an error,
+// for two seconds at first and for about six minutes in the end; and if the
+// provider gives the same token again, for a minute or more.
 //
 // Most callers need not interact with it: [Manager.Client] uses it by itself.
 func Rejected(tok *oauth2.Token) Option {

@@ -39,9 +39,10 @@ import (
 // zero time comes back as the zero time. Nil and empty slices and maps are not
 // told apart.
 //
-// Errors. A list that cannot read some records, because they are damaged or
-// cannot be decrypted, returns as many of the others as it is asked for, together
-// with an [*Error] for each of those, joined by [errors.Join].
+// Errors. A record that is there and cannot be read, because it is damaged or
+// cannot be decrypted, is an [*Error]: a new authorization replaces such a
+// grant. A list returns as many of the others as it is asked for, together with
+// an [*Error] for each of those, joined by [errors.Join].
 //
 // The JSON of profiles, grants and flows is not for storing: secrets show
 // themselves as "[redacted]", and some fields are left out. To store a [Secret],
@@ -137,9 +138,16 @@ type Grant struct {
 	Requested []string `json:"requested,omitempty"` // the scopes that were asked for
 
 	ClientID string `json:"client_id,omitempty"` // the client that the tokens were issued to
-	Issuer   string `json:"issuer,omitempty"`    // "iss" of a verified ID token
-	Subject  string `json:"subject,omitempty"`   // "sub" of a verified ID token
-	Nonce    string `json:"-"`                   // of the authorization that it comes from; kept by renewals
+
+	// Issuer is who has issued the tokens, and to whom alone they are shown:
+	// "iss" of a verified ID token; without one, the issuer of the discovery
+	// document; if the profile has addresses in place of a document, the origin
+	// of the token endpoint, "https://auth.example.com". Empty: not known, and
+	// set by the next renewal.
+	Issuer string `json:"issuer,omitempty"`
+
+	Subject string `json:"subject,omitempty"` // "sub" of a verified ID token
+	Nonce   string `json:"-"`                 // of the authorization that it comes from; kept by renewals
 
 	// Extra holds what else the provider's answers had to say, by member name:
 	// "instance_url", "team". Strings are as they came, all else is JSON.
@@ -169,17 +177,32 @@ const (
 //
 // A provider that says "not now" is asked again without end, whenever a token
 // is asked for, at intervals that grow from one second to about six minutes: no
-// outage is a reason to bother the user. It may go on so for a grant that it
-// has ended; Since tells when somebody should have a look, and a new
-// authorization puts an end to it.
+// outage is a reason to bother the user. Some providers say so of grants that
+// no longer exist. An operator should be told by Since; a new authorization
+// puts an end to it.
+//
+// A refusal may be the fault of the grant, of the profile, or of a gateway in
+// between: one with an unknown error code or none, a page that is not OAuth,
+// "invalid_client" and its like. Whose fault it is shows in the company. While
+// other grants of the same version of the profile are renewed, it is this grant:
+// its user is needed after at least six tries and ten minutes, and of those
+// tries only the ones between which another grant was renewed are counted
+// ([ReasonSingled]). While none is renewed, it is the profile or the provider:
+// after as many tries an operator is needed, it is tried on at intervals of up
+// to twelve minutes, and no user is ever asked for. The only grant of a profile
+// has no company: its user is asked for after a week.
+//
+// A profile that is saved anew is a reason to try again, but for the reasons
+// [ReasonRevoked], [ReasonInterrupted] and [ReasonExpired], which only a new
+// authorization ends.
 type Failure struct {
 	Reason      Reason    `json:"reason"`
 	Code        string    `json:"code,omitempty"`        // the provider's OAuth error code
 	Description string    `json:"description,omitempty"` // the provider's words, cleaned and cut
 	HTTPStatus  int       `json:"http_status,omitempty"` // zero: no answer
-	Since       time.Time `json:"since"`                 // of the first failure in a row; with ReasonRefused, of that kind
+	Since       time.Time `json:"since"`                 // of the first failure in a row; of refusals, of the first of them
 	Last        time.Time `json:"last"`                  // of the latest attempt
-	Attempts    int       `json:"attempts"`              // in a row
+	Attempts    int       `json:"attempts"`              // in a row; with ReasonSingled, those that count
 	Next        time.Time `json:"next,omitzero"`         // of the next attempt, at the earliest; zero: none without a person's help
 
 	// Paced means that Next is the provider's own word (Retry-After).
@@ -188,7 +211,8 @@ type Failure struct {
 	Paced bool `json:"paced,omitempty"`
 
 	// ProfileVersion is the profile's version when it failed: after a change
-	// of the profile it is tried again without waiting for Next.
+	// of the profile it is tried again without waiting for Next, unless that is
+	// the word of a provider that is not available.
 	ProfileVersion int64 `json:"profile_version,omitempty"`
 }
 
