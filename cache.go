@@ -200,7 +200,7 @@ func (r *refusals) again(token string, now time.Time) {
 
 // known reports whether it was found out a moment ago that there is no other
 // token than the refused one.
-func (r *refusals) known(token string, now time.Time) bool {
+func (r refusals) known(token string, now time.Time) bool {
 	return token == r.token && now.Before(r.next) && now.Sub(r.looked) < shortestBackoff
 }
 
@@ -228,24 +228,28 @@ func (s *slot) set(h *held) {
 	}
 }
 
-func (s *slot) setFailed(f *failedError) { s.note(func(m *memo) { m.failed = f }) }
-
-func (s *slot) lastFailed() (f *failedError) {
+// forgetWritten forgets what this process has stored: a person has put an end
+// to it.
+func (s *slot) forgetWritten() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.memo != nil {
-		f = s.memo.failed
+		s.memo.written = nil
 	}
-	return f
 }
 
-// isRefused reports whether an API refuses the token, and another was looked
-// for a moment ago.
-func (s *slot) isRefused(token string, now time.Time) bool {
+// recall returns what is remembered of the grant.
+func (s *slot) recall() memo {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.memo != nil && s.memo.refusals.known(token, now)
+	if s.memo == nil {
+		return memo{}
+	}
+	return *s.memo
 }
+
+func (s *slot) setFailed(f *failedError) { s.note(func(m *memo) { m.failed = f }) }
+
 
 // get returns the held token unless it has ended or is the rejected one.
 func (s *slot) get(now int64, rejected string) *held {

@@ -83,7 +83,7 @@ func (e *engine) token(ctx context.Context, s *slot, r *ref, rejected string) (*
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		if rejected != "" && s.isRefused(rejected, e.now()) {
+		if rejected != "" && s.recall().refusals.known(rejected, e.now()) {
 			return nil, errRefusedAgain
 		}
 		f, mine := e.launch(ctx, s, r, seen, rejected, true)
@@ -161,7 +161,7 @@ func (e *engine) replace(key GrantKey, h *held) {
 		u.ended = true
 	}
 	if s := e.cache.peek(key); s != nil {
-		s.note(func(m *memo) { m.written = nil })
+		s.forgetWritten()
 	}
 	if h != nil {
 		e.cache.slot(key).set(h)
@@ -424,8 +424,7 @@ func (e *engine) remember(s *slot, before, g *Grant) {
 // have lost what it had acknowledged. To send the refresh token that is there
 // would be to spend it twice. It reports whether it has.
 func (n *renewal) restore(g *Grant) (restored bool, err error) {
-	var w *written
-	n.slot.note(func(m *memo) { w = m.written })
+	w := n.slot.recall().written
 	if w == nil || g.RefreshToken == w.grant.RefreshToken || sha256.Sum256([]byte(g.RefreshToken)) != w.before {
 		return false, nil
 	}
@@ -967,7 +966,7 @@ func (n *renewal) alone(away error) (*Grant, error) {
 		return nil, err
 	}
 	g := &Grant{GrantKey: n.ref.key, Status: StatusActive, ClientID: n.profile.ClientID}
-	if f := n.slot.lastFailed(); f != nil {
+	if f := n.slot.recall().failed; f != nil {
 		g.Status, g.Failure = f.Status, &f.Failure
 		if err := n.tooSoon(g, false); err != nil {
 			return nil, err
