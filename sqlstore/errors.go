@@ -54,6 +54,9 @@ func describe(err error) string {
 			return s.Error()
 		}
 	}
+	if u, ok := errors.AsType[unfit](err); ok {
+		return u.Error()
+	}
 	c := codeOf(err)
 	switch {
 	case c.missingTable:
