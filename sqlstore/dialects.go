@@ -29,6 +29,7 @@ type dialect struct {
 	types         *strings.Replacer // of columns, in steps
 	tableEnd      string
 	now           string // the present, in the format of a column
+	unfit         string // asks which setting of the session would lose what is put
 	transactional bool   // CREATE and ALTER can be rolled back
 }
 
@@ -55,7 +56,9 @@ var dialects = map[Dialect]*dialect{
 		hexBytes:   true,
 		types: strings.NewReplacer("{id}", `TEXT COLLATE "C"`, "{user}", `TEXT COLLATE "C"`, "{text}", "TEXT", "{secret}", "BYTEA",
 			"{time}", "TIMESTAMPTZ(3)", "{int}", "BIGINT", "{bool}", "BOOLEAN"),
-		now:           "now()",
+		now: "now()",
+		unfit: "SELECT CASE WHEN pg_client_encoding() NOT IN ('UTF8', 'SQL_ASCII', current_setting('server_encoding')) THEN 'client_encoding' " +
+			"ELSE 'none' END",
 		transactional: true,
 	},
 	MySQL: {
@@ -69,6 +72,10 @@ var dialects = map[Dialect]*dialect{
 			"{time}", "DATETIME(3)", "{int}", "BIGINT", "{bool}", "BOOLEAN"),
 		tableEnd: " ENGINE=InnoDB ROW_FORMAT=DYNAMIC CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
 		now:      "UTC_TIMESTAMP(3)",
+		unfit: "SELECT CASE WHEN @@autocommit = 0 THEN 'autocommit' " +
+			"WHEN @@completion_type <> 'NO_CHAIN' THEN 'completion_type' " +
+			"WHEN FIND_IN_SET('EMPTY_STRING_IS_NULL', @@sql_mode) > 0 THEN 'sql_mode' " +
+			"ELSE 'none' END",
 	},
 }
 

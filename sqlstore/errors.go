@@ -54,6 +54,9 @@ func describe(err error) string {
 			return s.Error()
 		}
 	}
+	if u, ok := errors.AsType[unfit](err); ok {
+		return u.Error()
+	}
 	c := codeOf(err)
 	switch {
 	case c.missingTable:
@@ -158,7 +161,7 @@ func codeOf(err error) code {
 		n := e.Code()
 		return code{
 			text:         "SQLite error " + strconv.Itoa(n),
-			repeat:       n&0xff == 5 || n&0xff == 6,
+			repeat:       n&0xff == 5 || n&0xff == 6 || n&0xff == 17, // busy, locked, and a schema that keeps changing
 			giveUp:       n == sqliteMoved,
 			elsewhere:    n == sqliteMoved,
 			readOnly:     n&0xff == 8,
@@ -182,7 +185,8 @@ func codeOf(err error) code {
 		}
 	}
 	switch {
-	case strings.Contains(message, "database is locked"), strings.Contains(message, "database table is locked"):
+	case strings.Contains(message, "database is locked"), strings.Contains(message, "database table is locked"),
+		strings.Contains(message, "database schema is locked"), strings.Contains(message, "database schema has changed"):
 		return code{text: "database is locked", repeat: true}
 	case strings.Contains(message, "no such table"), strings.Contains(message, "no such column"):
 		return code{text: "SQLite error 1", missingTable: true}
@@ -205,6 +209,9 @@ func (s *Store) call(ctx context.Context, op string, f func(*sql.Conn) error) er
 		}
 		defer c.Close()
 		err = f(c)
+		if err != nil && s.d.name == SQLite {
+			err = lookAgain(ctx, c, err, f)
+		}
 		if err == nil {
 			return nil
 		}
@@ -213,6 +220,28 @@ func (s *Store) call(ctx context.Context, op string, f func(*sql.Conn) error) er
 		}
 		return err
 	})
+}
+
+// lookAgain repeats f if it has missed a table or column that may be there.
+// SQLite asks whether there are new ones, but if it cannot, because the file is
+// locked at that moment, it answers from memory. Reading the schema says that
+// it is locked, or brings it up to date.
+func lookAgain(ctx context.Context, c *sql.Conn, err error, f func(*sql.Conn) error) error {
+	for range 3 { // and it may be locked again by then
+		code := codeOf(err)
+		if code.repeat || !code.missingTable {
+			return err
+		}
+		var n int
+		if err := c.QueryRowContext(ctx, "SELECT COUNT(*) FROM sqlite_master").Scan(&n); err != nil {
+			return err
+		}
+		err = f(c)
+		if err == nil {
+			return nil
+		}
+	}
+	return err
 }
 
 // A verdict is that the whole database is read-only: a new connection was

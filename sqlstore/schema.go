@@ -166,13 +166,16 @@ func Schema(d Dialect, opts *Options) (string, error) {
 // replicas can be replaced one by one. Tables of a later release it leaves as
 // they are.
 //
+// It refuses to go on if sessions have settings with which what is put would be
+// lost or changed, such as MySQL's autocommit off; the error says what to do.
+//
 // It needs the right to create tables only if there is something to do; see
 // [Schema] for how to do it by other means.
 func (s *Store) Migrate(ctx context.Context) error {
 	// Databases fail in many ways if two processes create the same thing.
 	// Whatever it was: what is there in the end counts.
 	err := s.migrate(ctx)
-	for delay := 20 * time.Millisecond; err != nil && ctx.Err() == nil && delay <= time.Second; delay *= 2 {
+	for delay := 20 * time.Millisecond; err != nil && !isUnfit(err) && ctx.Err() == nil && delay <= time.Second; delay *= 2 {
 		timer := time.NewTimer(delay)
 		select {
 		case <-timer.C:
@@ -191,6 +194,9 @@ func (s *Store) Migrate(ctx context.Context) error {
 }
 
 func (s *Store) migrate(ctx context.Context) error {
+	if err := s.checkSession(ctx); err != nil {
+		return err
+	}
 	applied, err := s.applied(ctx)
 	if err != nil { // most likely there is no such table
 		if err := s.exec(ctx, s.d.ddl(stepsTable, s.prefix)); err != nil {
@@ -213,6 +219,46 @@ func (s *Store) migrate(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// An unfit is a setting of sessions with which puts are lost, or changed. Its
+// text says what to do.
+type unfit string
+
+func (u unfit) Error() string { return string(u) }
+
+func isUnfit(err error) bool {
+	_, ok := errors.AsType[unfit](err)
+	return ok
+}
+
+// unfits are named by the statement with which a dialect asks.
+var unfits = map[string]unfit{
+	"autocommit": "autocommit is off, so that nothing would be committed: " +
+		"set autocommit=1 in the connection string, or take it out of the server's init_connect",
+	"completion_type": "a commit begins another transaction, or ends the session: " +
+		"set completion_type=0 in the connection string, or in the server's configuration",
+	"sql_mode": "an empty string would be NULL: take EMPTY_STRING_IS_NULL out of sql_mode",
+	"client_encoding": "the server takes text to be in another encoding than UTF-8: " +
+		"set client_encoding=UTF8 in the connection string, or take it out of the settings of the database and its roles",
+}
+
+// checkSession asks one connection: settings come from the server, or from the
+// connection string, and are the same for all.
+func (s *Store) checkSession(ctx context.Context) error {
+	if s.d.unfit == "" {
+		return nil
+	}
+	return s.call(ctx, "migrate", func(c *sql.Conn) error {
+		var name string
+		err := scanAll(ctx, c, s.d.unfit, nil, func(scan func([]column) error) error {
+			return scan([]column{{"unfit", key{&name}}})
+		})
+		if u, ok := unfits[name]; ok {
+			return u
+		}
+		return err
+	})
 }
 
 // applied returns the steps that are done.

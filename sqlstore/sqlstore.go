@@ -24,19 +24,51 @@
 // gives up for the sake of others (serialization failures, deadlocks, SQLite's
 // "database is locked") are repeated.
 //
-// After a failover, connections of the pool may lead to a server that is
-// read-only now, or is going away. Once a statement is refused there, its
-// connection is given up, and the statement repeated on another: on all that
-// the pool has, and a new one. So the database may come back under its name or
-// address without a restart of the application. A statement that may have taken
-// effect is not repeated. If a new connection is refused too, the error says
-// that the database is read-only; for a second, its connections are then kept.
-// Some things only the pool can know:
+// The formats of a session make no difference (DateStyle, IntervalStyle,
+// bytea_output, time zones, MySQL's sql_mode but for the one named below), nor
+// does the way in which a driver binds values: times and bytes travel in forms
+// that no setting changes.
+//
+// PostgreSQL: version 12 or later, encoding UTF8. The client_encoding must be
+// UTF8 too, as it is unless the database or the role has another. pgx in its
+// simple protocol wants standard_conforming_strings to be on, as it is by
+// default.
+//
+// MySQL: version 8, or MariaDB 10.5, or later. The connection's character set
+// must be utf8mb4, which go-sql-driver/mysql has unless told otherwise. Sessions
+// must have autocommit on and completion_type 0, as they have by default: else
+// puts would succeed, and be lost with their connection. MariaDB's sql_mode must
+// not have EMPTY_STRING_IS_NULL.
+//
+// SQLite: version 3.35 or later, encoding UTF-8, as by default. With several
+// connections or processes on one file, the application should choose WAL and a
+// busy timeout, as in
+//
+//	file:tokens.db?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)
+//
+// for modernc.org/sqlite. The file must not be on a network file system. A
+// database in memory is one for each connection: call SetMaxOpenConns(1).
+//
+// Migrate asks one connection of the pool for client_encoding, autocommit,
+// completion_type and EMPTY_STRING_IS_NULL, and refuses to go on if they are
+// wrong.
+//
+// # After a failover
+//
+// Connections of the pool may lead to a server that is read-only now, or is
+// going away. When a statement is refused there, its connection is given up, and
+// the statement is repeated on another: on all that the pool has, and a new one.
+// So the database may move to another server under its name or address without
+// a restart of the application. A statement that may have taken effect is not
+// repeated. If a new connection is refused too, the error says that the database
+// is read-only, and for a second its connections are kept.
+//
+// Some things only the pool and its driver can do:
 //
 //   - [sql.DB.SetConnMaxLifetime], of some minutes, lets connections move to
 //     another server even if nothing fails.
-//   - pgx, with several hosts: target_session_attrs=read-write finds the one
-//     that can be written to.
+//   - With several hosts in the connection string, pgx finds the one that can be
+//     written to by target_session_attrs=read-write.
 //   - connect_timeout (pgx) or timeout (go-sql-driver/mysql) bounds the waiting
 //     for a host that is gone. On a connection that has fallen silent, a call
 //     waits until its context ends; TCP keepalives, set where the driver dials,
@@ -44,24 +76,6 @@
 //   - go-sql-driver's rejectReadOnly is not needed, and hides the reason.
 //   - Behind a pooler, it is the pooler's connections that have to be renewed:
 //     with PgBouncer, by RECONNECT or server_lifetime.
-//
-// The formats of a session make no difference (DateStyle, IntervalStyle,
-// bytea_output, time zones, MySQL's sql_mode), nor does the way in which a
-// driver binds values: times and bytes travel in forms that no setting changes.
-//
-// PostgreSQL: version 12 or later, encoding UTF8. pgx in its simple protocol
-// wants standard_conforming_strings to be on, as it is by default.
-//
-// MySQL: version 8, or MariaDB 10.5, or later. The connection's character set
-// must be utf8mb4, which go-sql-driver/mysql has unless told otherwise.
-//
-// SQLite: version 3.35 or later. With several connections or processes on one
-// file, the application should choose WAL and a busy timeout, as in
-//
-//	file:tokens.db?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)
-//
-// for modernc.org/sqlite. The file must not be on a network file system. A
-// database in memory is one for each connection: call SetMaxOpenConns(1).
 //
 // # Reading the tables
 //

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/authprofile/authprofile"
+	"github.com/authprofile/authprofile/internal/peertest/databases"
 	"github.com/authprofile/authprofile/sqlstore"
 )
 
@@ -218,4 +219,69 @@ func databaseOf(t testing.TB, db *sql.DB) string {
 	}
 	return strings.ReplaceAll(strings.ReplaceAll("postgres://postgres@127.0.0.1:{port}/{database}?sslmode=disable",
 		"{port}", strconv.Itoa(port)), "{database}", database(t, db))
+}
+
+// Sessions in which nothing would be kept, or not as it was put, are found out
+// before anything is: Migrate says what to do.
+func TestMigrateSettings(t *testing.T) {
+	for _, c := range []struct {
+		tg   target
+		want string // in the error; empty: none
+	}{
+		{mariadb.as("autocommit off", "autocommit=0"), "autocommit"},
+		{mariadb.as("autocommit off, by its own name", "autocommit=OFF"), "autocommit"},
+		{mariadb.as("chained transactions", "completion_type=1"), "completion_type"},
+		{mariadb.as("released sessions", "completion_type=%27RELEASE%27"), "completion_type"},
+		{mariadb.as("empty strings are null", "sql_mode=%27EMPTY_STRING_IS_NULL,ANSI%27"), "EMPTY_STRING_IS_NULL"},
+		{mariadb.as("as it should be", "autocommit=1&completion_type=0"), ""},
+		{postgres.as("another encoding", "client_encoding=LATIN1"), "client_encoding"},
+		{postgres.as("another encoding, by the database", "", "ALTER DATABASE {database} SET client_encoding = 'WIN1252'"), "client_encoding"},
+		{postgres.as("as it should be", "client_encoding=UTF8", "ALTER DATABASE {database} SET client_encoding = 'WIN1252'"), ""},
+		{postgres.as("not converted", "client_encoding=SQL_ASCII"), ""},
+	} {
+		t.Run(c.tg.name, func(t *testing.T) {
+			dsn := c.tg.dsn(t)
+			db := c.tg.open(t, dsn)
+			tables := map[sqlstore.Dialect]string{
+				sqlstore.Postgres: "SELECT COUNT(*) FROM information_schema.tables WHERE table_name LIKE 'authprofile%'",
+				sqlstore.MySQL:    "SELECT COUNT(*) FROM information_schema.tables WHERE table_name LIKE 'authprofile%' AND table_schema = DATABASE()",
+			}[c.tg.dialect]
+			s := c.tg.unmigrated(t, db, "")
+			for _, ready := range []bool{false, true} {
+				err := s.Migrate(t.Context())
+				if c.want == "" {
+					if err != nil {
+						t.Fatalf("Migrate: got error %v, want none", err)
+					}
+					mustWork(t, s, "u")
+					return
+				}
+				if err == nil || !strings.Contains(err.Error(), c.want) || !strings.HasPrefix(err.Error(), "sqlstore: migrate: ") {
+					t.Fatalf("Migrate, tables ready %v: got error %v, want one about %s", ready, err, c.want)
+				}
+				if n := count(t, db, tables); !ready && n > 0 {
+					t.Errorf("got %d tables after Migrate has refused, want none", n)
+				}
+				// For the second time, the tables are there.
+				plain := strings.Replace(strings.Replace(dsn, "client_encoding=LATIN1", "", 1)+"&client_encoding=UTF8", "&&", "&", 1)
+				if c.tg.dialect == sqlstore.MySQL {
+					plain, _, _ = strings.Cut(dsn, "?")
+				}
+				c.tg.store(t, c.tg.open(t, plain), "")
+			}
+		})
+	}
+}
+
+// A server that turns autocommit off for each session is found out as well.
+func TestMigrateInitConnect(t *testing.T) {
+	dsn, admin := unprivileged(t, databases.NewMariaDB(t))
+	mustExec(t, admin, "SET GLOBAL init_connect = 'SET autocommit = 0'")
+	err := mariadb.unmigrated(t, mariadb.open(t, dsn), "").Migrate(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "autocommit") {
+		t.Fatalf("Migrate: got error %v, want one about autocommit", err)
+	}
+	if err := mariadb.unmigrated(t, mariadb.open(t, dsn+"?autocommit=1"), "").Migrate(t.Context()); err != nil {
+		t.Errorf("Migrate with autocommit on in the connection string: got error %v, want none", err)
+	}
 }
