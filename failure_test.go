@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/http"
 	"strings"
@@ -458,8 +459,8 @@ func TestUnknownLifetime(t *testing.T) {
 func TestDamagedFailures(t *testing.T) {
 	for _, f := range []authprofile.Failure{
 		{},
-		{Attempts: -1 << 62},
-		{Attempts: 1<<63 - 1, Reason: "no such reason"},
+		{Attempts: math.MinInt / 2},
+		{Attempts: math.MaxInt, Reason: "no such reason"},
 		{Last: time.Unix(1<<40, 0), Next: time.Unix(1<<40, 0)},
 		{Last: time.Unix(-1<<40, 0), Next: time.Unix(-1<<40, 0), HTTPStatus: -1},
 	} {
