@@ -381,32 +381,27 @@ var brokenStores = []struct {
 	// Concurrency.
 	{"each call takes effect whole: a grant put in two steps", "GrantWhole", func(b *broken) {
 		s := b.Store
-		var reads atomic.Int64
+		var half halfway
 		b.grant = func(ctx context.Context, k key) (*grant, error) {
-			defer reads.Add(1)
+			defer half.hold()
 			return s.Grant(ctx, k)
 		}
 		b.putGrant = func(ctx context.Context, g *grant) error {
-			half := g.Clone()
-			half.RefreshToken = ""
-			if err := s.PutGrant(ctx, half); err != nil {
-				return err
-			}
-			awaitReads(&reads)
 			c := g.Clone()
-			c.Version = half.Version
+			c.RefreshToken = ""
 			if err := s.PutGrant(ctx, c); err != nil {
 				return err
 			}
-			g.Version, g.Created, g.Updated = c.Version, c.Created, c.Updated
-			return nil
+			defer half.pause()()
+			g.Version = c.Version
+			return s.PutGrant(ctx, g)
 		}
 	}},
 	{"each call takes effect whole: a profile replaced by deleting and creating", "ProfileWhole", func(b *broken) {
 		s := b.Store
-		var reads atomic.Int64
+		var half halfway
 		b.profile = func(ctx context.Context, id string) (*profile, error) {
-			defer reads.Add(1)
+			defer half.hold()
 			return s.Profile(ctx, id)
 		}
 		b.putProfile = func(ctx context.Context, p *profile) error {
@@ -416,32 +411,32 @@ var brokenStores = []struct {
 			if err := s.DeleteProfile(ctx, p.ID); err != nil {
 				return err
 			}
-			awaitReads(&reads)
+			defer half.pause()()
 			p.Version = 0
 			return s.PutProfile(ctx, p)
 		}
 	}},
 	{"each call takes effect whole: a profile deleted before its grants", "DeleteProfileWhole", func(b *broken) {
 		s := b.Store
-		gone := make(chan string, 1)
-		var reads atomic.Int64
-		b.profile = func(ctx context.Context, id string) (*profile, error) {
-			defer reads.Add(1)
-			select {
-			case g := <-gone:
-				if gone <- g; g == id {
-					return nil, authprofile.ErrNotFound
-				}
-			default:
-			}
-			return s.Profile(ctx, id)
+		var half halfway
+		b.grant = func(ctx context.Context, k key) (*grant, error) {
+			defer half.hold()
+			return s.Grant(ctx, k)
 		}
 		b.deleteProfile = func(ctx context.Context, id string) error {
-			gone <- id
-			awaitReads(&reads)
-			err := s.DeleteProfile(ctx, id)
-			<-gone
-			return err
+			list, err := s.ListGrants(ctx, id, "", 10)
+			if err != nil {
+				return err
+			}
+			if err := s.DeleteProfile(ctx, id); err != nil {
+				return err
+			}
+			for _, g := range list {
+				g.Version = 0
+				s.PutGrant(ctx, g)
+			}
+			defer half.pause()()
+			return s.DeleteProfile(ctx, id)
 		}
 	}},
 	{"a call that has returned is seen: reads from a cache", "ProfileReplace", func(b *broken) {
@@ -1186,12 +1181,28 @@ var brokenStores = []struct {
 	}},
 }
 
-// awaitReads waits until others have read, if there are any: what is half done
-// meanwhile does not go unseen by chance.
-func awaitReads(reads *atomic.Int64) {
-	seen := reads.Load() + 3 // two may have begun before
-	for n := 0; reads.Load() < seen && n < 100_000; n++ {
-		runtime.Gosched()
+// A halfway is for a Store that does in two steps what must be one, so that
+// what is half done does not go unseen by chance.
+type halfway struct {
+	over atomic.Pointer[chan struct{}] // nil: nothing is half done
+}
+
+// pause returns, in a bubble, when all others have come to a stop, and then
+// a function that lets them go on.
+func (h *halfway) pause() (resume func()) {
+	over := make(chan struct{})
+	h.over.Store(&over)
+	<-time.After(time.Millisecond)
+	return func() {
+		h.over.Store(nil)
+		close(over)
+	}
+}
+
+// hold keeps a reader with what it has read until all is done.
+func (h *halfway) hold() {
+	if over := h.over.Load(); over != nil {
+		<-*over
 	}
 }
 
