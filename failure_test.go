@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/http"
 	"strings"
@@ -481,8 +482,8 @@ func TestUnknownLifetimeWithoutARefreshToken(t *testing.T) {
 func TestDamagedFailures(t *testing.T) {
 	for _, f := range []authprofile.Failure{
 		{},
-		{Attempts: -1 << 62},
-		{Attempts: 1<<63 - 1, Reason: "no such reason"},
+		{Attempts: math.MinInt / 2},
+		{Attempts: math.MaxInt, Reason: "no such reason"},
 		{Last: time.Unix(1<<40, 0), Next: time.Unix(1<<40, 0)},
 		{Last: time.Unix(-1<<40, 0), Next: time.Unix(-1<<40, 0), HTTPStatus: -1},
 	} {

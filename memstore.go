@@ -10,7 +10,8 @@ import (
 )
 
 // A MemStore keeps everything in memory. It is for tests, for programs that
-// need no grant to outlive them, and the Store of a Manager that has none.
+// need no grant to outlive them, and the Store of a Manager that has none. Of
+// flows it keeps the latest 100,000.
 //
 // The zero MemStore is empty and ready to use. It must not be copied after
 // first use.

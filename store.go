@@ -35,14 +35,15 @@ import (
 // Values. Strings are kept and compared byte by byte: "a", "A" and "a " are
 // three identifiers, and a [Secret] comes back as it went in. Identifiers and
 // users are valid UTF-8 without control characters, of at most 255 and 512
-// bytes. Times are kept to the millisecond at least, and come back in UTC; the
+// bytes; a key may have the longest of both. Times are kept to the millisecond at least, and come back in UTC; the
 // zero time comes back as the zero time. Nil and empty slices and maps are not
 // told apart.
 //
-// Errors. A record that is there and cannot be read, because it is damaged or
-// cannot be decrypted, is an [*Error]: a new authorization replaces such a
-// grant. A list returns as many of the others as it is asked for, together with
-// an [*Error] for each of those, joined by [errors.Join].
+// Errors. None is both ErrNotFound and ErrConflict. A record that is there and
+// cannot be read, because it is damaged or cannot be decrypted, is an [*Error]:
+// a new authorization replaces such a grant. A list returns as many of the
+// others as it is asked for, together with an [*Error] for each of those, joined
+// by [errors.Join].
 //
 // The JSON of profiles, grants and flows is not for storing: secrets show
 // themselves as "[redacted]", and some fields are left out. To store a [Secret],
@@ -61,17 +62,20 @@ type ProfileStore interface {
 
 	// ListProfiles returns at most limit profiles whose ID comes after the
 	// given one, ordered by ID, ascending byte by byte. An empty after means
-	// from the beginning. Fewer than limit means that there are no more.
+	// from the beginning. Fewer than limit means that there are no more, however
+	// large limit is, and whatever others put and delete meanwhile.
 	ListProfiles(ctx context.Context, after string, limit int) ([]*Profile, error)
 
 	// PutProfile creates p if p.Version is zero, and otherwise replaces the
 	// stored profile of that ID and Version, keeping its time of creation.
 	// If there is another, or none to replace, the error is ErrConflict and
-	// nothing is changed.
+	// nothing is changed: a put that races with a deletion does not bring the
+	// profile back. Grants stay as they are.
 	//
 	// It sets p.Version to a number above zero that no record of this ID has
 	// had before, even one that was deleted since, and p.Created and
-	// p.Updated to what is stored.
+	// p.Updated to what is stored: the times of the put that created the
+	// record and of the latest put, whatever the caller has there.
 	PutProfile(ctx context.Context, p *Profile) error
 
 	// DeleteProfile removes the profile and all its grants. If there is none,
@@ -87,7 +91,7 @@ type GrantStore interface {
 	// ListGrants returns at most limit grants of the profile whose user comes
 	// after the given one, ordered by user, ascending byte by byte. An empty
 	// after means from the beginning, an empty user included. Fewer than
-	// limit means that there are no more.
+	// limit means that there are no more, as for ListProfiles.
 	ListGrants(ctx context.Context, profileID, after string, limit int) ([]*Grant, error)
 
 	// PutGrant creates or replaces a grant as PutProfile does a profile: by
@@ -103,7 +107,9 @@ type GrantStore interface {
 // [Manager.Finish].
 type FlowStore interface {
 	// PutFlow keeps all fields of f but State and URL, until f.Expires. A
-	// Store may forget it any time after that.
+	// Store may forget it any time after that, and earlier only to bound how
+	// many it keeps, the oldest first, if it says in its documentation how
+	// many those are.
 	PutFlow(ctx context.Context, f *Flow) error
 
 	// TakeFlow removes the flow with that ID and returns it. Of many callers

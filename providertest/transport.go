@@ -3,6 +3,7 @@ package providertest
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -10,7 +11,6 @@ import (
 	"net/http/httptrace"
 	"strconv"
 	"sync"
-	"syscall"
 )
 
 // maxBuffered is how much of an answer is held back until the handler returns
@@ -27,6 +27,10 @@ const maxBuffered = 64 << 10
 func (s *Server) Transport() http.RoundTripper { return memoryTransport{s} }
 
 type memoryTransport struct{ s *Server }
+
+// errRefused says what systems say of a port on which there is no server. Their
+// numbers for it are not the same everywhere, and Plan 9 has none.
+var errRefused = errors.New("connection refused")
 
 func (t memoryTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	ctx := req.Context()
@@ -74,7 +78,7 @@ func (t memoryTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if !t.s.connect(w) {
 		stop()
 		cancel()
-		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
+		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: errRefused}
 	}
 	if trace := httptrace.ContextClientTrace(ctx); trace != nil && trace.WroteRequest != nil {
 		trace.WroteRequest(httptrace.WroteRequestInfo{})

@@ -381,32 +381,27 @@ var brokenStores = []struct {
 	// Concurrency.
 	{"each call takes effect whole: a grant put in two steps", "GrantWhole", func(b *broken) {
 		s := b.Store
-		var reads atomic.Int64
+		var half halfway
 		b.grant = func(ctx context.Context, k key) (*grant, error) {
-			defer reads.Add(1)
+			defer half.hold()
 			return s.Grant(ctx, k)
 		}
 		b.putGrant = func(ctx context.Context, g *grant) error {
-			half := g.Clone()
-			half.RefreshToken = ""
-			if err := s.PutGrant(ctx, half); err != nil {
-				return err
-			}
-			awaitReads(&reads)
 			c := g.Clone()
-			c.Version = half.Version
+			c.RefreshToken = ""
 			if err := s.PutGrant(ctx, c); err != nil {
 				return err
 			}
-			g.Version, g.Created, g.Updated = c.Version, c.Created, c.Updated
-			return nil
+			defer half.pause()()
+			g.Version = c.Version
+			return s.PutGrant(ctx, g)
 		}
 	}},
 	{"each call takes effect whole: a profile replaced by deleting and creating", "ProfileWhole", func(b *broken) {
 		s := b.Store
-		var reads atomic.Int64
+		var half halfway
 		b.profile = func(ctx context.Context, id string) (*profile, error) {
-			defer reads.Add(1)
+			defer half.hold()
 			return s.Profile(ctx, id)
 		}
 		b.putProfile = func(ctx context.Context, p *profile) error {
@@ -416,32 +411,32 @@ var brokenStores = []struct {
 			if err := s.DeleteProfile(ctx, p.ID); err != nil {
 				return err
 			}
-			awaitReads(&reads)
+			defer half.pause()()
 			p.Version = 0
 			return s.PutProfile(ctx, p)
 		}
 	}},
 	{"each call takes effect whole: a profile deleted before its grants", "DeleteProfileWhole", func(b *broken) {
 		s := b.Store
-		gone := make(chan string, 1)
-		var reads atomic.Int64
-		b.profile = func(ctx context.Context, id string) (*profile, error) {
-			defer reads.Add(1)
-			select {
-			case g := <-gone:
-				if gone <- g; g == id {
-					return nil, authprofile.ErrNotFound
-				}
-			default:
-			}
-			return s.Profile(ctx, id)
+		var half halfway
+		b.grant = func(ctx context.Context, k key) (*grant, error) {
+			defer half.hold()
+			return s.Grant(ctx, k)
 		}
 		b.deleteProfile = func(ctx context.Context, id string) error {
-			gone <- id
-			awaitReads(&reads)
-			err := s.DeleteProfile(ctx, id)
-			<-gone
-			return err
+			list, err := s.ListGrants(ctx, id, "", 10)
+			if err != nil {
+				return err
+			}
+			if err := s.DeleteProfile(ctx, id); err != nil {
+				return err
+			}
+			for _, g := range list {
+				g.Version = 0
+				s.PutGrant(ctx, g)
+			}
+			defer half.pause()()
+			return s.DeleteProfile(ctx, id)
 		}
 	}},
 	{"a call that has returned is seen: reads from a cache", "ProfileReplace", func(b *broken) {
@@ -782,6 +777,89 @@ var brokenStores = []struct {
 		}
 	}},
 
+	{"identifiers have their whole length together: refused", "GrantLongestKeys", putting(nil,
+		func(ctx context.Context, g *grant, put func(*grant) error) error {
+			if len(g.ProfileID)+len(g.User) > 766 {
+				return errors.New("index row size exceeds the maximum")
+			}
+			return put(g)
+		})},
+	{"identifiers have their whole length together: characters of two bytes", "GrantLongestKeys", putting(nil,
+		func(ctx context.Context, g *grant, put func(*grant) error) error {
+			if strings.Count(g.ProfileID+g.User, "é") > 300 {
+				return errors.New("key too long")
+			}
+			return put(g)
+		})},
+	{"identifiers have their whole length together: joined and cut", "GrantLongestKeys", func(b *broken) {
+		s := b.Store
+		cut := func(k key) key {
+			k.User = k.User[:max(0, min(len(k.User), 766-len(k.ProfileID)))]
+			return k
+		}
+		b.grant = func(ctx context.Context, k key) (*grant, error) {
+			g, err := s.Grant(ctx, cut(k))
+			if err == nil {
+				g.GrantKey = k
+			}
+			return g, err
+		}
+		b.putGrant = func(ctx context.Context, g *grant) error {
+			k := g.GrantKey
+			defer func() { g.GrantKey = k }()
+			g.GrantKey = cut(k)
+			return s.PutGrant(ctx, g)
+		}
+	}},
+	{"identifiers have their whole length together: flows", "FlowIdentifiers", func(b *broken) {
+		s := b.Store
+		b.putFlow = func(ctx context.Context, f *flow) error {
+			if len(f.ID)+len(f.ProfileID)+len(f.User) > 1000 {
+				return errors.New("row too large")
+			}
+			return s.PutFlow(ctx, f)
+		}
+	}},
+	{"identifiers have their whole length together: lists after them", "GrantLongestKeys", func(b *broken) {
+		s := b.Store
+		b.listGrants = func(ctx context.Context, id, after string, limit int) ([]*grant, error) {
+			return s.ListGrants(ctx, id, after[:min(len(after), 511)], limit)
+		}
+	}},
+	{"lists keep strings that are empty", "ProfileStrings", onRead(func(p *profile) {
+		p.Scopes = strings.FieldsFunc(strings.Join(p.Scopes, "\x01"), func(r rune) bool { return r == 1 })
+	}, nil, nil)},
+	{"maps keep a name that is empty", "GrantStrings", onRead(nil, func(g *grant) { delete(g.Extra, "") }, nil)},
+	{"what is replaced leaves nothing behind: in maps", "GrantReplaceOneField", merging(func(old, g *grant) {
+		if len(g.Extra) > 0 {
+			for name, value := range old.Extra {
+				if _, ok := g.Extra[name]; !ok {
+					g.Extra[name] = value
+				}
+			}
+		}
+	})},
+	{"every field is replaced: only with the tokens", "GrantReplaceOneField", merging(func(old, g *grant) {
+		if old.AccessToken == g.AccessToken {
+			g.Scopes = old.Scopes
+		}
+	})},
+	{"every field is replaced: the failure only when it is another", "GrantReplaceOneField", merging(func(old, g *grant) {
+		if old.Failure != nil && g.Failure != nil && old.Failure.Reason == g.Failure.Reason && old.Failure.Attempts == g.Failure.Attempts {
+			g.Failure = old.Failure
+		}
+	})},
+	{"every field is replaced: the lease only when its owner is another", "GrantReplaceOneField", merging(func(old, g *grant) {
+		if old.Lease != nil && g.Lease != nil && old.Lease.Owner == g.Lease.Owner {
+			g.Lease = old.Lease
+		}
+	})},
+	{"arguments are changed only as said: times cut to the millisecond", "GrantArguments", putting(nil,
+		func(ctx context.Context, g *grant, put func(*grant) error) error {
+			g.Expiry = g.Expiry.Truncate(time.Millisecond)
+			return put(g)
+		})},
+
 	// Reading.
 	{"Profile returns ErrNotFound", "ProfileNotFound", func(b *broken) {
 		s := b.Store
@@ -813,6 +891,110 @@ var brokenStores = []struct {
 		s := b.Store
 		b.listGrants = func(ctx context.Context, id, after string, limit int) ([]*grant, error) {
 			return s.ListGrants(ctx, id, after, min(limit, 5))
+		}
+	}},
+	{"fewer than limit means no more: not for a thousand", "ProfilePagesOfMany", func(b *broken) {
+		s := b.Store
+		b.listProfiles = func(ctx context.Context, after string, limit int) ([]*profile, error) {
+			return s.ListProfiles(ctx, after, min(limit, 1000))
+		}
+	}},
+	{"fewer than limit means no more: not for a hundred", "GrantsOfManyUsers", func(b *broken) {
+		s := b.Store
+		b.listGrants = func(ctx context.Context, id, after string, limit int) ([]*grant, error) {
+			return s.ListGrants(ctx, id, after, min(limit, 100))
+		}
+	}},
+	{"fewer than limit means no more: not for as much as a message holds", "GrantPagesOfLarge", func(b *broken) {
+		s := b.Store
+		b.listGrants = func(ctx context.Context, id, after string, limit int) ([]*grant, error) {
+			list, err := s.ListGrants(ctx, id, after, limit)
+			size := 0
+			for i, g := range list {
+				if size += len(g.AccessToken) + len(g.RefreshToken); size > 4<<20 {
+					return list[:i], nil
+				}
+			}
+			return list, err
+		}
+	}},
+	{"at most limit: however large that is", "ProfilePages", func(b *broken) {
+		s := b.Store
+		b.listProfiles = func(ctx context.Context, after string, limit int) ([]*profile, error) {
+			list, err := s.ListProfiles(ctx, after, limit+1) // to see whether there are more
+			return list[:min(limit, len(list))], err
+		}
+	}},
+	{"after the given one: also if it was deleted", "ProfilePagesWhileChanging", func(b *broken) {
+		s := b.Store
+		gone := make(map[string]bool)
+		b.deleteProfile = func(ctx context.Context, id string) error {
+			gone[id] = true
+			return s.DeleteProfile(ctx, id)
+		}
+		b.listProfiles = func(ctx context.Context, after string, limit int) ([]*profile, error) {
+			if gone[after] {
+				return nil, nil
+			}
+			return s.ListProfiles(ctx, after, limit)
+		}
+	}},
+	{"lists are whole: names first, and then the records that are still there", "ProfilePagesWhileOthersChange", func(b *broken) {
+		s := b.Store
+		b.listProfiles = func(ctx context.Context, after string, limit int) ([]*profile, error) {
+			names, err := s.ListProfiles(ctx, after, limit)
+			<-time.After(time.Millisecond)
+			var list []*profile
+			for _, p := range names {
+				if p, err := s.Profile(ctx, p.ID); err == nil {
+					list = append(list, p)
+				}
+			}
+			return list, err
+		}
+	}},
+	{"lists are whole: names first, and then an error for a record that is gone", "GrantPagesWhileOthersChange", func(b *broken) {
+		s := b.Store
+		b.listGrants = func(ctx context.Context, id, after string, limit int) ([]*grant, error) {
+			list, err := s.ListGrants(ctx, id, after, limit)
+			<-time.After(time.Millisecond)
+			for i, g := range list {
+				if list[i], err = s.Grant(ctx, g.GrantKey); err != nil {
+					return nil, err
+				}
+			}
+			return list, err
+		}
+	}},
+	{"an empty user is one of its own", "GrantsOfApps", func(b *broken) {
+		s := b.Store
+		b.grant = func(ctx context.Context, k key) (*grant, error) {
+			if g, err := s.Grant(ctx, k); err == nil || k.User != "" {
+				return g, err
+			}
+			list, err := s.ListGrants(ctx, k.ProfileID, "", 1)
+			if len(list) == 0 {
+				return nil, cmp.Or(err, authprofile.ErrNotFound)
+			}
+			return list[0], err
+		}
+	}},
+	{"no error is both: of Grant", "GrantNotFound", func(b *broken) {
+		s := b.Store
+		b.grant = func(ctx context.Context, k key) (*grant, error) {
+			g, err := s.Grant(ctx, k)
+			return g, both(err)
+		}
+	}},
+	{"no error is both: of PutProfile", "ProfileReplace", func(b *broken) {
+		s := b.Store
+		b.putProfile = func(ctx context.Context, p *profile) error { return both(s.PutProfile(ctx, p)) }
+	}},
+	{"no error is both: of TakeFlow", "FlowNotFound", func(b *broken) {
+		s := b.Store
+		b.takeFlow = func(ctx context.Context, id string) (*flow, error) {
+			f, err := s.TakeFlow(ctx, id)
+			return f, both(err)
 		}
 	}},
 	{"after the given one", "ProfilePages", func(b *broken) {
@@ -953,6 +1135,52 @@ var brokenStores = []struct {
 			return s.PutProfile(ctx, p)
 		}
 	}},
+	{"PutProfile replaces that version: and not one with the same last bits", "ProfileReplace", func(b *broken) {
+		s := b.Store
+		b.putProfile = func(ctx context.Context, p *profile) error {
+			if old, err := s.Profile(ctx, p.ID); err == nil && int32(p.Version) == int32(old.Version) {
+				p.Version = old.Version
+			}
+			return s.PutProfile(ctx, p)
+		}
+	}},
+	{"PutGrant replaces that version: not one that began an earlier life", "GrantVersions", func(b *broken) {
+		s := b.Store
+		begun := make(map[int64]bool)
+		b.putGrant = func(ctx context.Context, g *grant) error {
+			creates := g.Version == 0
+			if old, err := s.Grant(ctx, g.GrantKey); err == nil && begun[g.Version] {
+				g.Version = old.Version
+			}
+			err := s.PutGrant(ctx, g)
+			if err == nil && creates {
+				begun[g.Version] = true
+			}
+			return err
+		}
+	}},
+	{"PutProfile replaces what is there: and brings back nothing", "ProfileReplaceWhileDeleting", resurrecting},
+	{"PutGrant replaces what is there: and brings back nothing", "GrantReplaceWhileDeleting", resurrecting},
+	{"PutGrant replaces what is there: also if its profile leaves", "DeleteProfileWhileReplacing", func(b *broken) {
+		resurrecting(b)
+		b.putProfile = nil
+	}},
+	{"PutProfile leaves the grants", "KindsApart", func(b *broken) {
+		s := b.Store
+		b.putProfile = func(ctx context.Context, p *profile) error {
+			c := p.Clone()
+			if err := s.PutProfile(ctx, c); err != nil {
+				return err
+			}
+			if p.Version != 0 { // deletes, and its grants with it, and inserts
+				s.DeleteProfile(ctx, p.ID)
+				c.Version = 0
+				s.PutProfile(ctx, c)
+			}
+			p.Version, p.Created, p.Updated = c.Version, c.Created, c.Updated
+			return nil
+		}
+	}},
 	{"PutProfile refuses if there is none to replace", "ProfileReplace", putting(
 		func(ctx context.Context, p *profile, put func(*profile) error) error {
 			err := put(p)
@@ -1013,6 +1241,31 @@ var brokenStores = []struct {
 			p.Version = c.Version
 			return err
 		}, nil)},
+	{"it sets Updated, each time", "GrantCreated", func(b *broken) {
+		created := make(map[key]time.Time)
+		s := b.Store
+		b.putGrant = func(ctx context.Context, g *grant) error {
+			err := s.PutGrant(ctx, g)
+			if err == nil {
+				g.Updated = g.Created
+				created[g.GrantKey] = g.Created
+			}
+			return err
+		}
+		b.grant = func(ctx context.Context, k key) (*grant, error) {
+			g, err := s.Grant(ctx, k)
+			if err == nil {
+				g.Updated = created[k]
+			}
+			return g, err
+		}
+	}},
+	{"it sets Created, whatever the caller says", "ProfileCreated", claiming(func(claim, first time.Time) time.Time {
+		return claim
+	})},
+	{"it sets Created: anew in another life", "ProfileCreated", claiming(func(claim, first time.Time) time.Time {
+		return first
+	})},
 	{"it sets Version", "GrantReplace", putting(nil,
 		func(ctx context.Context, g *grant, put func(*grant) error) error { return put(g.Clone()) })},
 	{"versions are above zero", "ProfileVersions", versioned(func(_ string, last int64, life int) int64 {
@@ -1025,6 +1278,36 @@ var brokenStores = []struct {
 	{"versions are not given again: every second life", "ProfileVersions", versioned(func(_ string, last int64, life int) int64 {
 		return max(last+1, int64(life%2*100+1))
 	})},
+	{"versions are not given again: after many lives", "ProfileVersionsOfManyLives", versioned(func(_ string, last int64, life int) int64 {
+		return max(last+1, int64(life%64*100+1))
+	})},
+	{"versions are not given again: while the clock stands still", "ProfileVersionsOfManyLives", versioned(func(_ string, last int64, life int) int64 {
+		return max(last+1, time.Now().UnixMicro())
+	})},
+	{"versions are not given to two", "ProfileVersionsInParallel", func(b *broken) {
+		s := b.Store
+		var mu sync.Mutex
+		shown, version := make(map[int64]int64), int64(0) // the real ones by those that callers see
+		b.putProfile = func(ctx context.Context, p *profile) error {
+			mu.Lock()
+			next := version + 1
+			c := p.Clone()
+			if real, ok := shown[p.Version]; ok {
+				c.Version = real
+			}
+			mu.Unlock()
+			<-time.After(time.Millisecond)
+			if err := s.PutProfile(ctx, c); err != nil {
+				return err
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			version = max(version, next)
+			shown[next] = c.Version
+			p.Version = next
+			return nil
+		}
+	}},
 	{"versions of grants are not given again after their profile's deletion", "DeleteProfileAndVersions", func(b *broken) {
 		s := b.Store
 		var mem authprofile.MemStore
@@ -1103,6 +1386,55 @@ var brokenStores = []struct {
 		}
 	}},
 
+	{"DeleteProfile removes all its grants: of a thousand", "GrantsOfManyUsers", func(b *broken) {
+		s := b.Store
+		b.deleteProfile = func(ctx context.Context, id string) error {
+			list, err := s.ListGrants(ctx, id, "", 2000)
+			if err := s.DeleteProfile(ctx, id); err != nil {
+				return err
+			}
+			for _, g := range list[min(1000, len(list)):] {
+				g.Version = 0
+				s.PutGrant(ctx, g)
+			}
+			return err
+		}
+	}},
+	{"DeleteProfile removes its own grants alone: not by a pattern", "DeleteProfileAndGrants", deletingLike(func(id, other string) bool {
+		return strings.Contains(id, "_") && len(id) == len(other) && strings.HasPrefix(other, strings.TrimRight(id, "_"))
+	})},
+	{"DeleteProfile removes its own grants alone: not those of all that begin so", "DeleteProfileAndGrants", deletingLike(func(id, other string) bool {
+		return strings.HasPrefix(other, id+"/")
+	})},
+	{"DeleteGrant removes the grant: also one that was replaced meanwhile", "GrantReplaceWhileDeleting", func(b *broken) {
+		s := b.Store
+		b.deleteGrant = func(ctx context.Context, k key) error {
+			g, err := s.Grant(ctx, k)
+			if err != nil {
+				return s.DeleteGrant(ctx, k)
+			}
+			<-time.After(time.Millisecond)
+			if now, err := s.Grant(ctx, k); err == nil && now.Version != g.Version {
+				return nil
+			}
+			return s.DeleteGrant(ctx, k)
+		}
+	}},
+	{"DeleteProfile removes the profile: not one that was made anew", "ProfileCreateWhileDeleting", func(b *broken) {
+		s := b.Store
+		b.putProfile = func(ctx context.Context, p *profile) error {
+			<-time.After(time.Microsecond) // in a bubble: until others have deleted
+			return s.PutProfile(ctx, p)
+		}
+		b.deleteProfile = func(ctx context.Context, id string) error {
+			if err := s.DeleteProfile(ctx, id); err != nil {
+				return err
+			}
+			<-time.After(time.Millisecond)
+			return s.DeleteProfile(ctx, id)
+		}
+	}},
+
 	// Flows.
 	{"PutFlow does not keep State", "FlowFields", keeping(func(kept, f *flow) { kept.State = f.State })},
 	{"PutFlow does not keep URL", "FlowFields", keeping(func(kept, f *flow) { kept.URL = f.URL })},
@@ -1173,6 +1505,86 @@ var brokenStores = []struct {
 			return s.PutFlow(ctx, f)
 		}
 	}},
+	{"a flow is kept until it expires: of five hundred others", "FlowAmongMany", forgetting(func(kept []*flow, f *flow) bool {
+		return len(kept) > 500
+	})},
+	{"a flow is kept until it expires: those that were taken do not count", "FlowAmongMany", func(b *broken) {
+		s := b.Store
+		var mu sync.Mutex
+		var ids []string
+		b.putFlow = func(ctx context.Context, f *flow) error {
+			mu.Lock()
+			defer mu.Unlock()
+			if ids = append(ids, f.ID); len(ids) > 300 {
+				s.TakeFlow(ctx, ids[0])
+				ids = ids[1:]
+			}
+			return s.PutFlow(ctx, f)
+		}
+	}},
+	{"a flow is kept until it expires: not until another does", "FlowAmongMany", forgetting(func(kept []*flow, f *flow) bool {
+		return kept[0].Expires.Before(f.Expires.Add(-time.Hour))
+	})},
+	{"a flow is kept until it expires: for longer than 32 bits of milliseconds", "FlowAmongMany", func(b *broken) {
+		s := b.Store
+		b.putFlow = func(ctx context.Context, f *flow) error {
+			c := f.Clone()
+			c.Expires = time.Now().Add(time.Duration(int32(time.Until(f.Expires).Milliseconds())) * time.Millisecond)
+			return s.PutFlow(ctx, c)
+		}
+	}},
+	{"a flow is kept until it expires: to the last moment", "FlowToTheLast", func(b *broken) {
+		s := b.Store
+		expires := make(map[string]time.Time)
+		b.putFlow = func(ctx context.Context, f *flow) error {
+			expires[f.ID] = f.Expires.UTC()
+			c := f.Clone()
+			c.Expires = f.Expires.Truncate(time.Second)
+			return s.PutFlow(ctx, c)
+		}
+		b.takeFlow = func(ctx context.Context, id string) (*flow, error) {
+			f, err := s.TakeFlow(ctx, id)
+			if err == nil {
+				f.Expires = expires[id]
+			}
+			return f, err
+		}
+	}},
+	{"a flow is kept until it expires: not for a tenth of a second", "FlowExpires", func(b *broken) {
+		s := b.Store
+		begun := make(map[string]time.Time)
+		b.putFlow = func(ctx context.Context, f *flow) error {
+			begun[f.ID] = time.Now()
+			return s.PutFlow(ctx, f)
+		}
+		b.takeFlow = func(ctx context.Context, id string) (*flow, error) {
+			if time.Since(begun[id]) > 100*time.Millisecond {
+				return nil, authprofile.ErrNotFound
+			}
+			return s.TakeFlow(ctx, id)
+		}
+	}},
+	{"what was not found may come", "FlowNotFound", func(b *broken) {
+		s := b.Store
+		none := make(map[string]bool)
+		b.takeFlow = func(ctx context.Context, id string) (*flow, error) {
+			if none[id] {
+				return nil, authprofile.ErrNotFound
+			}
+			f, err := s.TakeFlow(ctx, id)
+			none[id] = err != nil
+			return f, err
+		}
+	}},
+	{"flows are apart from profiles", "KindsApart", func(b *broken) {
+		s := b.Store
+		b.putFlow = func(ctx context.Context, f *flow) error {
+			if err := s.PutFlow(ctx, f); err != nil {
+				return err
+			}
+			return s.PutProfile(ctx, &profile{ID: f.ID}) // one table for all
+		}
+	}},
 	{"a flow that is put again is kept", "FlowAgain", func(b *broken) {
 		s := b.Store
 		seen := make(map[string]bool)
@@ -1186,12 +1598,28 @@ var brokenStores = []struct {
 	}},
 }
 
-// awaitReads waits until others have read, if there are any: what is half done
-// meanwhile does not go unseen by chance.
-func awaitReads(reads *atomic.Int64) {
-	seen := reads.Load() + 3 // two may have begun before
-	for n := 0; reads.Load() < seen && n < 100_000; n++ {
-		runtime.Gosched()
+// A halfway is for a Store that does in two steps what must be one, so that
+// what is half done does not go unseen by chance.
+type halfway struct {
+	over atomic.Pointer[chan struct{}] // nil: nothing is half done
+}
+
+// pause returns, in a bubble, when all others have come to a stop, and then
+// a function that lets them go on.
+func (h *halfway) pause() (resume func()) {
+	over := make(chan struct{})
+	h.over.Store(&over)
+	<-time.After(time.Millisecond)
+	return func() {
+		h.over.Store(nil)
+		close(over)
+	}
+}
+
+// hold keeps a reader with what it has read until all is done.
+func (h *halfway) hold() {
+	if over := h.over.Load(); over != nil {
+		<-*over
 	}
 }
 
@@ -1267,6 +1695,154 @@ func eternal(keep func(f *flow) bool) func(*broken) {
 				f.Expires = until[id].UTC()
 			}
 			return f, err
+		}
+	}
+}
+
+// both is an error that is everything at once.
+func both(err error) error {
+	if errors.Is(err, authprofile.ErrNotFound) || errors.Is(err, authprofile.ErrConflict) {
+		return errors.Join(authprofile.ErrNotFound, authprofile.ErrConflict)
+	}
+	return err
+}
+
+// merging is a Store that replaces a grant by something of the old one.
+func merging(merge func(old, g *grant)) func(*broken) {
+	return func(b *broken) {
+		s := b.Store
+		b.putGrant = func(ctx context.Context, g *grant) error {
+			c := g.Clone()
+			if old, err := s.Grant(ctx, g.GrantKey); err == nil {
+				merge(old, c)
+			}
+			err := s.PutGrant(ctx, c)
+			g.Version, g.Created, g.Updated = c.Version, c.Created, c.Updated
+			return err
+		}
+	}
+}
+
+// claiming is a Store that takes the time of creation from elsewhere: from
+// what the caller claims, or from the first record of that ID.
+func claiming(created func(claim, first time.Time) time.Time) func(*broken) {
+	return func(b *broken) {
+		s := b.Store
+		first, kept := make(map[string]time.Time), make(map[string]time.Time)
+		b.putProfile = func(ctx context.Context, p *profile) error {
+			creates, claim := p.Version == 0, p.Created
+			if err := s.PutProfile(ctx, p); err != nil {
+				return err
+			}
+			if first[p.ID].IsZero() {
+				first[p.ID] = p.Created
+			}
+			if creates {
+				kept[p.ID] = created(claim.UTC(), first[p.ID])
+			}
+			p.Created = kept[p.ID]
+			return nil
+		}
+		b.profile = func(ctx context.Context, id string) (*profile, error) {
+			p, err := s.Profile(ctx, id)
+			if err == nil {
+				p.Created = kept[id]
+			}
+			return p, err
+		}
+	}
+}
+
+// resurrecting is a Store that compares, and then writes whatever is there.
+func resurrecting(b *broken) {
+	s := b.Store
+	var mu sync.Mutex // of many writers one wins
+	written := make(map[int64]bool)
+	once := func(version int64) bool {
+		mu.Lock()
+		defer mu.Unlock()
+		defer func() { written[version] = true }()
+		return !written[version]
+	}
+	compared := func() { <-time.After(time.Microsecond) } // in a bubble: until all have compared
+	b.deleteProfile = func(ctx context.Context, id string) error {
+		compared()
+		return s.DeleteProfile(ctx, id)
+	}
+	b.deleteGrant = func(ctx context.Context, k key) error {
+		compared()
+		return s.DeleteGrant(ctx, k)
+	}
+	b.putProfile = func(ctx context.Context, p *profile) error {
+		if old, err := s.Profile(ctx, p.ID); p.Version == 0 || err != nil || old.Version != p.Version || !once(p.Version) {
+			return s.PutProfile(ctx, p)
+		}
+		<-time.After(time.Millisecond)
+		err := s.PutProfile(ctx, p)
+		if errors.Is(err, authprofile.ErrConflict) {
+			p.Version = 0
+			err = s.PutProfile(ctx, p)
+		}
+		return err
+	}
+	b.putGrant = func(ctx context.Context, g *grant) error {
+		if old, err := s.Grant(ctx, g.GrantKey); g.Version == 0 || err != nil || old.Version != g.Version || !once(g.Version) {
+			return s.PutGrant(ctx, g)
+		}
+		<-time.After(time.Millisecond)
+		err := s.PutGrant(ctx, g)
+		if errors.Is(err, authprofile.ErrConflict) {
+			g.Version = 0
+			err = s.PutGrant(ctx, g)
+		}
+		return err
+	}
+}
+
+// deletingLike is a Store whose DeleteProfile takes the grants of other
+// profiles for those of this one.
+func deletingLike(like func(id, other string) bool) func(*broken) {
+	return func(b *broken) {
+		s := b.Store
+		b.deleteProfile = func(ctx context.Context, id string) error {
+			all, err := s.ListProfiles(ctx, "", 1000)
+			if err != nil {
+				return err
+			}
+			for _, p := range all {
+				if like(id, p.ID) {
+					list, _ := s.ListGrants(ctx, p.ID, "", 1000)
+					for _, g := range list {
+						s.DeleteGrant(ctx, g.GrantKey)
+					}
+				}
+			}
+			return s.DeleteProfile(ctx, id)
+		}
+	}
+}
+
+// forgetting is a Store that forgets the oldest flow for the sake of another.
+func forgetting(forget func(kept []*flow, f *flow) bool) func(*broken) {
+	return func(b *broken) {
+		s := b.Store
+		var mu sync.Mutex
+		var kept []*flow
+		b.putFlow = func(ctx context.Context, f *flow) error {
+			mu.Lock()
+			defer mu.Unlock()
+			if len(kept) > 0 && forget(kept, f) {
+				s.TakeFlow(ctx, kept[0].ID)
+				kept = kept[1:]
+			}
+			kept = append(kept, f)
+			return s.PutFlow(ctx, f)
+		}
+		b.takeFlow = func(ctx context.Context, id string) (*flow, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			kept = slices.DeleteFunc(kept, func(f *flow) bool { return f.ID == id })
+			return s.TakeFlow(ctx, id)
 		}
 	}
 }

@@ -23,6 +23,8 @@ var flowChecks = []check{
 	{"FlowExpired", flowExpired},
 	{"FlowExpires", flowExpires},
 	{"FlowManyExpired", flowManyExpired},
+	{"FlowAmongMany", flowAmongMany},
+	{"FlowToTheLast", flowToTheLast},
 	{"FlowAgain", flowAgain},
 	{"FlowOwnership", flowOwnership},
 	{"FlowContextEnded", flowContextEnded},
@@ -69,8 +71,8 @@ func mustTakeFlow(t tb, s authprofile.Store, want *authprofile.Flow) *authprofil
 
 func mustNotTakeFlow(t tb, s authprofile.Store, id string) {
 	t.Helper()
-	if f, err := s.TakeFlow(t.Context(), id); f != nil || !errors.Is(err, authprofile.ErrNotFound) {
-		t.Fatalf("TakeFlow(%q): got error %v, want ErrNotFound and no flow", id, err)
+	if f, err := s.TakeFlow(t.Context(), id); f != nil || !isNotFound(err) {
+		t.Fatalf("TakeFlow(%q): got error %v, want ErrNotFound alone, and no flow", id, err)
 	}
 }
 
@@ -125,10 +127,16 @@ func flowIdentifiers(t tb, s authprofile.Store) {
 		mustTakeFlow(t, s, f)
 		mustNotTakeFlow(t, s, f.ID)
 	}
-	f := newFlow("long", 1)
-	f.ProfileID, f.User = strings.Repeat("p", 255), strings.Repeat("é", 256)
-	mustPutFlow(t, s, f)
-	mustTakeFlow(t, s, stored(f))
+	all = nil
+	for i, id := range longest(255) {
+		f := newFlow(id, i)
+		f.ProfileID, f.User = id, longest(512)[i]
+		mustPutFlow(t, s, f)
+		all = append(all, stored(f))
+	}
+	for _, f := range all {
+		mustTakeFlow(t, s, f)
+	}
 }
 
 func flowNotFound(t tb, s authprofile.Store) {
@@ -139,6 +147,9 @@ func flowNotFound(t tb, s authprofile.Store) {
 	mustNotTakeFlow(t, s, f.State)
 	mustTakeFlow(t, s, stored(f))
 	mustNotTakeFlow(t, s, "f")
+	f = newFlow("nothing", 2)
+	mustPutFlow(t, s, f)
+	mustTakeFlow(t, s, stored(f))
 }
 
 // flowTakenOnce: of many callers at most one gets it. Since none of these
@@ -193,8 +204,11 @@ func flowExpired(t tb, s authprofile.Store) {
 	}
 }
 
-// flowExpires: what was good when it was put is not when its time has come.
+// flowExpires: what was good when it was put is not when its time has come,
+// and what is good for longer is.
 func flowExpires(t tb, s authprofile.Store) {
+	other := newFlow("other", 2)
+	mustPutFlow(t, s, other)
 	f := newFlow("f", 1)
 	f.Expires = time.Now().Add(100 * time.Millisecond)
 	mustPutFlow(t, s, f)
@@ -202,6 +216,7 @@ func flowExpires(t tb, s authprofile.Store) {
 	defer timer.Stop()
 	<-timer.C
 	mustNotTakeFlow(t, s, f.ID)
+	mustTakeFlow(t, s, stored(other))
 }
 
 // flowManyExpired: flows that have expired may be forgotten, others not.
@@ -219,6 +234,72 @@ func flowManyExpired(t tb, s authprofile.Store) {
 	for _, f := range good {
 		mustTakeFlow(t, s, f)
 	}
+}
+
+// flowAmongMany: a flow is kept until it expires, however long that is, and
+// however many others are put, taken and expire meanwhile.
+func flowAmongMany(t tb, s authprofile.Store) {
+	const day = 24 * time.Hour
+	var first []*authprofile.Flow
+	for i, life := range []time.Duration{time.Minute, time.Hour, day, 30 * day, 365 * day, 100 * 365 * day} {
+		f := newFlow(fmt.Sprintf("first %d", i), i)
+		f.Expires = time.Now().In(berlin).Add(life)
+		mustPutFlow(t, s, f)
+		first = append(first, stored(f))
+	}
+	other := func(i int) *authprofile.Flow {
+		f := &authprofile.Flow{ID: fmt.Sprintf("other %d", i), Expires: time.Now().Add(time.Duration(i+1) * time.Hour)}
+		if i%10 == 1 {
+			f.Expires = time.Now().Add(-time.Minute)
+		}
+		return f
+	}
+	const others = 501
+	parallelly(others, func(i int) {
+		if err := s.PutFlow(t.Context(), other(i)); err != nil {
+			t.Errorf("PutFlow while others put: got error %v, want none", err)
+		}
+	})
+	for i := 0; i < others; i += 10 {
+		if f, err := s.TakeFlow(t.Context(), other(i).ID); err != nil {
+			t.Fatalf("TakeFlow of one among many: got error %v, want none", err)
+		} else if f.ID != other(i).ID {
+			t.Fatalf("TakeFlow(%q): got flow %q", other(i).ID, f.ID)
+		}
+		mustNotTakeFlow(t, s, other(i+1).ID)
+	}
+	for _, f := range first {
+		mustTakeFlow(t, s, f)
+	}
+}
+
+// flowToTheLast: a flow is kept until it expires, and not only until the second
+// begins in which it does.
+func flowToTheLast(t tb, s authprofile.Store) {
+	const tries = 10
+	for range tries {
+		next := time.Now().Truncate(time.Second).Add(time.Second)
+		if left := time.Until(next); left < 700*time.Millisecond {
+			timer := time.NewTimer(left)
+			defer timer.Stop()
+			<-timer.C
+			next = next.Add(time.Second)
+		}
+		f := newFlow("f", 1)
+		f.Expires = next.Add(-50 * time.Millisecond).UTC()
+		mustPutFlow(t, s, f)
+		got, err := s.TakeFlow(t.Context(), "f")
+		if err == nil {
+			if d := diffStored(got, stored(f)); d != "" {
+				t.Fatalf("TakeFlow: %s", d)
+			}
+			return
+		}
+		if left := time.Until(f.Expires); left > 0 || !isNotFound(err) {
+			t.Fatalf("TakeFlow, %v before the flow expires: got error %v, want none", left, err)
+		}
+	}
+	// The storage is too slow to tell.
 }
 
 // flowAgain: whoever has got an error puts again; what was put last is kept,

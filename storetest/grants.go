@@ -10,16 +10,26 @@ import (
 	"github.com/authprofile/authprofile"
 )
 
+// What holds for profiles beyond what holds for all records. (For grants
+// grantsOfManyUsers has it.)
+var profileChecks = []check{
+	{"ProfilePagesOfMany", profiles.pagesOfMany},
+}
+
 // What holds for grants beyond what holds for all records.
 var grantChecks = []check{
 	{"GrantsOfApps", grantsOfApps},
 	{"GrantsByProfile", grantsByProfile},
 	{"GrantsWithoutProfile", grantsWithoutProfile},
+	{"GrantsOfManyUsers", grantsOfManyUsers},
+	{"GrantLongestKeys", grantLongestKeys},
 }
 
 // What holds for profiles and their grants together.
 var deleteProfileChecks = []check{
+	{"KindsApart", kindsApart},
 	{"DeleteProfileAndGrants", deleteProfileAndGrants},
+	{"DeleteProfileWhileReplacing", deleteProfileWhileReplacing},
 	{"DeleteProfileWhole", deleteProfileWhole},
 	{"DeleteProfileAndVersions", deleteProfileAndVersions},
 }
@@ -43,13 +53,18 @@ func mustHaveGrant(t tb, s authprofile.Store, want *authprofile.Grant) {
 
 func mustNotHaveGrant(t tb, s authprofile.Store, key authprofile.GrantKey) {
 	t.Helper()
-	if g, err := s.Grant(t.Context(), key); g != nil || !errors.Is(err, authprofile.ErrNotFound) {
-		t.Fatalf("Grant(%q): got error %v, want ErrNotFound and no grant", key, err)
+	if g, err := s.Grant(t.Context(), key); g != nil || !isNotFound(err) {
+		t.Fatalf("Grant(%q): got error %v, want ErrNotFound alone, and no grant", key, err)
 	}
 }
 
 // grantsOfApps: an empty user is a user like others, and the first in a list.
 func grantsOfApps(t tb, s authprofile.Store) {
+	grants.roundTrip(t, s, grants.new("u", 1))
+	grants.mustNotHave(t, s, "")
+	grants.mustConflict(t, s, grants.at("", 1, 1), nil)
+	grants.mustDelete(t, s, "")
+	grants.mustDelete(t, s, "u")
 	grants.roundTrip(t, s, grants.new("", 1))
 	var all []string
 	for i, user := range []string{"", " ", "a", "b"} {
@@ -142,14 +157,165 @@ func grantsWithoutProfile(t tb, s authprofile.Store) {
 	profiles.mustHave(t, s, p)
 }
 
-// deleteProfileAndGrants: all grants of the profile leave with it, and no
-// others.
-func deleteProfileAndGrants(t tb, s authprofile.Store) {
-	ids := []string{"p", "P", "p ", "pp", "p%", "p_", "é", "e\u0301"}
+// grantsOfManyUsers: they come in pages like profiles, and leave with theirs,
+// however many they are.
+func grantsOfManyUsers(t tb, s authprofile.Store) {
+	grants.pagesOfMany(t, s)
+	if err := s.DeleteProfile(t.Context(), ofProfile); err != nil {
+		t.Fatalf("DeleteProfile: got error %v, want none", err)
+	}
+	if list, err := s.ListGrants(t.Context(), ofProfile, "", many); err != nil || len(list) != 0 {
+		t.Fatalf("ListGrants of a deleted profile that had %d grants: got %d, error %v; want none and none", many, len(list), err)
+	}
+}
+
+// grantLongestKeys: the longest profile ID and the longest user together, told
+// apart by their last bytes.
+func grantLongestKeys(t tb, s authprofile.Store) {
+	ids := longest(255)
+	users := longest(512)
 	var all []*authprofile.Grant
 	for i, id := range ids {
 		profiles.mustPut(t, s, profiles.new(id, i))
-		for j, user := range []string{"", "u", "U", "p"} {
+		for j, user := range users {
+			g := newGrant(id, user, 10*i+j)
+			if err := s.PutGrant(t.Context(), g); err != nil {
+				t.Fatalf("PutGrant, profile ID of %d bytes, user of %d bytes: got error %v, want none", len(id), len(user), err)
+			}
+			all = append(all, g)
+		}
+	}
+	for _, g := range all {
+		mustHaveGrant(t, s, g)
+		if err := s.PutGrant(t.Context(), g); err != nil {
+			t.Fatalf("PutGrant once more: got error %v, want none", err)
+		}
+	}
+	for i, id := range ids {
+		for j := range users {
+			after := ""
+			if j > 0 {
+				after = users[j-1]
+			}
+			list, err := s.ListGrants(t.Context(), id, after, len(users))
+			if got, want := grants.keys(list), users[j:]; err != nil || !slices.Equal(got, want) {
+				t.Fatalf("ListGrants(%q) after %q: got %q, error %v; want %q", id, after, got, err, want)
+			}
+		}
+		if err := s.DeleteGrant(t.Context(), all[0].GrantKey); err != nil {
+			t.Fatalf("DeleteGrant: got error %v, want none", err)
+		}
+		mustNotHaveGrant(t, s, all[0].GrantKey)
+		mustHaveGrant(t, s, all[1])
+		if err := s.DeleteProfile(t.Context(), id); err != nil {
+			t.Fatalf("DeleteProfile: got error %v, want none", err)
+		}
+		mustNotHaveGrant(t, s, all[1].GrantKey)
+		if all = all[len(users):]; i+1 < len(ids) {
+			mustHaveGrant(t, s, all[0])
+		}
+	}
+}
+
+// longest returns identifiers of n bytes, in ascending order, some of which
+// differ in the last byte alone.
+func longest(n int) []string {
+	wide := strings.Repeat("é", n/2) + strings.Repeat("x", n%2)
+	ids := []string{
+		strings.Repeat("a", n-1) + "A",
+		strings.Repeat("a", n),
+		wide,
+		wide[:len(wide)-2-n%2] + "y" + strings.Repeat("z", 1+n%2),
+		strings.Repeat("😀", n/4) + strings.Repeat("x", n%4),
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+// kindsApart: profiles, grants and flows do not know of each other, but that
+// grants leave with their profile.
+func kindsApart(t tb, s authprofile.Store) {
+	f := newFlow("x", 1)
+	f.GrantKey = authprofile.GrantKey{ProfileID: "x", User: "x"}
+	mustPutFlow(t, s, f)
+	profiles.mustNotHave(t, s, "x")
+	p := profiles.new("x", 1)
+	profiles.mustPut(t, s, p)
+	var all []*authprofile.Grant
+	for i, user := range []string{"", "x", "y"} {
+		mustNotHaveGrant(t, s, authprofile.GrantKey{ProfileID: "x", User: user})
+		g := newGrant("x", user, i)
+		if err := s.PutGrant(t.Context(), g); err != nil {
+			t.Fatalf("PutGrant: got error %v, want none", err)
+		}
+		all = append(all, g)
+	}
+	profiles.mustPut(t, s, p) // replaced
+	profiles.mustHave(t, s, p)
+	for _, g := range all {
+		mustHaveGrant(t, s, g)
+	}
+	mustTakeFlow(t, s, stored(f))
+	profiles.mustHave(t, s, p)
+	for _, g := range all {
+		mustHaveGrant(t, s, g)
+		if err := s.DeleteGrant(t.Context(), g.GrantKey); err != nil {
+			t.Fatalf("DeleteGrant: got error %v, want none", err)
+		}
+	}
+	profiles.mustHave(t, s, p)
+}
+
+// deleteProfileWhileReplacing: whichever comes first, profile and grants are
+// gone in the end.
+func deleteProfileWhileReplacing(t tb, s authprofile.Store) {
+	for round := range 10 {
+		p := profiles.new(ofProfile, round)
+		profiles.mustPut(t, s, p)
+		var all []*authprofile.Grant
+		for _, user := range []string{"", "a", "b", "c"} {
+			g := grants.new(user, round)
+			grants.mustPut(t, s, g)
+			all = append(all, g)
+		}
+		var wg sync.WaitGroup
+		start := make(chan struct{})
+		put := func(put func() error) {
+			wg.Go(func() {
+				<-start
+				if err := put(); err != nil && !errors.Is(err, authprofile.ErrConflict) {
+					t.Errorf("put while another deletes the profile: got error %v, want none or ErrConflict", err)
+				}
+			})
+		}
+		put(func() error { return s.PutProfile(t.Context(), p) })
+		for _, g := range all {
+			put(func() error { return s.PutGrant(t.Context(), g) })
+		}
+		wg.Go(func() {
+			<-start
+			if err := s.DeleteProfile(t.Context(), ofProfile); err != nil {
+				t.Errorf("DeleteProfile while others put: got error %v, want none", err)
+			}
+		})
+		close(start)
+		wg.Wait()
+		profiles.mustConflict(t, s, p, nil)
+		for _, g := range all {
+			grants.mustConflict(t, s, g, nil)
+		}
+	}
+}
+
+// deleteProfileAndGrants: all grants of the profile leave with it, and no
+// others.
+func deleteProfileAndGrants(t tb, s authprofile.Store) {
+	// Patterns first, while there is something that they could fit.
+	ids := []string{"p%", "p_", "p", "P", "p ", "pp", "p/", "p/u", "é", "e\u0301"}
+	var all []*authprofile.Grant
+	for i, id := range ids {
+		profiles.mustPut(t, s, profiles.new(id, i))
+		for j, user := range []string{"", "u", "U"} {
 			g := newGrant(id, user, 10*i+j)
 			if err := s.PutGrant(t.Context(), g); err != nil {
 				t.Fatalf("PutGrant: got error %v, want none", err)

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"reflect"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/authprofile/authprofile"
@@ -90,17 +92,24 @@ func (k table[R]) checks(name string) []check {
 		{"NotFound", k.notFound},
 		{"Create", k.create},
 		{"Replace", k.replace},
+		{"ReplaceOneField", k.replaceOneField},
 		{"Versions", k.versions},
+		{"VersionsOfManyLives", k.versionsOfManyLives},
+		{"VersionsInParallel", k.versionsInParallel},
 		{"Created", k.created},
 		{"Arguments", k.arguments},
 		{"OwnershipOfArguments", k.ownershipOfArguments},
 		{"OwnershipOfResults", k.ownershipOfResults},
 		{"Pages", k.pages},
+		{"PagesOfLarge", k.pagesOfLarge},
 		{"PagesWhileChanging", k.pagesWhileChanging},
+		{"PagesWhileOthersChange", k.pagesWhileOthersChange},
 		{"CallsWhileListing", k.callsWhileListing},
 		{"ParallelCreate", k.parallelCreate},
 		{"ParallelReplace", k.parallelReplace},
 		{"NoUpdateLost", k.noUpdateLost},
+		{"ReplaceWhileDeleting", k.replaceWhileDeleting},
+		{"CreateWhileDeleting", k.createWhileDeleting},
 		{"Whole", k.whole},
 		{"ContextEnded", k.contextEnded},
 		{"ContextEnds", k.contextEnds},
@@ -131,6 +140,21 @@ func (k table[R]) version(r *R) int64 {
 	return *version
 }
 
+// at returns a record that claims to be that version.
+func (k table[R]) at(key string, version int64, seed int) *R {
+	r := k.new(key, seed)
+	v, _, _ := k.stamp(r)
+	*v = version
+	return r
+}
+
+func (k table[R]) mustDelete(t tb, s authprofile.Store, key string) {
+	t.Helper()
+	if err := k.delete(t.Context(), s, key); err != nil {
+		t.Fatalf("delete %q: got error %v, want none", key, err)
+	}
+}
+
 func (k table[R]) mustPut(t tb, s authprofile.Store, r *R) {
 	t.Helper()
 	if err := k.put(t.Context(), s, r); err != nil {
@@ -154,9 +178,14 @@ func (k table[R]) mustHave(t tb, s authprofile.Store, want *R) *R {
 
 func (k table[R]) mustNotHave(t tb, s authprofile.Store, key string) {
 	t.Helper()
-	if got, err := k.get(t.Context(), s, key); !errors.Is(err, authprofile.ErrNotFound) || got != nil {
-		t.Fatalf("get %q: got error %v, want ErrNotFound and no record", key, err)
+	if got, err := k.get(t.Context(), s, key); !isNotFound(err) || got != nil {
+		t.Fatalf("get %q: got error %v, want ErrNotFound alone, and no record", key, err)
 	}
+}
+
+// isNotFound says whether an error is ErrNotFound, and not ErrConflict as well.
+func isNotFound(err error) bool {
+	return errors.Is(err, authprofile.ErrNotFound) && !errors.Is(err, authprofile.ErrConflict)
 }
 
 // roundTrip creates r and checks that it comes back as it is, alone and in a
@@ -215,45 +244,53 @@ func (k table[R]) fields(t tb, s authprofile.Store) {
 // oneField: each field is kept also if no other is set.
 func (k table[R]) oneField(t tb, s authprofile.Store) {
 	i := 0
+	k.eachField(func(name string, field func(r *R) reflect.Value) {
+		r := new(R)
+		if v := field(r); v.Kind() == reflect.Pointer {
+			v.Set(reflect.New(v.Type().Elem())) // to nothing in particular, which is not nil
+		} else {
+			fill(v, name, 5)
+		}
+		k.unstamp(r)
+		i++
+		*k.key(r) = fmt.Sprintf("%03d %s", i, name)
+		k.roundTrip(t, s, r)
+	})
+}
+
+// eachField calls f with every field that a caller sets, however deep. What
+// field returns is in r, and pointers on the way to it are made.
+func (k table[R]) eachField(f func(name string, field func(r *R) reflect.Value)) {
 	var each func(typ reflect.Type, index []int)
 	each = func(typ reflect.Type, index []int) {
-		for _, f := range reflect.VisibleFields(typ) {
-			if !f.IsExported() || f.Anonymous {
+		for _, sf := range reflect.VisibleFields(typ) {
+			if !sf.IsExported() || sf.Anonymous {
 				continue
 			}
-			at := append(slices.Clone(index), f.Index...)
-			ft := f.Type
+			at := append(slices.Clone(index), sf.Index...)
+			ft := sf.Type
 			isPointer := ft.Kind() == reflect.Pointer
 			if isPointer {
 				ft = ft.Elem()
 			}
-			set := func(change func(v reflect.Value)) {
-				r := new(R)
-				v := reflect.ValueOf(r).Elem()
-				for _, x := range at {
-					if v.Kind() == reflect.Pointer {
-						if v.IsNil() {
-							v.Set(reflect.New(v.Type().Elem()))
+			isStruct := ft.Kind() == reflect.Struct && ft != timeType
+			if isPointer || !isStruct {
+				f(sf.Name, func(r *R) reflect.Value {
+					v := reflect.ValueOf(r).Elem()
+					for _, x := range at {
+						if v.Kind() == reflect.Pointer {
+							if v.IsNil() {
+								v.Set(reflect.New(v.Type().Elem()))
+							}
+							v = v.Elem()
 						}
-						v = v.Elem()
+						v = v.Field(x)
 					}
-					v = v.Field(x)
-				}
-				change(v)
-				k.unstamp(r)
-				i++
-				*k.key(r) = fmt.Sprintf("%03d %s", i, f.Name)
-				k.roundTrip(t, s, r)
+					return v
+				})
 			}
-			switch {
-			case isPointer:
-				// A pointer to nothing in particular is not nil.
-				set(func(v reflect.Value) { v.Set(reflect.New(ft)) })
+			if isStruct {
 				each(ft, at)
-			case ft.Kind() == reflect.Struct && ft != timeType:
-				each(ft, at)
-			default:
-				set(func(v reflect.Value) { fill(v, f.Name, 5) })
 			}
 		}
 	}
@@ -268,14 +305,15 @@ func (k table[R]) strings(t tb, s authprofile.Store) {
 		eachString(reflect.ValueOf(r).Elem(), func(v reflect.Value) { v.SetString(text) })
 		*k.key(r) = strconv.Itoa(i)
 		k.roundTrip(t, s, r)
-		if err := k.delete(t.Context(), s, *k.key(r)); err != nil { // they are large, and would be listed each time
-			t.Fatalf("delete: got error %v, want none", err)
-		}
+		k.mustDelete(t, s, *k.key(r)) // they are large, and would be listed each time
 	}
-	for i, name := range awkward()[1:] { // names in maps too
+	for i, name := range append(awkward()[1:], "") { // names in maps too
 		r := new(R)
 		v := reflect.ValueOf(r).Elem()
 		for _, fv := range v.Fields() {
+			if fv.Kind() == reflect.Slice && name == "" { // one string that is empty, which is not none
+				fv.Set(reflect.MakeSlice(fv.Type(), 1, 1))
+			}
 			if fv.Kind() == reflect.Map {
 				fv.Set(reflect.MakeMap(fv.Type()))
 				value := reflect.New(fv.Type().Elem()).Elem()
@@ -347,9 +385,7 @@ func (k table[R]) identifiers(t tb, s authprofile.Store) {
 		}
 	}
 	for i, id := range ids {
-		if err := k.delete(t.Context(), s, id); err != nil {
-			t.Fatalf("delete %q: got error %v, want none", id, err)
-		}
+		k.mustDelete(t, s, id)
 		k.mustNotHave(t, s, id)
 		if i+1 < len(ids) {
 			k.mustHave(t, s, records[i+1])
@@ -378,9 +414,7 @@ func (k table[R]) longIdentifiers(t tb, s authprofile.Store) {
 		t.Fatalf("list: got %q, error %v; want %q", got, err, ids)
 	}
 	for _, id := range ids {
-		if err := k.delete(t.Context(), s, id); err != nil {
-			t.Fatalf("delete %q: got error %v, want none", id, err)
-		}
+		k.mustDelete(t, s, id)
 		k.mustNotHave(t, s, id)
 	}
 }
@@ -399,16 +433,12 @@ func (k table[R]) notFound(t tb, s authprofile.Store) {
 	if list, err := k.list(t.Context(), s, "", 10); err != nil || len(list) != 0 {
 		t.Fatalf("list of an empty store: got %d records, error %v; want none and none", len(list), err)
 	}
-	if err := k.delete(t.Context(), s, "nobody"); err != nil {
-		t.Fatalf("delete what is not there: got error %v, want none", err)
-	}
+	k.mustDelete(t, s, "nobody")
 	r := k.new("somebody", 1)
 	k.mustPut(t, s, r)
 	k.mustNotHave(t, s, "nobody")
 	for range 2 {
-		if err := k.delete(t.Context(), s, "somebody"); err != nil {
-			t.Fatalf("delete: got error %v, want none", err)
-		}
+		k.mustDelete(t, s, "somebody")
 		k.mustNotHave(t, s, "somebody")
 		if list, err := k.list(t.Context(), s, "", 10); err != nil || len(list) != 0 {
 			t.Fatalf("list after delete: got %d records, error %v; want none and none", len(list), err)
@@ -421,8 +451,8 @@ func (k table[R]) notFound(t tb, s authprofile.Store) {
 func (k table[R]) mustConflict(t tb, s authprofile.Store, r, stored *R) {
 	t.Helper()
 	before := clone(r)
-	if err := k.put(t.Context(), s, r); !errors.Is(err, authprofile.ErrConflict) {
-		t.Fatalf("put %q at version %d: got error %v, want ErrConflict", *k.key(r), k.version(r), err)
+	if err := k.put(t.Context(), s, r); !errors.Is(err, authprofile.ErrConflict) || errors.Is(err, authprofile.ErrNotFound) {
+		t.Fatalf("put %q at version %d: got error %v, want ErrConflict and nothing else", *k.key(r), k.version(r), err)
 	}
 	if d := diff(r, before); d != "" {
 		t.Fatalf("the argument of a put that failed: %s", d)
@@ -451,12 +481,7 @@ func (k table[R]) create(t tb, s authprofile.Store) {
 
 // replace: a version replaces that version, and nothing else.
 func (k table[R]) replace(t tb, s authprofile.Store) {
-	at := func(version int64, seed int) *R {
-		r := k.new("a", seed)
-		v, _, _ := k.stamp(r)
-		*v = version
-		return r
-	}
+	at := func(version int64, seed int) *R { return k.at("a", version, seed) }
 	k.mustConflict(t, s, at(1, 1), nil) // none to replace
 
 	first := k.new("a", 1)
@@ -472,28 +497,59 @@ func (k table[R]) replace(t tb, s authprofile.Store) {
 	k.mustHave(t, s, bystander)
 
 	k.mustConflict(t, s, at(k.version(first), 3), second) // stale
-	k.mustConflict(t, s, at(k.version(second)+1, 3), second)
-	k.mustConflict(t, s, at(-1, 3), second)
-	k.mustConflict(t, s, at(0, 3), second)
+	for _, wrong := range []int64{0, -1, k.version(second) + 1, k.version(second) ^ 1<<32, -k.version(second), math.MinInt64, math.MaxInt64} {
+		k.mustConflict(t, s, at(wrong, 3), second)
+	}
 
 	third := at(k.version(second), 3)
 	k.mustPut(t, s, third)
 	k.mustHave(t, s, third)
 	k.mustConflict(t, s, at(k.version(second), 4), third)
 
-	if err := k.delete(t.Context(), s, "a"); err != nil {
-		t.Fatalf("delete: got error %v, want none", err)
-	}
+	k.mustDelete(t, s, "a")
 	k.mustConflict(t, s, at(k.version(third), 4), nil)
 	k.mustHave(t, s, bystander)
 }
 
-// versions: none is given to the same key twice, deleted or not.
+// replaceOneField: each field is replaced also if no other changes, by another
+// value and by none.
+func (k table[R]) replaceOneField(t tb, s authprofile.Store) {
+	r := k.new("a", 1)
+	k.mustPut(t, s, r)
+	k.eachField(func(name string, field func(r *R) reflect.Value) {
+		for _, change := range []func(v reflect.Value){
+			func(v reflect.Value) {
+				fill(v, name, 2)
+				if v.Kind() == reflect.Map { // with other members too
+					v.SetMapIndex(v.MapKeys()[0], reflect.Value{})
+					v.SetMapIndex(reflect.ValueOf("another").Convert(v.Type().Key()), reflect.Zero(v.Type().Elem()))
+				}
+			},
+			reflect.Value.SetZero,
+		} {
+			v, _, _ := k.stamp(r)
+			version := *v
+			change(field(r))
+			*k.key(r), *v = "a", version
+			k.mustPut(t, s, r)
+			k.mustHave(t, s, r)
+			if k.version(r) == version {
+				t.Fatalf("put of another %s: got version %d again, want another", name, version)
+			}
+		}
+	})
+}
+
+// versions: none is given to the same key twice, deleted or not, and none but
+// the last is replaced.
 func (k table[R]) versions(t tb, s authprofile.Store) {
 	seen := make(map[int64]bool)
-	var old []int64
 	for life := range 5 {
 		r := k.new("a", life)
+		var before []int64
+		for v := range seen {
+			before = append(before, v)
+		}
 		for range 5 {
 			k.mustPut(t, s, r)
 			v := k.version(r)
@@ -501,18 +557,78 @@ func (k table[R]) versions(t tb, s authprofile.Store) {
 				t.Fatalf("life %d: got version %d, want one above zero that was not given before", life, v)
 			}
 			seen[v] = true
-			for _, o := range old {
-				late := k.new("a", 9)
-				lv, _, _ := k.stamp(late)
-				*lv = o
-				k.mustConflict(t, s, late, r)
-			}
 		}
-		old = append(old, k.version(r))
-		if err := k.delete(t.Context(), s, "a"); err != nil {
-			t.Fatalf("delete: got error %v, want none", err)
+		for _, v := range before {
+			k.mustConflict(t, s, k.at("a", v, 9), r)
 		}
+		k.mustDelete(t, s, "a")
+		k.mustConflict(t, s, k.at("a", k.version(r), 9), nil)
 	}
+}
+
+// versionsOfManyLives: however fast a record is deleted and made anew, its
+// versions are other ones, and a writer from an earlier life comes too late.
+func (k table[R]) versionsOfManyLives(t tb, s authprofile.Store) {
+	var all []int64
+	seen := make(map[int64]bool)
+	for range 100 {
+		r := new(R)
+		*k.key(r) = "a"
+		k.mustPut(t, s, r)
+		k.mustDelete(t, s, "a")
+		all = append(all, k.version(r))
+		if seen[k.version(r)] {
+			t.Fatalf("put after a deletion: got version %d, which an earlier life had, want another; all were %d", k.version(r), all)
+		}
+		seen[k.version(r)] = true
+	}
+	last := k.new("a", 1)
+	k.mustPut(t, s, last)
+	if seen[k.version(last)] {
+		t.Fatalf("put after a deletion: got version %d, which an earlier life had, want another", k.version(last))
+	}
+	for i := 0; i < len(all); i += 7 {
+		k.mustConflict(t, s, k.at("a", all[i], 2), last)
+	}
+}
+
+// versionsInParallel: many create, replace and delete one record; no two of
+// them get the same version.
+func (k table[R]) versionsInParallel(t tb, s authprofile.Store) {
+	var (
+		wg   sync.WaitGroup
+		mu   sync.Mutex
+		seen = make(map[int64]bool)
+	)
+	for i := range 6 {
+		wg.Go(func() {
+			for round := range 6 {
+				r := k.new("a", i+round)
+				for range 3 {
+					err := k.put(t.Context(), s, r)
+					if errors.Is(err, authprofile.ErrConflict) {
+						break
+					}
+					if err != nil {
+						t.Errorf("put while others put and delete: got error %v, want none or ErrConflict", err)
+						return
+					}
+					mu.Lock()
+					if seen[k.version(r)] {
+						t.Errorf("put while others put and delete: got version %d, which another has got, want one of its own", k.version(r))
+					}
+					seen[k.version(r)] = true
+					mu.Unlock()
+				}
+				if err := k.delete(t.Context(), s, "a"); err != nil {
+					t.Errorf("delete while others put and delete: got error %v, want none", err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	k.mustNotHave(t, s, "a") // each has deleted after its last put
 }
 
 // created: the time of creation is kept, whatever the caller puts there, and
@@ -520,8 +636,9 @@ func (k table[R]) versions(t tb, s authprofile.Store) {
 func (k table[R]) created(t tb, s authprofile.Store) {
 	start := time.Now()
 	r := k.new("a", 1)
+	v, c, u := k.stamp(r)
+	*c, *u = time.Unix(1e9, 0), time.Unix(1e9, 0)
 	k.mustPut(t, s, r)
-	_, c, u := k.stamp(r)
 	created, updated := *c, *u
 	// Database servers have clocks of their own.
 	if created.Before(start.Add(-time.Hour)) || created.After(time.Now().Add(time.Hour)) {
@@ -530,6 +647,17 @@ func (k table[R]) created(t tb, s authprofile.Store) {
 	if updated.Before(created) {
 		t.Fatalf("Updated: got %v, want not before Created, %v", updated, created)
 	}
+	later := func() { // for clocks of milliseconds
+		timer := time.NewTimer(3 * time.Millisecond)
+		defer timer.Stop()
+		<-timer.C
+	}
+	later()
+	k.mustPut(t, s, r)
+	if !u.After(updated) {
+		t.Fatalf("Updated after replacing, later: got %v, want after %v", *u, updated)
+	}
+	updated = *u
 	for _, claim := range []time.Time{{}, time.Unix(1e9, 0), created} {
 		*c, *u = claim, claim
 		k.mustPut(t, s, r)
@@ -549,12 +677,23 @@ func (k table[R]) created(t tb, s authprofile.Store) {
 			t.Fatalf("stored: got Created %v, Updated %v; want as put has set them, %v, %v", *gc, *gu, *c, *u)
 		}
 	}
+	k.mustDelete(t, s, "a")
+	later()
+	*v = 0
+	k.mustPut(t, s, r)
+	if !c.After(updated) {
+		t.Fatalf("Created of a record made anew: got %v, want after the end of the one before, %v", *c, updated)
+	}
+	k.mustHave(t, s, r)
 }
 
 // arguments: put changes version and times, and nothing at all if it fails.
 // (That roundTrip and mustConflict check as well.)
 func (k table[R]) arguments(t tb, s authprofile.Store) {
 	r := k.new("a", 1)
+	precise := time.Date(2031, 7, 1, 2, 3, 4, 123_456_789, berlin)
+	eachTime(reflect.ValueOf(r).Elem(), func(v reflect.Value) { v.Set(reflect.ValueOf(precise)) })
+	k.unstamp(r)
 	before := clone(r)
 	k.mustPut(t, s, r)
 	k.unstamp(r)
@@ -562,8 +701,8 @@ func (k table[R]) arguments(t tb, s authprofile.Store) {
 		t.Fatalf("the argument after put: %s", d)
 	}
 	eachTime(reflect.ValueOf(r).Elem(), func(v reflect.Value) {
-		if at := v.Interface().(time.Time); !at.IsZero() && at.Location() != berlin {
-			t.Fatalf("the argument after put: got a time %v, want it as it was given, in %v", at, berlin)
+		if at := v.Interface().(time.Time); !at.IsZero() && at != precise {
+			t.Fatalf("the argument after put: got a time %v, want it as it was given, %v", at, precise)
 		}
 	})
 
@@ -659,6 +798,91 @@ func (k table[R]) pages(t tb, s authprofile.Store) {
 		expect("k", limit, all[:min(limit, len(all))])
 		expect("zzz", limit, nil)
 	}
+	for _, limit := range []int{1e6, math.MaxInt32, math.MaxInt} {
+		expect("", limit, all)
+		expect(all[0], limit, all[1:])
+	}
+}
+
+// putMany puts n records at once, whose keys are in ascending order.
+func (k table[R]) putMany(t tb, s authprofile.Store, n int, set func(r *R)) []*R {
+	t.Helper()
+	all := make([]*R, n)
+	parallelly(n, func(i int) {
+		r := new(R)
+		set(r)
+		*k.key(r) = fmt.Sprintf("k%06d", i)
+		all[i] = r
+		if err := k.put(t.Context(), s, r); err != nil {
+			t.Errorf("put while others put other records: got error %v, want none", err)
+		}
+	})
+	return all
+}
+
+// parallelly calls f with 0 to n-1, in a few goroutines: more would not make it
+// faster where writers wait for each other.
+func parallelly(n int, f func(i int)) {
+	var (
+		wg   sync.WaitGroup
+		next atomic.Int64
+	)
+	for range 3 {
+		wg.Go(func() {
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				f(i)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// many is more than a storage likes to return, or to remove, at once.
+const many = 1001
+
+// pagesOfMany: a page is as long as it was asked for, however long that is.
+func (k table[R]) pagesOfMany(t tb, s authprofile.Store) {
+	all := k.keys(k.putMany(t, s, many, func(*R) {}))
+	for _, page := range []struct {
+		after string
+		limit int
+		want  []string
+	}{
+		{"", many, all},
+		{"", many - 1, all[:many-1]},
+		{"", 10 * many, all},
+		{all[0], many - 1, all[1:]},
+		{all[300], 500, all[301:801]},
+		{all[300], many, all[301:]},
+	} {
+		list, err := k.list(t.Context(), s, page.after, page.limit)
+		if err != nil {
+			t.Fatalf("list after %q, limit %d: got error %v, want none", page.after, page.limit, err)
+		}
+		if got := k.keys(list); !slices.Equal(got, page.want) {
+			t.Fatalf("list after %q, limit %d: got %d records, want %d, from %q to %q", page.after, page.limit,
+				len(got), len(page.want), page.want[0], page.want[len(page.want)-1])
+		}
+	}
+}
+
+// pagesOfLarge: a page is as long as it was asked for, however much is in it.
+func (k table[R]) pagesOfLarge(t tb, s authprofile.Store) {
+	large := authprofile.Secret(strings.Repeat("0123456789abcdef", 4096))
+	const n = 70 // more than 4 MiB, which is as much as some protocols carry at once
+	all := k.putMany(t, s, n, func(r *R) {
+		_, secret := k.note(r)
+		*secret = large
+	})
+	list, err := k.list(t.Context(), s, "", n)
+	if err != nil || len(list) != n {
+		t.Fatalf("list of %d records of 64 KiB: got %d, error %v; want all and none", n, len(list), err)
+	}
+	for i, r := range list {
+		if d := diffStored(r, all[i]); d != "" {
+			t.Fatalf("list of records of 64 KiB: %s", d)
+		}
+	}
 }
 
 // pagesWhileChanging: a page begins after a key, not after a number of
@@ -679,16 +903,72 @@ func (k table[R]) pagesWhileChanging(t tb, s authprofile.Store) {
 			break
 		}
 		after = *k.key(list[2])
-		// One of those that were listed leaves, another one comes.
-		if err := k.delete(t.Context(), s, *k.key(list[1])); err != nil {
-			t.Fatalf("delete: got error %v, want none", err)
-		}
+		// Two of those that were listed leave, the last one too, and others
+		// come.
+		k.mustDelete(t, s, *k.key(list[1]))
+		k.mustDelete(t, s, after)
 		k.mustPut(t, s, k.new(fmt.Sprintf("a%d", len(got)), 1))
 		k.mustPut(t, s, k.new(fmt.Sprintf("b%d", len(got)), 1))
+		k.mustPut(t, s, k.new(fmt.Sprintf("c%d", len(got)), 1))
 	}
 	want := []string{"k0", "k1", "k2", "k3", "k4", "k5", "k6", "k7", "k8"}
 	if !slices.Equal(got, want) {
 		t.Fatalf("all pages: got %q, want %q", got, want)
+	}
+}
+
+// pagesWhileOthersChange: what is there all the time is in its page, whatever
+// comes and goes beside it.
+func (k table[R]) pagesWhileOthersChange(t tb, s authprofile.Store) {
+	var stay []string
+	other := make([]*R, 10)
+	for i := range other {
+		r := k.new(fmt.Sprintf("k%d", i), i)
+		k.mustPut(t, s, r)
+		stay = append(stay, *k.key(r))
+		other[i] = k.new(fmt.Sprintf("k%d+", i), i)
+		k.mustPut(t, s, other[i])
+	}
+	for round := range 6 {
+		var wg sync.WaitGroup
+		for _, r := range other {
+			wg.Go(func() {
+				var err error
+				if round%2 == 0 {
+					err = k.delete(t.Context(), s, *k.key(r))
+				} else {
+					k.unstamp(r)
+					err = k.put(t.Context(), s, r)
+				}
+				if err != nil {
+					t.Errorf("put or delete while others list: got error %v, want none", err)
+				}
+			})
+		}
+		for range 2 {
+			wg.Go(func() {
+				const limit = 7
+				for after, more := "", true; more; {
+					list, err := k.list(t.Context(), s, after, limit)
+					if err != nil || slices.Contains(list, nil) {
+						t.Errorf("list while others put and delete: got %d records, error %v; want no error, and none missing", len(list), err)
+						return
+					}
+					got := k.keys(list)
+					more = len(got) == limit
+					for _, key := range stay {
+						if key > after && (!more || key <= got[limit-1]) && !slices.Contains(got, key) {
+							t.Errorf("list after %q, limit %d, while others put and delete: got %q, want %q in it", after, limit, got, key)
+							return
+						}
+					}
+					if more {
+						after = got[limit-1]
+					}
+				}
+			})
+		}
+		wg.Wait()
 	}
 }
 
@@ -712,9 +992,7 @@ func (k table[R]) callsWhileListing(t tb, s authprofile.Store) {
 				k.mustHave(t, s, r)
 				continue
 			}
-			if err := k.delete(t.Context(), s, after); err != nil {
-				t.Fatalf("delete: got error %v, want none", err)
-			}
+			k.mustDelete(t, s, after)
 			k.mustNotHave(t, s, after)
 		}
 		if len(list) < 2 {
@@ -829,6 +1107,69 @@ func (k table[R]) noUpdateLost(t tb, s authprofile.Store) {
 	}
 	if text, _ := k.note(got); *text != strconv.Itoa(workers*rounds) {
 		t.Fatalf("%d times one more: got %s", workers*rounds, *text)
+	}
+}
+
+// replaceWhileDeleting: whichever of the two comes first, the record is gone in
+// the end. A put that comes too late does not bring it back.
+func (k table[R]) replaceWhileDeleting(t tb, s authprofile.Store) {
+	for round := range 10 {
+		r := k.new("a", round)
+		k.mustPut(t, s, r)
+		late := make([]*R, 4)
+		var wg sync.WaitGroup
+		start := make(chan struct{})
+		for i := range late {
+			late[i] = k.at("a", k.version(r), i)
+			wg.Go(func() {
+				<-start
+				if err := k.put(t.Context(), s, late[i]); err != nil && !errors.Is(err, authprofile.ErrConflict) {
+					t.Errorf("put while another deletes: got error %v, want none or ErrConflict", err)
+				}
+			})
+		}
+		wg.Go(func() {
+			<-start
+			if err := k.delete(t.Context(), s, "a"); err != nil {
+				t.Errorf("delete while others put: got error %v, want none", err)
+			}
+		})
+		close(start)
+		wg.Wait()
+		k.mustNotHave(t, s, "a")
+		if list, err := k.list(t.Context(), s, "", 10); err != nil || len(list) != 0 {
+			t.Fatalf("list after delete: got %d records, error %v; want none and none", len(list), err)
+		}
+		for _, r := range late {
+			k.mustConflict(t, s, r, nil)
+		}
+	}
+}
+
+// createWhileDeleting: a record can be made anew only when it is gone, and then
+// it is there.
+func (k table[R]) createWhileDeleting(t tb, s authprofile.Store) {
+	for round := range 10 {
+		k.mustPut(t, s, k.new("a", round))
+		again := k.new("a", round+1)
+		var (
+			wg                sync.WaitGroup
+			deleted, putAgain error
+		)
+		wg.Go(func() { deleted = k.delete(t.Context(), s, "a") })
+		wg.Go(func() { putAgain = k.put(t.Context(), s, again) })
+		wg.Wait()
+		switch {
+		case deleted != nil:
+			t.Fatalf("delete while another creates: got error %v, want none", deleted)
+		case putAgain == nil:
+			k.mustHave(t, s, again)
+			k.mustDelete(t, s, "a")
+		case errors.Is(putAgain, authprofile.ErrConflict):
+			k.mustNotHave(t, s, "a")
+		default:
+			t.Fatalf("create while another deletes: got error %v, want none or ErrConflict", putAgain)
+		}
 	}
 }
 

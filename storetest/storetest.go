@@ -63,6 +63,7 @@ type tb interface {
 
 var checks = concat(
 	profiles.checks("Profile"),
+	profileChecks,
 	grants.checks("Grant"),
 	deleteProfileChecks,
 	grantChecks,

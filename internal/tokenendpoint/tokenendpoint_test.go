@@ -23,7 +23,6 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -408,7 +407,7 @@ func TestThreat086_136_SentOrNot(t *testing.T) {
 		l.Close()
 		_, err = Do(t.Context(), client(t), request("http://"+l.Addr().String()+"/?sentinel"))
 		e := wantClass(t, err, Unsent)
-		if op := (*net.OpError)(nil); !errors.As(err, &op) || !errors.Is(err, syscall.ECONNREFUSED) {
+		if op := (*net.OpError)(nil); !errors.As(err, &op) || !errors.Is(err, errRefused) {
 			t.Errorf("got %v, want a net.OpError, connection refused", e)
 		}
 	})
@@ -442,7 +441,7 @@ func TestThreat086_136_SentOrNot(t *testing.T) {
 		})
 		_, err := Do(t.Context(), client(t), request(endpoint))
 		wantClass(t, err, Lost)
-		if !errors.Is(err, syscall.ECONNRESET) {
+		if !errors.Is(err, errReset) {
 			t.Errorf("got %v, want connection reset", err)
 		}
 	})
