@@ -250,7 +250,6 @@ func (s *slot) recall() memo {
 
 func (s *slot) setFailed(f *failedError) { s.note(func(m *memo) { m.failed = f }) }
 
-
 // get returns the held token unless it has ended or is the rejected one.
 func (s *slot) get(now int64, rejected string) *held {
 	h := s.cur.Load()
