@@ -324,18 +324,15 @@ func (n *renewal) noteOutstanding(s *sending, l *lease) {
 }
 
 // storeLate stores an answer that came when the renewal no longer waited for
-// it, if it is still of use.
+// it, if it is still of use. Who needs it finds it in the Store.
 func (n *renewal) storeLate(old *Grant, a *tokenendpoint.Answer, err error) {
 	defer n.publish()
 	l := &lease{grant: old}
-	var got *Grant
-	if err == nil {
-		got, err = n.answered(l, a)
-	} else if a != nil && a.RefreshToken != "" {
-		got, _, err = n.refused(l, a, asTokenError(err))
-	}
-	if err == nil && got != nil && got.usable(n.now()) {
-		n.adopt(got)
+	switch {
+	case err == nil:
+		n.answered(l, a)
+	case a != nil && a.RefreshToken != "":
+		n.refused(l, a, asTokenError(err))
 	}
 }
 

@@ -239,16 +239,6 @@ func (n *renewal) publish() {
 	}
 }
 
-// adopt puts a stored grant into memory, unless there is a later one.
-func (n *renewal) adopt(g *Grant) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	s := n.cache.slot(g.GrantKey)
-	if h := s.cur.Load(); h == nil || !h.obtained.After(g.Obtained) {
-		s.set(n.hold(g))
-	}
-}
-
 // land puts the result of the renewal where those who wait find it.
 func (n *renewal) land(f *result, g *Grant, err error) {
 	if err == nil {
