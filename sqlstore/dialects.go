@@ -15,11 +15,11 @@ type dialect struct {
 	returning bool // UPDATE and DELETE return rows
 
 	// How times and bytes travel. No setting of the server, the session or the
-	// driver may change it: what a statement has done cannot be told if its
-	// answer cannot be read. Drivers take and return a time.Time too, but
-	// MySQL's in a zone that is a matter of settings, and as text PostgreSQL
-	// writes times and bytes as DateStyle and bytea_output have it, which its
-	// drivers understand by default alone. What they send is not affected.
+	// driver may change it: a put whose answer cannot be read would fail after
+	// it took effect. MySQL's drivers take and return a time.Time in a zone that
+	// is a matter of settings. PostgreSQL writes times and bytes, where a driver
+	// has them as text, as DateStyle and bytea_output say, and drivers read the
+	// default forms only; a time.Time that they send has one meaning.
 	timeLayout string // of times in text
 	timeValue  bool   // times are sent as a time.Time
 	timeRead   string // how a column of times is selected

@@ -75,18 +75,15 @@ func describe(err error) string {
 	return fmt.Sprintf("error of type %T", err)
 }
 
-// A code is what is known of a database's error. Without any effect is only
-// what cannot have had one: a put that is repeated after it took effect would
-// meet itself, and report a conflict.
+// A code is what is known of a database's error. Only an error that rules out
+// an effect lets a call be repeated: a put that is repeated after it took effect
+// would find its own version, and report a conflict.
 type code struct {
 	text   string // "SQLSTATE 40001"
 	repeat bool   // given up for the sake of others, without any effect
 
-	// The connection is given up: what it leads to has no more use for it. If
-	// elsewhere, the statement had no effect, and another connection may lead
-	// to where it has one; else there is no telling.
-	giveUp    bool
-	elsewhere bool
+	giveUp    bool // the pool must not take the connection back
+	elsewhere bool // without any effect, and it may have one on another connection
 
 	readOnly     bool
 	missingTable bool

@@ -20,8 +20,8 @@ func plainSQLite(t testing.TB) string {
 }
 
 // SQLite answers "no such table" on a connection that was there before the
-// tables if it cannot look again, because somebody has the file locked. Such a
-// lock is waited for like any other.
+// tables if it cannot look again, because another connection has the file locked.
+// Such a lock is waited for like any other.
 func TestStoreSQLiteSchemaLocked(t *testing.T) {
 	dsn := plainSQLite(t)
 	early := sqlite.open(t, dsn)
@@ -63,7 +63,7 @@ func TestStoreSQLiteTableMissing(t *testing.T) {
 	}
 }
 
-// Whoever begins once Migrate has returned finds the tables, on connections
+// Calls that begin once Migrate has returned find the tables, on connections
 // that were there before, and while others write.
 func TestStoreSQLiteRightAfterMigrate(t *testing.T) {
 	for round := range 10 {

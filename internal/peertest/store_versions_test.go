@@ -10,8 +10,8 @@ import (
 )
 
 // A record that is deleted and made anew gets no version that it had before,
-// whatever the clock says: in the bubble it stands still. What somebody has
-// read of an earlier life replaces nothing.
+// whatever the clock says: in the bubble it stands still. A writer that has read
+// a version of an earlier life replaces nothing.
 func TestVersionsWhileTheClockStandsStill(t *testing.T) {
 	const (
 		lives   = 20
