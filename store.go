@@ -35,13 +35,14 @@ import (
 // Values. Strings are kept and compared byte by byte: "a", "A" and "a " are
 // three identifiers, and a [Secret] comes back as it went in. Identifiers and
 // users are valid UTF-8 without control characters, of at most 255 and 512
-// bytes; a key may have the longest of both. Times are kept to the millisecond at least, and come back in UTC; the
-// zero time comes back as the zero time. Nil and empty slices and maps are not
-// told apart.
+// bytes; a grant's key may have the longest of both. Times are kept to the
+// millisecond at least, and come back in UTC; the zero time comes back as the
+// zero time. Nil and empty slices and maps are not told apart.
 //
-// Errors. None is both ErrNotFound and ErrConflict. A list that cannot read some records, because they are damaged or
-// cannot be decrypted, returns as many of the others as it is asked for, together
-// with an [*Error] for each of those, joined by [errors.Join].
+// Errors. None is both ErrNotFound and ErrConflict. A list that cannot read
+// some records, because they are damaged or cannot be decrypted, returns as
+// many of the others as it is asked for, together with an [*Error] for each of
+// those, joined by [errors.Join].
 //
 // The JSON of profiles, grants and flows is not for storing: secrets show
 // themselves as "[redacted]", and some fields are left out. To store a [Secret],
