@@ -35,9 +35,9 @@ import (
 // Values. Strings are kept and compared byte by byte: "a", "A" and "a " are
 // three identifiers, and a [Secret] comes back as it went in. Identifiers and
 // users are valid UTF-8 without control characters, of at most 255 and 512
-// bytes; a key may have the longest of both. Times are kept to the millisecond at least, and come back in UTC; the
-// zero time comes back as the zero time. Nil and empty slices and maps are not
-// told apart.
+// bytes; a grant's key may have the longest of both. Times are kept to the
+// millisecond at least, and come back in UTC; the zero time comes back as the
+// zero time. Nil and empty slices and maps are not told apart.
 //
 // Errors. None is both ErrNotFound and ErrConflict. A record that is there and
 // cannot be read, because it is damaged or cannot be decrypted, is an [*Error]:

@@ -315,7 +315,7 @@ func deleteProfileAndGrants(t tb, s authprofile.Store) {
 	var all []*authprofile.Grant
 	for i, id := range ids {
 		profiles.mustPut(t, s, profiles.new(id, i))
-		for j, user := range []string{"", "u", "U"} {
+		for j, user := range []string{"", "u", "U", "p"} {
 			g := newGrant(id, user, 10*i+j)
 			if err := s.PutGrant(t.Context(), g); err != nil {
 				t.Fatalf("PutGrant: got error %v, want none", err)
