@@ -607,15 +607,16 @@ func (e *engine) replaceGrant(ctx context.Context, t *target, g *Grant) (before 
 			// have renewed it since.
 			*g = *old
 			return before, damaged, nil
-		case err == nil && old.Subject != "" && g.Subject != "" && issuerMatches(cmp.Or(t.issuer, g.Issuer), old.Issuer) &&
-			(old.Subject != g.Subject || old.Issuer != g.Issuer):
+		case err == nil && old.Subject != "" && g.Subject != "" &&
+			(issuerMatches(cmp.Or(t.issuer, g.Issuer), old.Issuer) || t.sameIssuer(old, g)) &&
+			(old.Subject != g.Subject || !t.sameIssuer(old, g)):
 			// An issuer that does not match is the provider that the profile
 			// had before: who a person was there says nothing here.
 			return nil, nil, fmt.Errorf("%w: another account at the provider than before", ErrUserMismatch)
 		case err == nil:
 			before, g.Version = old, old.Version
 			if g.RefreshToken == "" && old.Status != StatusNeedsReauthorization && old.Subject != "" &&
-				old.Subject == g.Subject && old.Issuer == g.Issuer && old.ClientID == g.ClientID {
+				old.Subject == g.Subject && t.sameIssuer(old, g) && old.ClientID == g.ClientID {
 				// Some providers give a refresh token only the first time. The
 				// one that is there is the same person's, and is still good.
 				g.RefreshToken, g.RefreshExpiry = old.RefreshToken, old.RefreshExpiry

@@ -60,6 +60,8 @@ func (e *engine) savedBefore(ctx context.Context, p *Profile, conflict error) (*
 	switch {
 	case errors.Is(err, ErrNotFound), err == nil && !stored.saysTheSame(p):
 		return nil, conflict
+	case err == nil && stored.Version == p.Version: // read from a copy that lags behind
+		return nil, conflict
 	case err != nil:
 		return nil, err
 	}

@@ -235,6 +235,42 @@ type forgetfulStore struct {
 	lost *atomic.Bool
 }
 
+// A Store that reads from a copy which lags behind still has the version that
+// the caller has read: that is no sign of a Save that has succeeded.
+func TestSaveConflictsOverALaggingStore(t *testing.T) {
+	store := &laggingStore{Store: new(authprofile.MemStore)}
+	m := &authprofile.Manager{Store: store}
+	p := validApp("crm")
+	if err := m.Save(t.Context(), p); err != nil {
+		t.Fatal(err)
+	}
+	mine, err := m.Profile(t.Context(), "crm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	store.old = mine.Clone()
+	p.Scopes = []string{"write"}
+	if err := m.Save(t.Context(), p); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Save(t.Context(), mine); !errors.Is(err, authprofile.ErrConflict) {
+		t.Errorf("got %v, want ErrConflict", err)
+	}
+}
+
+// laggingStore reads an old profile.
+type laggingStore struct {
+	authprofile.Store
+	old *authprofile.Profile
+}
+
+func (s *laggingStore) Profile(ctx context.Context, id string) (*authprofile.Profile, error) {
+	if s.old != nil {
+		return s.old.Clone(), nil
+	}
+	return s.Store.Profile(ctx, id)
+}
+
 func (s *forgetfulStore) PutProfile(ctx context.Context, p *authprofile.Profile) error {
 	c := p.Clone()
 	if err := s.Store.PutProfile(ctx, c); err != nil {

@@ -108,11 +108,11 @@ func (h *RedirectHandler) Begin(w http.ResponseWriter, r *http.Request, p *Profi
 		h.fail(w, r, wrap("begin", p.ID, user, err))
 		return
 	}
-	for _, c := range oldestFlows(r, maxBrowserFlows-1) {
+	cookie := flowCookie(f)
+	for _, c := range oldestFlows(r, cookie.Name[:len(cookie.Name)-cookieID], maxBrowserFlows-1) {
 		c.MaxAge = -1
 		http.SetCookie(w, c)
 	}
-	cookie := flowCookie(f)
 	cookie.Value = browser
 	cookie.MaxAge = int(flowLife / time.Second)
 	http.SetCookie(w, cookie)
@@ -200,11 +200,13 @@ func browserTime(value string) uint64 {
 }
 
 // oldestFlows returns the cookies of flows that r has beyond so many, the
-// oldest ones, without their values.
-func oldestFlows(r *http.Request, limit int) []*http.Cookie {
+// oldest ones, without their values. Their names begin with prefix: another
+// site of the same domain can plant cookies without hostPrefix, which must not
+// count where that is there.
+func oldestFlows(r *http.Request, prefix string, limit int) []*http.Cookie {
 	var found []*http.Cookie
 	for _, c := range r.Cookies() {
-		if id, ok := strings.CutPrefix(strings.TrimPrefix(c.Name, hostPrefix), cookiePrefix); ok && len(id) == cookieID {
+		if id, ok := strings.CutPrefix(c.Name, prefix); ok && len(id) == cookieID {
 			found = append(found, c)
 		}
 	}

@@ -534,6 +534,24 @@ func TestThreat024_CookiesThatTellNoTime(t *testing.T) {
 	})
 }
 
+// Another site under the same domain can plant cookies, though none whose name
+// begins with "__Host-": they push out no flow.
+func TestThreat024_CookiesOfAnotherSite(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		s, b := w.site(), &browser{user: "ada"}
+		const latest = "_____________________________________________" // of a time to come
+		for i := range 100 {
+			b.cookies = append(b.cookies, &http.Cookie{Name: fmt.Sprintf("authprofile-%016d", i), Value: latest[:43]})
+		}
+		back := s.away(b, "https://app.example.com/connect")
+		resp := s.begin(b, "https://app.example.com/connect")
+		if got := len(resp.Header.Values("Set-Cookie")); got != 1 {
+			t.Errorf("got %d cookies set, want the new one alone", got)
+		}
+		wantPage(t, s.serve(b, "GET", back), http.StatusOK, "Connected")
+	})
+}
+
 func TestThreat025_HostOfTheRequestDoesNotMatter(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		s, b := w.site(), &browser{user: "ada"}

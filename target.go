@@ -125,16 +125,23 @@ const maxSkew = time.Minute
 // if the document does too, or if that is at the origin of the token endpoint,
 // by which typed-in addresses are known again.
 func (t *target) issuerOf(claimed string) string {
-	if claimed != "" && (t.issuer != "" || shortOrigin(claimed) == t.origin()) {
+	if claimed != "" && claimed != t.origin() && (t.issuer != "" || shortOrigin(claimed) == t.origin()) {
 		return claimed
 	}
 	return t.name()
 }
 
+// sameIssuer reports whether old, a grant that a new one takes the place of,
+// has the issuer of that: the same, or the origin of the token endpoint, from a
+// time when no document said more.
+func (t *target) sameIssuer(old, g *Grant) bool {
+	return old.Issuer == g.Issuer || old.Issuer == t.origin()
+}
+
 // claimedIssuer is the issuer that a later ID token of g must name, or nothing
-// if that is not known.
+// if the grant does not know.
 func (t *target) claimedIssuer(g *Grant) string {
-	if g.Issuer == t.origin() && t.issuer == "" {
+	if g.Issuer == t.origin() {
 		return ""
 	}
 	return g.Issuer

@@ -134,7 +134,7 @@ var threats = [...]threat{
 	82:  {name: "characters of a scope"},
 	83:  {name: "unknown members"},
 	84:  {name: "provider that is not available", tests: "TestRetryAfterIsObeyed"},
-	85:  {name: "outage that hides a dead grant", duty: []string{"store.go: Since tells when somebody should have a look"}},
+	85:  {name: "outage that hides a dead grant", duty: []string{"store.go: An operator should be told by Since"}},
 	86:  {name: "connection reset", tests: "TestLostAnswer"},
 	87:  {name: "client secret that was changed", tests: "TestCorrectedSecretHealsAtTheNextCall"},
 	88:  {name: "ways to say that a grant is dead", tests: "TestFailures TestRefusedGrantInCompany TestDeadGrantMakesOneRequest"},

@@ -357,7 +357,13 @@ func (s *Store) TakeFlow(ctx context.Context, id string) (*authprofile.Flow, err
 			return read(c, s.flows.take)
 		}
 		// Whoever deletes the row has it; all others have merely read it.
-		if err := read(c, s.flows.get); err != nil || f == nil {
+		if err := read(c, s.flows.get); err != nil {
+			return err
+		}
+		if f == nil {
+			// A server that is the primary no more has not seen the flows of
+			// late. It says what it is when it is to write, be it nothing.
+			_, err := c.ExecContext(ctx, s.flows.delete+" AND FALSE", id)
 			return err
 		}
 		res, err := c.ExecContext(ctx, s.flows.delete, id)
@@ -504,12 +510,11 @@ func (s *Store) put(ctx context.Context, op string, t table, cols []column, vers
 			return err
 		}
 		// A version is given only once, so what was created at this one was
-		// created then, whatever happens meanwhile.
+		// created then, whatever happens meanwhile. If nothing is found it is
+		// for the update to say so: reading may be the work of a server that is
+		// the primary no more, or of a copy that lags behind.
 		if err := scanAll(ctx, c, t.created, where, readCreated); err != nil {
 			return err
-		}
-		if found == 0 {
-			return authprofile.ErrConflict
 		}
 		res, err := c.ExecContext(ctx, t.update, append(set, where...)...)
 		return swapped(res, err)

@@ -319,6 +319,17 @@ func (c *serverConn) ExecContext(context.Context, string, []driver.NamedValue) (
 	return driver.RowsAffected(1), c.s.answer(c.n)
 }
 
+// QueryContext finds nothing.
+func (c *serverConn) QueryContext(context.Context, string, []driver.NamedValue) (driver.Rows, error) {
+	return noRows{}, nil
+}
+
+type noRows struct{}
+
+func (noRows) Columns() []string         { return nil }
+func (noRows) Close() error              { return nil }
+func (noRows) Next([]driver.Value) error { return io.EOF }
+
 // open returns a Store on a pool that has so many connections.
 func (srv *server) open(t *testing.T, connections int) *Store {
 	db := sql.OpenDB(srv)
@@ -437,6 +448,33 @@ func TestDatabaseReadOnly(t *testing.T) {
 			t.Errorf("a database that is read-only no more: got error %v, want none", err)
 		}
 	})
+}
+
+// MySQL looks before it writes. A connection of the pool that leads to what was
+// the primary finds there what was true then: that must not decide.
+func TestStaleReadsDecideNothing(t *testing.T) {
+	for name, call := range map[string]func(*Store) error{
+		"PutGrant": func(s *Store) error {
+			return s.PutGrant(t.Context(), &authprofile.Grant{GrantKey: authprofile.GrantKey{ProfileID: "crm"}, Version: 7})
+		},
+		"TakeFlow": func(s *Store) error {
+			_, err := s.TakeFlow(t.Context(), "f")
+			return err
+		},
+	} {
+		srv := &server{answer: func(conn int) error {
+			if conn == 1 {
+				return errors.New("Error 1290 (HY000): The MySQL server is running with the --read-only option")
+			}
+			return nil
+		}}
+		s := srv.open(t, 1)
+		s.d = dialects[MySQL]
+		call(s)
+		if srv.opened != 2 {
+			t.Errorf("%s: got %d connections, want the stale one to be given up for a new one", name, srv.opened)
+		}
+	}
 }
 
 // Text comes back as it went in, and is text on the way.

@@ -365,6 +365,9 @@ func (k table[R]) identifiers(t tb, s authprofile.Store) {
 		k.mustHave(t, s, r)
 	}
 	for i, r := range records {
+		if k.version(r) == k.version(records[(i+1)%len(ids)]) {
+			continue // a version is one of an ID: others may have it too
+		}
 		*k.key(r) = ids[(i+1)%len(ids)]
 		if err := k.put(t.Context(), s, clone(r)); !errors.Is(err, authprofile.ErrConflict) {
 			t.Fatalf("put under %q at the version of %q: got error %v, want ErrConflict", *k.key(r), ids[i], err)
