@@ -66,7 +66,7 @@ func (t *authTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, wrap("client", t.src.id, t.src.opts.user, errors.New("a token is not sent over plain HTTP"))
 	}
 	refused := t.refused.Load()
-	tok, err := t.token(req, refused)
+	tok, forced, err := t.token(req, refused)
 	if err != nil {
 		closeBody(req)
 		return nil, err
@@ -81,7 +81,7 @@ func (t *authTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		return resp, nil
 	}
-	if refused == nil { // else it was another token already, or there was none
+	if !forced { // else another token was obtained for this request already
 		if body, ok := bodyAgain(req); ok {
 			return t.repeat(req, resp, tok, body)
 		}
@@ -116,17 +116,22 @@ func (t *authTransport) roundTrip(req, sent *http.Request) (*http.Response, erro
 }
 
 // token returns the token for a request: another than the one that an API has
-// refused, unless that is nil, or all that there is.
-func (t *authTransport) token(req *http.Request, refused *oauth2.Token) (*oauth2.Token, error) {
-	if tok := t.src.slot.Load().hot.Load(); tok != nil && (refused == nil || tok.AccessToken != refused.AccessToken) {
-		return tok, nil
+// refused, unless that is nil, or all that there is. It reports whether that
+// had to be obtained, and was not in memory.
+func (t *authTransport) token(req *http.Request, refused *oauth2.Token) (tok *oauth2.Token, forced bool, err error) {
+	slot := t.src.slot.Load()
+	if tok := slot.hot.Load(); tok != nil && (refused == nil || tok.AccessToken != refused.AccessToken) {
+		return tok, false, nil
 	}
 	if refused != nil {
+		before := slot.cur.Load()
 		if tok, err := t.src.tokenFor(req.Context(), refused.AccessToken); err == nil {
-			return tok, nil
+			return tok, before == nil || before.tok.AccessToken != tok.AccessToken, nil
 		}
+		forced = true // it was tried
 	}
-	return t.src.tokenFor(req.Context(), t.src.opts.rejected)
+	tok, err = t.src.tokenFor(req.Context(), t.src.opts.rejected)
+	return tok, forced, err
 }
 
 // bodyAgain returns the body of a request that was sent, to be sent once more.

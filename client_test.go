@@ -395,6 +395,48 @@ func TestThreat128_OneOtherTokenForARequest(t *testing.T) {
 	})
 }
 
+// A token that another client has obtained in place of the refused one is one
+// like any other.
+func TestThreat128_OtherTokenOfAnotherClient(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		refused := make(map[string]bool)
+		a := &api{answer: func(r *http.Request) *http.Response {
+			if refused[r.Header.Get("Authorization")] {
+				return respond(401, "no")
+			}
+			return respond(200, "ok")
+		}}
+		a.provider = w.srv.Transport()
+		m := &authprofile.Manager{Store: w.store, HTTPClient: &http.Client{Transport: a}}
+		w.Cleanup(func() { m.Shutdown(context.Background()) })
+		p := w.app()
+		first, second := m.Client(t.Context(), p), m.Client(t.Context(), p)
+		post := func(c *http.Client, body io.Reader, want int) {
+			t.Helper()
+			resp, err := c.Post("https://api.example.com/", "text/plain", body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+			if resp.StatusCode != want {
+				t.Errorf("got %d, want %d", resp.StatusCode, want)
+			}
+		}
+		refuse := func() {
+			refused["Bearer "+string(w.grant(app).AccessToken)] = true
+			time.Sleep(20 * time.Minute)
+		}
+		post(first, nil, 200)
+		refuse()
+		post(first, io.MultiReader(strings.NewReader("body")), 401)
+		post(second, nil, 200)
+		w.asked("client_credentials", 2)
+		refuse()
+		post(first, nil, 200)
+		w.asked("client_credentials", 3)
+	})
+}
+
 // If there is no token at all, there is nothing to send.
 func TestThreat128_NoTokenAfterTheRefusedOne(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {

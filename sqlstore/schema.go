@@ -244,12 +244,14 @@ var unfits = map[string]unfit{
 }
 
 // checkSession asks one connection: settings come from the server, or from the
-// connection string, and are the same for all.
+// connection string, and are the same for all. A server that does not know the
+// question, as those may that only speak like MySQL or PostgreSQL, is not
+// refused.
 func (s *Store) checkSession(ctx context.Context) error {
 	if s.d.unfit == "" {
 		return nil
 	}
-	return s.call(ctx, "migrate", func(c *sql.Conn) error {
+	err := s.call(ctx, "migrate", func(c *sql.Conn) error {
 		var name string
 		err := scanAll(ctx, c, s.d.unfit, nil, func(scan func([]column) error) error {
 			return scan([]column{{"unfit", key{&name}}})
@@ -259,6 +261,10 @@ func (s *Store) checkSession(ctx context.Context) error {
 		}
 		return err
 	})
+	if isUnfit(err) {
+		return err
+	}
+	return nil // what else is wrong with the connection shows at the next statement
 }
 
 // applied returns the steps that are done.

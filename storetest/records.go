@@ -650,8 +650,8 @@ func (k table[R]) created(t tb, s authprofile.Store) {
 	if updated.Before(created) {
 		t.Fatalf("Updated: got %v, want not before Created, %v", updated, created)
 	}
-	later := func() { // for clocks of milliseconds
-		timer := time.NewTimer(3 * time.Millisecond)
+	later := func() { // for clocks of milliseconds, of which some tick 64 times a second
+		timer := time.NewTimer(40 * time.Millisecond)
 		defer timer.Stop()
 		<-timer.C
 	}
