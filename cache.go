@@ -133,6 +133,8 @@ type slot struct {
 	memo *memo // under mu; nil: nothing to be remembered
 
 	watch *watch // of the grant's lease; for the flight alone
+
+	replaced int // how often a person has ended or replaced the grant; under the engine's lock
 }
 
 // A memo is what the renewals of a grant remember from one to the next.
@@ -249,7 +251,6 @@ func (s *slot) recall() memo {
 }
 
 func (s *slot) setFailed(f *failedError) { s.note(func(m *memo) { m.failed = f }) }
-
 
 // get returns the held token unless it has ended or is the rejected one.
 func (s *slot) get(now int64, rejected string) *held {
@@ -480,13 +481,15 @@ func (c *cache) drop(key GrantKey) {
 	}
 }
 
-// dropProfile forgets the grants of a profile.
+// dropProfile forgets the grants of a profile, which a person has ended. The
+// engine's lock is held.
 func (c *cache) dropProfile(id string) {
 	for i := range c.shards {
 		sh := &c.shards[i]
 		sh.mu.Lock()
 		for key, s := range sh.slots {
 			if key.ProfileID == id {
+				s.replaced++
 				s.set(nil)
 			}
 		}

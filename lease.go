@@ -270,8 +270,7 @@ func (n *renewal) ask(l *lease, form url.Values) (*tokenendpoint.Answer, error) 
 			return n.awaitEnd(l, s)
 		case <-timer.C:
 		}
-		if l.left() <= 0 && !s.isSent() {
-			s.cancel()
+		if l.left() <= 0 && s.cancelUnsent() {
 			return n.awaitEnd(l, s)
 		}
 		switch err := n.extendLease(s.waiting, l); {
@@ -291,11 +290,15 @@ func (n *renewal) ask(l *lease, form url.Values) (*tokenendpoint.Answer, error) 
 	}
 }
 
-// cancelUnsent ends a request whose form was not handed over.
-func (s *sending) cancelUnsent() {
-	if !s.isSent() {
+// cancelUnsent ends a request whose form was not handed over, and reports
+// whether it has: one that was sent meanwhile goes on.
+func (s *sending) cancelUnsent() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.sent {
 		s.cancel()
 	}
+	return !s.sent
 }
 
 // awaitEnd gives the transport a moment to see that the time of its request is
@@ -327,6 +330,7 @@ func (n *renewal) noteOutstanding(s *sending, l *lease) {
 // it, if it is still of use.
 func (n *renewal) storeLate(old *Grant, a *tokenendpoint.Answer, err error) {
 	defer n.publish()
+	defer n.survive()
 	l := &lease{grant: old}
 	var got *Grant
 	if err == nil {

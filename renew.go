@@ -134,7 +134,7 @@ func (e *engine) launch(ctx context.Context, s *slot, r *ref, seen *held, reject
 	}
 	e.flights[r.key] = f
 	s.flying.Store(true)
-	n := &renewal{engine: e, ctx: context.WithoutCancel(ctx), ref: r, slot: s, need: need, hurry: f.hurry, rejected: rejected}
+	n := &renewal{engine: e, ctx: context.WithoutCancel(ctx), ref: r, slot: s, need: need, hurry: f.hurry, rejected: rejected, replaced: s.replaced}
 	if h := s.cur.Load(); h != nil {
 		n.have, n.ended = h.tok.AccessToken, e.now().UnixNano() >= h.end
 	}
@@ -161,6 +161,7 @@ func (e *engine) replace(key GrantKey, h *held) {
 		u.ended = true
 	}
 	if s := e.cache.peek(key); s != nil {
+		s.replaced++
 		s.forgetWritten()
 	}
 	if h != nil {
@@ -200,6 +201,7 @@ type renewal struct {
 	have     string          // the access token in memory, whether valid or not
 	ended    bool            // it is no longer valid
 	rejected string          // the access token that an API refuses
+	replaced int             // what the slot said of that when it began
 
 	profile     *Profile
 	target      *target
@@ -239,11 +241,16 @@ func (n *renewal) publish() {
 	}
 }
 
-// adopt puts a stored grant into memory, unless there is a later one.
+// adopt puts a stored grant into memory, unless there is a later one, or a
+// person has ended or replaced the grant since the renewal began: whether that
+// was before or after it was stored only the Store can tell.
 func (n *renewal) adopt(g *Grant) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	s := n.cache.slot(g.GrantKey)
+	s := n.cache.peek(g.GrantKey)
+	if s == nil || s != n.slot || s.replaced != n.replaced {
+		return
+	}
 	if h := s.cur.Load(); h == nil || !h.obtained.After(g.Obtained) {
 		s.set(n.hold(g))
 	}
