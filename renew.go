@@ -435,6 +435,9 @@ func (n *renewal) restore(g *Grant) (restored bool, err error) {
 	if w == nil || g.RefreshToken == w.grant.RefreshToken || sha256.Sum256([]byte(g.RefreshToken)) != w.before {
 		return false, nil
 	}
+	if g.Obtained.After(w.grant.Obtained) {
+		return false, nil // a later authorization has brought the same refresh token again
+	}
 	n.report(func() {
 		n.log.LogAttrs(n.ctx, slog.LevelError, "authprofile: the store has lost a renewed token, which is stored again", slog.String("profile", g.ProfileID))
 	})
