@@ -132,9 +132,11 @@ func (t *target) issuerOf(claimed string) string {
 }
 
 // claimedIssuer is the issuer that a later ID token of g must name, or nothing
-// if that is not known.
+// if the grant does not know it: it may have the origin of the token endpoint
+// from when the addresses were typed in. Then the document says it, if there is
+// one.
 func (t *target) claimedIssuer(g *Grant) string {
-	if g.Issuer == t.origin() && t.issuer == "" {
+	if g.Issuer == t.origin() {
 		return ""
 	}
 	return g.Issuer
