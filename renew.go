@@ -288,8 +288,8 @@ func (n *renewal) land(f *result, g *Grant, err error) {
 		var failed *failedError
 		if errors.As(err, &failed) && !failed.Next.IsZero() {
 			next = failed.Next
-		} else if failed == nil {
-			next = now().Add(backoff(1))
+		} else if h := s.cur.Load(); failed == nil && (h == nil || h.end != never) {
+			next = now().Add(backoff(1)) // before the token ends
 		}
 		s.nextTry.Store(unixNano(next))
 	}
