@@ -900,7 +900,8 @@ func (n *renewal) nextFailure(g *Grant, status Status, f Failure) (Status, *Fail
 	switch {
 	case judged(f.Reason) && status == StatusFailing:
 		// It may end in asking a person, so it gets time to pass by itself.
-		delay = 2 * backoff(2*f.Attempts)
+		// Attempts that do not count, since there is no company, become rarer too.
+		delay = max(2*backoff(2*f.Attempts), min(f.Last.Sub(f.Since)/2, 2*longestBackoff))
 	case status == StatusNeedsConfiguration:
 		delay = 2 * delay
 	}
