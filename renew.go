@@ -572,8 +572,8 @@ func (n *renewal) pace(g *Grant, giveUp time.Time) error {
 			return err
 		}
 	}
-	if n.rejected == "" || string(g.AccessToken) != n.rejected {
-		return nil
+	if n.rejected == "" || string(g.AccessToken) != n.rejected || !g.usable(n.now()) {
+		return nil // or it has ended, and is replaced for those too who do not refuse it
 	}
 	var wait time.Duration
 	n.slot.note(func(m *memo) { wait = m.refusals.wait(n.rejected, g.Obtained, n.now()) })
