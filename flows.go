@@ -568,7 +568,7 @@ func (e *engine) exchange(ctx context.Context, f *Flow, p *Profile, t *target, c
 func (e *engine) sendCode(ctx context.Context, req *tokenendpoint.Request) (*tokenendpoint.Answer, error) {
 	for try := 1; ; try++ {
 		ctx, cancel := transport.WithTimeout(ctx, requestTimeout)
-		a, err := tokenendpoint.Do(ctx, e.fresh, req)
+		a, err := doWithin(ctx, e.fresh, req)
 		cancel()
 		if te := asTokenError(err); te == nil || te.Class != tokenendpoint.Unsent || try == 2 {
 			return a, err

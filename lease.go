@@ -237,10 +237,6 @@ func (s *sending) leave(old *Grant) bool {
 	return true
 }
 
-// transportPatience is how long a transport may take to see that the time of
-// its request is up.
-const transportPatience = time.Second
-
 // ask sends the token request under the lease, and extends that while there is
 // time left for the request. A lease that cannot be extended keeps the form
 // from being sent, but not a sent one from being answered.
@@ -304,7 +300,7 @@ func (s *sending) cancelUnsent() bool {
 // awaitEnd gives the transport a moment to see that the time of its request is
 // up. One that does not listen is left to itself.
 func (n *renewal) awaitEnd(l *lease, s *sending) (*tokenendpoint.Answer, error) {
-	timer := time.NewTimer(transportPatience)
+	timer := time.NewTimer(foreign.Patience)
 	defer timer.Stop()
 	select {
 	case <-s.done:

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"net/url"
 	"strings"
 	"sync/atomic"
@@ -1010,7 +1011,7 @@ func (n *renewal) alone(away error) (*Grant, error) {
 	request := func() (*tokenendpoint.Answer, error) {
 		ctx, cancel := transport.WithTimeout(n.ctx, requestTimeout)
 		defer cancel()
-		return tokenendpoint.Do(ctx, n.http, tokenRequest(n.profile, n.target, appForm(n.profile)))
+		return doWithin(ctx, n.http, tokenRequest(n.profile, n.target, appForm(n.profile)))
 	}
 	a, err := request()
 	if te := asTokenError(err); te != nil && (brokeBefore(te) || te.Class == tokenendpoint.Lost) {
@@ -1036,6 +1037,23 @@ func (n *renewal) alone(away error) (*Grant, error) {
 	}
 	n.logRenewed(g, c.g)
 	return c.g, nil
+}
+
+// doWithin is tokenendpoint.Do that does not wait for a transport which does
+// not listen to ctx.
+func doWithin(ctx context.Context, hc *http.Client, req *tokenendpoint.Request) (*tokenendpoint.Answer, error) {
+	var a *tokenendpoint.Answer
+	err := foreign.CallWithin(ctx, func() (err error) {
+		a, err = tokenendpoint.Do(ctx, hc, req)
+		return err
+	})
+	if err == nil {
+		return a, nil
+	}
+	if asTokenError(err) == nil {
+		err = &tokenendpoint.Error{Class: tokenendpoint.Lost, Err: err}
+	}
+	return nil, err
 }
 
 // brokeBefore reports whether a connection broke before the form was sent over
