@@ -576,6 +576,10 @@ func (e *engine) sendCode(ctx context.Context, req *tokenendpoint.Request) (*tok
 	}
 }
 
+// unreadablePatience is for how long a grant must have been unreadable before it
+// is replaced: a Keeper may fail to open for a moment, and still seal.
+const unreadablePatience = 5 * time.Second
+
 // grantPatience is how long the Store may be away before the grant of a new
 // authorization is given up: the person can make another.
 const grantPatience = 2 * time.Minute
@@ -589,10 +593,16 @@ func (e *engine) replaceGrant(ctx context.Context, t *target, g *Grant) (before 
 	defer cancel()
 	refreshToken, refreshExpiry := g.RefreshToken, g.RefreshExpiry
 	before = new(Grant)
+	var since time.Time // it has been unreadable; zero: it was readable
 	for attempt := 1; ; attempt++ {
 		old, err := e.readGrant(ctx, g.GrantKey)
 		g.RefreshToken, g.RefreshExpiry = refreshToken, refreshExpiry
 		unreadable, isUnreadable := errors.AsType[*Error](err)
+		if !isUnreadable {
+			since = time.Time{}
+		} else if since.IsZero() {
+			since = time.Now()
+		}
 		switch {
 		case errors.Is(err, ErrNotFound):
 			before, g.Version = new(Grant), 0
@@ -626,13 +636,13 @@ func (e *engine) replaceGrant(ctx context.Context, t *target, g *Grant) (before 
 			if err == nil {
 				return before, damaged, e.stillWanted(ctx, g)
 			}
-			if isUnreadable && errors.Is(err, ErrConflict) {
+			if isUnreadable && errors.Is(err, ErrConflict) && time.Since(since) >= unreadablePatience {
 				// It is there, and the Store can write it, as one whose Keeper
 				// is away could not: what cannot be read is of no use any more.
 				damaged = unreadable
 			}
 		}
-		if errors.Is(err, ErrConflict) && attempt <= writeRounds {
+		if errors.Is(err, ErrConflict) && attempt <= writeRounds && !isUnreadable {
 			continue // at once: another process was quicker
 		}
 		select {
