@@ -617,10 +617,7 @@ func (e *engine) replaceGrant(ctx context.Context, t *target, g *Grant) (before 
 			// have renewed it since.
 			*g = *old
 			return before, damaged, nil
-		case err == nil && old.Subject != "" && g.Subject != "" && issuerMatches(cmp.Or(t.issuer, g.Issuer), old.Issuer) &&
-			(old.Subject != g.Subject || old.Issuer != g.Issuer):
-			// An issuer that does not match is the provider that the profile
-			// had before: who a person was there says nothing here.
+		case err == nil && t.isAnotherAccount(old, g):
 			return nil, nil, fmt.Errorf("%w: another account at the provider than before", ErrUserMismatch)
 		case err == nil:
 			before, g.Version = old, old.Version

@@ -371,3 +371,45 @@ func TestGrantThatCannotBeReadForAMoment(t *testing.T) {
 		}
 	})
 }
+
+// A profile's addresses become a document with an issuer at another origin:
+// another account is still noticed.
+func TestAnotherAccountAfterAddressesBecameADocument(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		const tokens = "https://tokens.example.net"
+		proc := w.process()
+		proc.RedirectURL = callbackAddress
+		proc.net.on(func(r *http.Request) (*http.Response, error) {
+			if r.URL.Host == "tokens.example.net" {
+				r = r.Clone(r.Context())
+				r.URL.Host, r.Host = "login.example.com", ""
+			}
+			return proc.net.base.RoundTrip(r)
+		})
+		w.srv.Mutate(providertest.Discovery, func(answer map[string]any) {
+			answer["token_endpoint"] = strings.Replace(answer["token_endpoint"].(string), issuer, tokens, 1)
+		})
+		p := w.user()
+		document := p.Endpoints
+		p.Endpoints = authprofile.Endpoints{AuthURL: w.srv.AuthURL(), TokenURL: strings.Replace(w.srv.TokenURL(), issuer, tokens, 1)}
+		w.save(p)
+		finish := func() error {
+			f, err := proc.Begin(t.Context(), p, "ada")
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = proc.Finish(t.Context(), "ada", w.consent(f))
+			return err
+		}
+		if err := finish(); err != nil {
+			t.Fatal(err)
+		}
+		p.Endpoints = document
+		w.save(p)
+		time.Sleep(time.Second)
+		w.srv.SetConsent(providertest.Consent{Subject: "another"})
+		if err := finish(); err == nil {
+			t.Error("got no error, though another account came back")
+		}
+	})
+}

@@ -142,6 +142,19 @@ func (t *target) claimedIssuer(g *Grant) string {
 	return g.Issuer
 }
 
+// isAnotherAccount reports whether g, a new grant, is of another account at this
+// provider than old. An issuer that does not match is the provider that the
+// profile had before: who a person was there says nothing here.
+func (t *target) isAnotherAccount(old, g *Grant) bool {
+	switch {
+	case old.Subject == "" || g.Subject == "":
+		return false
+	case old.Issuer == t.origin(): // from when the addresses were typed in
+		return old.Subject != g.Subject
+	}
+	return issuerMatches(cmp.Or(t.issuer, g.Issuer), old.Issuer) && (old.Subject != g.Subject || old.Issuer != g.Issuer)
+}
+
 // settleAuthMethod decides how the client authenticates. It never comes to
 // trying one method after the other: that would send a single-use code twice.
 // Nor is a list without any that we know a reason not to ask: a server looks at
