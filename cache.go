@@ -163,6 +163,7 @@ type refusals struct {
 
 const (
 	forgetRefusals = 10 * time.Minute
+	inUse          = time.Minute // after which a token was not refused as soon as it was there
 	sameAgain      = time.Minute // before a provider is asked again that has given the refused token once more
 )
 
@@ -171,7 +172,7 @@ const (
 // tokens in a row were refused as soon as they were there.
 func (r *refusals) wait(token string, obtained, now time.Time) time.Duration {
 	if token != r.token {
-		if now.Sub(r.at) >= forgetRefusals {
+		if now.Sub(r.at) >= forgetRefusals || !obtained.IsZero() && now.Sub(obtained) >= inUse {
 			r.count = 0
 		}
 		if obtained.IsZero() || obtained.After(now) {

@@ -124,8 +124,9 @@ func (e *engine) companyOf(ctx context.Context, p *Profile, user string) (latest
 		}
 		alone = false
 		// At this version of the profile, and not by an authorization: that
-		// is another kind of request.
-		if g.Status == StatusActive && g.Obtained.After(p.Updated) && g.Obtained.Sub(g.Created) > minOfARenewal {
+		// is another kind of request. When it was is not known of one that
+		// comes from the future, by a clock that is ahead.
+		if g.Status == StatusActive && !g.Obtained.After(now()) && g.Obtained.After(p.Updated) && g.Obtained.Sub(g.Created) > minOfARenewal {
 			c.add(g.User, g.Obtained)
 		}
 	}
@@ -133,8 +134,8 @@ func (e *engine) companyOf(ctx context.Context, p *Profile, user string) (latest
 		c.alone = alone
 	}
 	for _, r := range c.last {
-		if r.user != user {
-			return r.at, true
+		if r.user != user && !r.at.After(now()) {
+			return r.at, !c.alone
 		}
 	}
 	return time.Time{}, !c.alone
@@ -159,6 +160,8 @@ func (n *renewal) judge(g *Grant, reason Reason, status Status) (Reason, Status)
 	}
 	n.company = latest.After(b.Last)
 	switch {
+	case b.Reason == ReasonSingled && !n.company && !others && now().Sub(b.Since) >= aloneFor:
+		return reason, StatusNeedsReauthorization // its company has gone away
 	case n.company || b.Reason == ReasonSingled:
 		if n.company && b.Reason == ReasonSingled && b.isLong(now()) {
 			return ReasonSingled, StatusNeedsReauthorization

@@ -251,17 +251,20 @@ func (d *documents) start(ctx context.Context, src *source, doc *document) *flig
 func (d *documents) fly(ctx context.Context, src *source, doc *document, f *flight) {
 	var body []byte
 	var fresh time.Duration
-	err := foreign.Call(func() (err error) {
+	var value any
+	err := foreign.CallWithin(ctx, func() (err error) {
 		body, fresh, err = d.fetch(ctx, src)
 		if err == nil {
 			var problem string
-			if f.value, problem = src.parse(body); problem != "" {
-				f.value, err = nil, src.wrong(problem)
+			if value, problem = src.parse(body); problem != "" {
+				err = src.wrong(problem)
 			}
 		}
 		return err
 	})
-	f.err = err
+	if f.err = err; err == nil {
+		f.value = value
+	}
 
 	d.mu.Lock()
 	now := time.Now()

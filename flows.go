@@ -568,13 +568,17 @@ func (e *engine) exchange(ctx context.Context, f *Flow, p *Profile, t *target, c
 func (e *engine) sendCode(ctx context.Context, req *tokenendpoint.Request) (*tokenendpoint.Answer, error) {
 	for try := 1; ; try++ {
 		ctx, cancel := transport.WithTimeout(ctx, requestTimeout)
-		a, err := tokenendpoint.Do(ctx, e.fresh, req)
+		a, err := doWithin(ctx, e.fresh, req)
 		cancel()
 		if te := asTokenError(err); te == nil || te.Class != tokenendpoint.Unsent || try == 2 {
 			return a, err
 		}
 	}
 }
+
+// unreadablePatience is for how long a grant must have been unreadable before it
+// is replaced: a Keeper may fail to open for a moment, and still seal.
+const unreadablePatience = 5 * time.Second
 
 // grantPatience is how long the Store may be away before the grant of a new
 // authorization is given up: the person can make another.
@@ -589,10 +593,16 @@ func (e *engine) replaceGrant(ctx context.Context, t *target, g *Grant) (before 
 	defer cancel()
 	refreshToken, refreshExpiry := g.RefreshToken, g.RefreshExpiry
 	before = new(Grant)
+	var since time.Time // it has been unreadable; zero: it was readable
 	for attempt := 1; ; attempt++ {
 		old, err := e.readGrant(ctx, g.GrantKey)
 		g.RefreshToken, g.RefreshExpiry = refreshToken, refreshExpiry
 		unreadable, isUnreadable := errors.AsType[*Error](err)
+		if !isUnreadable {
+			since = time.Time{}
+		} else if since.IsZero() {
+			since = time.Now()
+		}
 		switch {
 		case errors.Is(err, ErrNotFound):
 			before, g.Version = new(Grant), 0
@@ -607,11 +617,7 @@ func (e *engine) replaceGrant(ctx context.Context, t *target, g *Grant) (before 
 			// have renewed it since.
 			*g = *old
 			return before, damaged, nil
-		case err == nil && old.Subject != "" && g.Subject != "" &&
-			(issuerMatches(cmp.Or(t.issuer, g.Issuer), old.Issuer) || t.sameIssuer(old, g)) &&
-			(old.Subject != g.Subject || !t.sameIssuer(old, g)):
-			// An issuer that does not match is the provider that the profile
-			// had before: who a person was there says nothing here.
+		case err == nil && t.isAnotherAccount(old, g):
 			return nil, nil, fmt.Errorf("%w: another account at the provider than before", ErrUserMismatch)
 		case err == nil:
 			before, g.Version = old, old.Version
@@ -627,13 +633,13 @@ func (e *engine) replaceGrant(ctx context.Context, t *target, g *Grant) (before 
 			if err == nil {
 				return before, damaged, e.stillWanted(ctx, g)
 			}
-			if isUnreadable && errors.Is(err, ErrConflict) {
+			if isUnreadable && errors.Is(err, ErrConflict) && time.Since(since) >= unreadablePatience {
 				// It is there, and the Store can write it, as one whose Keeper
 				// is away could not: what cannot be read is of no use any more.
 				damaged = unreadable
 			}
 		}
-		if errors.Is(err, ErrConflict) && attempt <= writeRounds {
+		if errors.Is(err, ErrConflict) && attempt <= writeRounds && !isUnreadable {
 			continue // at once: another process was quicker
 		}
 		select {

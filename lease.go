@@ -237,10 +237,6 @@ func (s *sending) leave(old *Grant) bool {
 	return true
 }
 
-// transportPatience is how long a transport may take to see that the time of
-// its request is up.
-const transportPatience = time.Second
-
 // ask sends the token request under the lease, and extends that while there is
 // time left for the request. A lease that cannot be extended keeps the form
 // from being sent, but not a sent one from being answered.
@@ -270,8 +266,7 @@ func (n *renewal) ask(l *lease, form url.Values) (*tokenendpoint.Answer, error) 
 			return n.awaitEnd(l, s)
 		case <-timer.C:
 		}
-		if l.left() <= 0 && !s.isSent() {
-			s.cancel()
+		if l.left() <= 0 && s.cancelUnsent() {
 			return n.awaitEnd(l, s)
 		}
 		switch err := n.extendLease(s.waiting, l); {
@@ -291,17 +286,21 @@ func (n *renewal) ask(l *lease, form url.Values) (*tokenendpoint.Answer, error) 
 	}
 }
 
-// cancelUnsent ends a request whose form was not handed over.
-func (s *sending) cancelUnsent() {
-	if !s.isSent() {
+// cancelUnsent ends a request whose form was not handed over, and reports
+// whether it has: one that was sent meanwhile goes on.
+func (s *sending) cancelUnsent() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.sent {
 		s.cancel()
 	}
+	return !s.sent
 }
 
 // awaitEnd gives the transport a moment to see that the time of its request is
 // up. One that does not listen is left to itself.
 func (n *renewal) awaitEnd(l *lease, s *sending) (*tokenendpoint.Answer, error) {
-	timer := time.NewTimer(transportPatience)
+	timer := time.NewTimer(foreign.Patience)
 	defer timer.Stop()
 	select {
 	case <-s.done:
@@ -327,6 +326,7 @@ func (n *renewal) noteOutstanding(s *sending, l *lease) {
 // it, if it is still of use. Who needs it finds it in the Store.
 func (n *renewal) storeLate(old *Grant, a *tokenendpoint.Answer, err error) {
 	defer n.publish()
+	defer n.survive()
 	l := &lease{grant: old}
 	switch {
 	case err == nil:

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"net/url"
 	"strings"
 	"sync/atomic"
@@ -271,8 +272,8 @@ func (n *renewal) land(f *result, g *Grant, err error) {
 		var failed *failedError
 		if errors.As(err, &failed) && !failed.Next.IsZero() {
 			next = failed.Next
-		} else if failed == nil {
-			next = now().Add(backoff(1))
+		} else if h := s.cur.Load(); failed == nil && (h == nil || h.end != never) {
+			next = now().Add(backoff(1)) // before the token ends
 		}
 		s.nextTry.Store(unixNano(next))
 	}
@@ -418,6 +419,9 @@ func (n *renewal) restore(g *Grant) (restored bool, err error) {
 	if w == nil || g.RefreshToken == w.grant.RefreshToken || sha256.Sum256([]byte(g.RefreshToken)) != w.before {
 		return false, nil
 	}
+	if g.Obtained.After(w.grant.Obtained) {
+		return false, nil // a later authorization has brought the same refresh token again
+	}
 	n.report(func() {
 		n.log.LogAttrs(n.ctx, slog.LevelError, "authprofile: the store has lost a renewed token, which is stored again", slog.String("profile", g.ProfileID))
 	})
@@ -552,8 +556,8 @@ func (n *renewal) pace(g *Grant, giveUp time.Time) error {
 			return err
 		}
 	}
-	if n.rejected == "" || string(g.AccessToken) != n.rejected {
-		return nil
+	if n.rejected == "" || string(g.AccessToken) != n.rejected || !g.usable(n.now()) {
+		return nil // or it has ended, and is replaced for those too who do not refuse it
 	}
 	var wait time.Duration
 	n.slot.note(func(m *memo) { wait = m.refusals.wait(n.rejected, g.Obtained, n.now()) })
@@ -880,7 +884,8 @@ func (n *renewal) nextFailure(g *Grant, status Status, f Failure) (Status, *Fail
 	switch {
 	case judged(f.Reason) && status == StatusFailing:
 		// It may end in asking a person, so it gets time to pass by itself.
-		delay = 2 * backoff(2*f.Attempts)
+		// Attempts that do not count, since there is no company, become rarer too.
+		delay = max(2*backoff(2*f.Attempts), min(f.Last.Sub(f.Since)/2, 2*longestBackoff))
 	case status == StatusNeedsConfiguration:
 		delay = 2 * delay
 	}
@@ -989,7 +994,7 @@ func (n *renewal) alone(away error) (*Grant, error) {
 	request := func() (*tokenendpoint.Answer, error) {
 		ctx, cancel := transport.WithTimeout(n.ctx, requestTimeout)
 		defer cancel()
-		return tokenendpoint.Do(ctx, n.http, tokenRequest(n.profile, n.target, appForm(n.profile)))
+		return doWithin(ctx, n.http, tokenRequest(n.profile, n.target, appForm(n.profile)))
 	}
 	a, err := request()
 	if te := asTokenError(err); te != nil && (brokeBefore(te) || te.Class == tokenendpoint.Lost) {
@@ -1015,6 +1020,23 @@ func (n *renewal) alone(away error) (*Grant, error) {
 	}
 	n.logRenewed(g, c.g)
 	return c.g, nil
+}
+
+// doWithin is tokenendpoint.Do that does not wait for a transport which does
+// not listen to ctx.
+func doWithin(ctx context.Context, hc *http.Client, req *tokenendpoint.Request) (*tokenendpoint.Answer, error) {
+	var a *tokenendpoint.Answer
+	err := foreign.CallWithin(ctx, func() (err error) {
+		a, err = tokenendpoint.Do(ctx, hc, req)
+		return err
+	})
+	if err == nil {
+		return a, nil
+	}
+	if asTokenError(err) == nil {
+		err = &tokenendpoint.Error{Class: tokenendpoint.Lost, Err: err}
+	}
+	return nil, err
 }
 
 // brokeBefore reports whether a connection broke before the form was sent over

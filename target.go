@@ -139,12 +139,27 @@ func (t *target) sameIssuer(old, g *Grant) bool {
 }
 
 // claimedIssuer is the issuer that a later ID token of g must name, or nothing
-// if the grant does not know.
+// if the grant does not know it: it may have the origin of the token endpoint
+// from when the addresses were typed in. Then the document says it, if there is
+// one.
 func (t *target) claimedIssuer(g *Grant) string {
 	if g.Issuer == t.origin() {
 		return ""
 	}
 	return g.Issuer
+}
+
+// isAnotherAccount reports whether g, a new grant, is of another account at this
+// provider than old. An issuer that does not match is the provider that the
+// profile had before: who a person was there says nothing here.
+func (t *target) isAnotherAccount(old, g *Grant) bool {
+	switch {
+	case old.Subject == "" || g.Subject == "":
+		return false
+	case old.Issuer == t.origin(): // from when the addresses were typed in
+		return old.Subject != g.Subject
+	}
+	return issuerMatches(cmp.Or(t.issuer, g.Issuer), old.Issuer) && (old.Subject != g.Subject || old.Issuer != g.Issuer)
 }
 
 // settleAuthMethod decides how the client authenticates. It never comes to

@@ -319,6 +319,15 @@ func (n *renewal) discard() func(*Grant) {
 	return func(g *Grant) {
 		ctx, cancel := context.WithTimeout(n.ctx, requestTimeout)
 		defer cancel()
+		if t == nil { // it was not settled yet: what is written was renewed before
+			var err error
+			if p, err = n.readProfile(ctx, g.ProfileID); err != nil || p.ClientID != g.ClientID {
+				return
+			}
+			if t, err = n.engine.target(ctx, p); err != nil || !t.issued(g, p) {
+				return
+			}
+		}
 		revoke(ctx, n.http, p, t, g)
 	}
 }

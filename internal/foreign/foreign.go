@@ -5,9 +5,11 @@
 package foreign
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"time"
 )
 
 // ErrGoexit says that code has ended the goroutine that it was called in (see
@@ -45,7 +47,32 @@ func Recovered(value any) error {
 
 // Call returns what f returns, or an error that says how else f has ended. f
 // runs in a goroutine of its own, since one that f ends cannot be saved.
-func Call(f func() error) error {
+func Call(f func() error) error { return <-begin(f) }
+
+// CallWithin is Call for no longer than ctx, whose end f gets a moment to see.
+// One that does not is left to itself, and what it brings then is lost: f must
+// not change anything that is looked at after an error.
+func CallWithin(ctx context.Context, f func() error) error {
+	ended := begin(f)
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+	}
+	t := time.NewTimer(Patience)
+	defer t.Stop()
+	select {
+	case err := <-ended:
+		return err
+	case <-t.C:
+		return ctx.Err()
+	}
+}
+
+// Patience is how long code may take to see that its context has ended.
+const Patience = time.Second
+
+func begin(f func() error) <-chan error {
 	ended := make(chan error, 1)
 	go func() {
 		err := ErrGoexit
@@ -57,5 +84,5 @@ func Call(f func() error) error {
 		}()
 		err = f()
 	}()
-	return <-ended
+	return ended
 }

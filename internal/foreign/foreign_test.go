@@ -1,11 +1,14 @@
 package foreign
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"runtime"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 func TestCall(t *testing.T) {
@@ -40,4 +43,31 @@ func TestPanic(t *testing.T) {
 	if Recovered(nil) != nil {
 		t.Error("got an error for no panic")
 	}
+}
+
+func TestCallWithin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const limit = 10 * time.Second
+		failed, released := errors.New("failed"), make(chan struct{})
+		for _, c := range []struct {
+			name string
+			f    func() error
+			want error
+			took time.Duration
+		}{
+			{"fails", func() error { return failed }, failed, 0},
+			{"ends its goroutine", func() error { runtime.Goexit(); return nil }, ErrGoexit, 0},
+			{"is slow", func() error { time.Sleep(limit + Patience/2); return nil }, nil, limit + Patience/2},
+			{"is stuck", func() error { <-released; return nil }, context.DeadlineExceeded, limit + Patience},
+		} {
+			ctx, cancel := context.WithTimeout(t.Context(), limit)
+			begin := time.Now()
+			got := CallWithin(ctx, c.f)
+			if took := time.Since(begin); got != c.want || took != c.took {
+				t.Errorf("%s: got %v after %v, want %v after %v", c.name, got, took, c.want, c.took)
+			}
+			cancel()
+		}
+		close(released)
+	})
 }

@@ -6,8 +6,15 @@ import (
 	"time"
 )
 
-// step is how finely waiting is counted.
-const step = time.Second
+const (
+	// step is how finely waiting is counted. A process that is let run for a
+	// shorter time only, again and again, waits for ever.
+	step = 250 * time.Millisecond
+
+	// stoodStill is how late a timer is of a process that was stopped: later
+	// than one of a process that is short of time.
+	stoodStill = time.Second
+)
 
 // WithTimeout is [context.WithTimeout] for a request whose answer must not be
 // thrown away unread. Only time in which the process runs counts: a process
@@ -68,7 +75,7 @@ func (w *waiting) tick() {
 	if w.left <= 0 {
 		return
 	}
-	if time.Since(w.due) < step { // else the process stood still meanwhile
+	if time.Since(w.due) < stoodStill { // else the process stood still meanwhile
 		w.left -= w.part
 	}
 	if w.left <= 0 {

@@ -79,7 +79,7 @@ func TestWithTimeoutOfAProcessThatStoodStill(t *testing.T) {
 		if ended || w.left != d {
 			t.Errorf("stopped a hundred times for a minute: got %v left, ended %t; want %v", w.left, ended, d)
 		}
-		for range 10 {
+		for range d / step {
 			w.due = time.Now()
 			w.mu.Unlock()
 			w.tick()
@@ -89,6 +89,38 @@ func TestWithTimeoutOfAProcessThatStoodStill(t *testing.T) {
 		w.mu.Unlock()
 		if !ended {
 			t.Error("got more time than was given")
+		}
+	})
+}
+
+// A process that is let run for half a second at a time, as on some serverless
+// platforms, has time too that is up.
+func TestWithTimeoutOfAProcessThatRunsNowAndThen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const d, run = 10 * time.Second, 500 * time.Millisecond
+		ended := false
+		w := &waiting{cancel: func(error) { ended = true }, left: d}
+		w.mu.Lock()
+		w.arm()
+		w.timer.Stop() // it fires when this test says so
+		for range 10 * int(d/run) {
+			for ran := time.Duration(0); !ended && ran+w.part <= run; {
+				ran += w.part
+				w.due = time.Now()
+				w.mu.Unlock()
+				w.tick()
+				w.mu.Lock()
+				w.timer.Stop()
+			}
+			w.due = time.Now().Add(-time.Minute)
+			w.mu.Unlock()
+			w.tick()
+			w.mu.Lock()
+			w.timer.Stop()
+		}
+		w.mu.Unlock()
+		if !ended {
+			t.Error("got ten times as long as was given, and no end")
 		}
 	})
 }
