@@ -449,7 +449,7 @@ func TestUnknownLifetime(t *testing.T) {
 }
 
 // Some providers say 0 of tokens that do not end, and give no refresh token
-// with them: nobody is sent back to the provider.
+// with them: no user is sent back to the provider.
 func TestUnknownLifetimeWithoutARefreshToken(t *testing.T) {
 	for _, value := range []any{nil, 0, "0"} {
 		t.Run(fmt.Sprint(value), func(t *testing.T) {

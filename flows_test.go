@@ -1840,7 +1840,7 @@ func (c *silentConn) Close() error {
 }
 
 // A token endpoint whose address this program may not connect to is a matter
-// for an operator, whoever asks.
+// for an operator, at Token and at Finish alike.
 func TestRefusedAddress(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		p := w.user()

@@ -184,7 +184,7 @@ func TestSaveWhoseAnswerIsLost(t *testing.T) {
 	lost.Store(false)
 	saves(p)
 
-	// Somebody else has saved it since.
+	// Another process has saved it since.
 	for _, edit := range []func(*authprofile.Profile){
 		func(p *authprofile.Profile) { p.Name = "another's" },
 		func(p *authprofile.Profile) { p.ClientSecret = "another's" },

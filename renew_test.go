@@ -926,8 +926,8 @@ func TestUnsavedProfiles(t *testing.T) {
 	})
 }
 
-// A connection breaks under a request: whoever asks for a token of the
-// application, it is sent again, since that spends nothing.
+// A connection breaks under a request for a token of the application: it is sent
+// again, since that spends nothing, whether the profile was saved or not.
 func TestBrokenConnectionOfAnApplication(t *testing.T) {
 	reset := &net.OpError{Op: "read", Net: "tcp", Err: syscall.ECONNRESET}
 	for name, fault := range map[string]func(r *http.Request) error{
