@@ -413,3 +413,29 @@ func TestAnotherAccountAfterAddressesBecameADocument(t *testing.T) {
 		}
 	})
 }
+
+// A grant is revoked while a process finds out that another one has moved on
+// what it had to store: the other's token is not served any more.
+func TestRevokedWhenAnUnstoredTokenIsSettled(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		p := w.adasProfile()
+		proc := w.process()
+		expire()
+		failAfterAnswer(proc, func(c *storeCall) error { return errAway })
+		w.token(proc.Manager, p, asAda)
+		time.Sleep(3 * time.Second)
+		w.authorize(p, "ada") // by another process
+		var revoked atomic.Bool
+		proc.store.on(func(c *storeCall) error {
+			err := c.run()
+			if c.op == "Grant" && err == nil && revoked.CompareAndSwap(false, true) {
+				if err := proc.Revoke(t.Context(), ada); err != nil {
+					t.Error(err)
+				}
+			}
+			return err
+		})
+		time.Sleep(time.Minute)
+		w.refuses(proc.Manager, p, authprofile.ErrReauthorize, asAda)
+	})
+}

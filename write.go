@@ -191,17 +191,13 @@ func (n *renewal) writeLater(c *change) {
 					return err
 				})
 			}
-			if err != nil && !errors.Is(err, errGone) || !e.settle(u, c) {
+			if err != nil && !errors.Is(err, errGone) || !e.settle(u, c, got) {
 				continue
 			}
-			switch {
-			case err != nil:
+			if err != nil {
 				e.replace(key, nil)
 				discard(c.g)
-			case got.AccessToken != c.g.AccessToken && got.usable(e.now()):
-				e.cache.slot(key).set(e.hold(got))
-				fallthrough
-			default:
+			} else {
 				e.log.LogAttrs(ctx, slog.LevelInfo, "authprofile: renewed token stored", slog.String("profile", key.ProfileID))
 			}
 			return
@@ -209,12 +205,17 @@ func (n *renewal) writeLater(c *change) {
 	})
 }
 
-// settle ends the waiting of u if c is what was waiting to be stored.
-func (e *engine) settle(u *unstored, c *change) bool {
+// settle ends the waiting of u if c is what was waiting to be stored. What is
+// there instead, which is nil if the grant is gone, is put into memory unless a
+// person has ended or replaced the grant meanwhile.
+func (e *engine) settle(u *unstored, c *change, got *Grant) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if u.c != c {
 		return false // it has got a successor
+	}
+	if got != nil && !u.ended && got.AccessToken != c.g.AccessToken && got.usable(e.now()) {
+		e.cache.slot(c.g.GrantKey).set(e.hold(got))
 	}
 	delete(e.pending, c.g.GrantKey)
 	close(u.done)
