@@ -24,8 +24,9 @@ type companies struct {
 
 // A company is that of the refused grants of one profile.
 type company struct {
-	version int64 // of the profile
-	last    []renewed
+	version int64     // of the profile
+	here    renewals  // by this process
+	stored  renewals  // as the Store has them, by any
 	alone   bool      // the Store had no other grant when it was last asked
 	looked  time.Time // when that was
 	used    time.Time
@@ -35,6 +36,29 @@ type company struct {
 type renewed struct {
 	user string
 	at   time.Time
+}
+
+// A renewals has the latest renewals of different users, the latest first.
+type renewals []renewed
+
+func (rs *renewals) add(user string, at time.Time) {
+	list := slices.DeleteFunc(*rs, func(r renewed) bool { return r.user == user && !r.at.After(at) })
+	if !slices.ContainsFunc(list, func(r renewed) bool { return r.user == user }) {
+		list = append(list, renewed{user, at})
+		slices.SortFunc(list, func(a, b renewed) int { return b.at.Compare(a.at) })
+	}
+	*rs = list[:min(len(list), keptOfCompany)]
+}
+
+// latestBut returns when another grant than that user's was renewed, not after
+// now; zero if that is not known.
+func (rs renewals) latestBut(user string, now time.Time) time.Time {
+	for _, r := range rs {
+		if r.user != user && !r.at.After(now) {
+			return r.at
+		}
+	}
+	return time.Time{}
 }
 
 const (
@@ -51,19 +75,8 @@ func (cs *companies) note(key GrantKey, version int64, at time.Time) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	if c := cs.known[key.ProfileID]; c != nil && c.version == version {
-		c.add(key.User, at)
+		c.here.add(key.User, at)
 	}
-}
-
-// add keeps the latest renewals of different users.
-func (c *company) add(user string, at time.Time) {
-	c.last = slices.DeleteFunc(c.last, func(r renewed) bool { return r.user == user && !r.at.After(at) })
-	if slices.ContainsFunc(c.last, func(r renewed) bool { return r.user == user }) {
-		return
-	}
-	c.last = append(c.last, renewed{user, at})
-	slices.SortFunc(c.last, func(a, b renewed) int { return b.at.Compare(a.at) })
-	c.last = c.last[:min(len(c.last), keptOfCompany)]
 }
 
 // of returns the company of a profile's grants, made at the first refusal. The
@@ -95,8 +108,9 @@ func (cs *companies) of(p *Profile) (c *company, look bool) {
 }
 
 // companyOf returns when another grant of the profile than that user's was
-// last renewed, zero if that is not known, and whether there are others.
-func (e *engine) companyOf(ctx context.Context, p *Profile, user string) (latest time.Time, others bool) {
+// last renewed, by this process and as far as the Store shows it, zero if that
+// is not known; and whether there are others.
+func (e *engine) companyOf(ctx context.Context, p *Profile, user string) (here, stored time.Time, others bool) {
 	cs := &e.companies
 	cs.mu.Lock()
 	_, look := cs.of(p)
@@ -127,23 +141,22 @@ func (e *engine) companyOf(ctx context.Context, p *Profile, user string) (latest
 		// is another kind of request. When it was is not known of one that
 		// comes from the future, by a clock that is ahead.
 		if g.Status == StatusActive && !g.Obtained.After(now()) && g.Obtained.After(p.Updated) && g.Obtained.Sub(g.Created) > minOfARenewal {
-			c.add(g.User, g.Obtained)
+			c.stored.add(g.User, g.Obtained)
 		}
 	}
 	if look {
 		c.alone = alone
 	}
-	for _, r := range c.last {
-		if r.user != user && !r.at.After(now()) {
-			return r.at, !c.alone
-		}
-	}
-	return time.Time{}, !c.alone
+	return c.here.latestBut(user, now()), c.stored.latestBut(user, now()), !c.alone
 }
 
 // judge says whose fault a refusal of a grant is that may be the grant's or
 // the profile's: it returns the reason and the status by itself, or others.
-func (n *renewal) judge(g *Grant, reason Reason, status Status) (Reason, Status) {
+//
+// One without an OAuth error code may have been meant for this process alone,
+// whose address a firewall has blocked: what other processes renew then says
+// nothing.
+func (n *renewal) judge(g *Grant, code string, reason Reason, status Status) (Reason, Status) {
 	b := g.Failure
 	if b != nil && (!judged(b.Reason) || b.ProfileVersion != n.profile.Version) {
 		b = nil
@@ -154,9 +167,12 @@ func (n *renewal) judge(g *Grant, reason Reason, status Status) (Reason, Status)
 		}
 		return reason, status
 	}
-	latest, others := n.companyOf(n.ctx, n.profile, g.User)
+	latest, stored, others := n.companyOf(n.ctx, n.profile, g.User)
 	if b == nil {
 		return reason, status
+	}
+	if code != "" && stored.After(latest) {
+		latest = stored
 	}
 	n.company = latest.After(b.Last)
 	switch {

@@ -481,7 +481,7 @@ func TestThreat111_IDTokenOfARenewal(t *testing.T) {
 		{"111 iss not known", nil, func(c *renewalCheck) { c.issuer = "" }, true},
 		{"111 iss missing", change{"iss": nil}, nil, false},
 		{"111 sub missing", change{"sub": nil}, nil, false},
-		{"111 sub a number", change{"sub": 248289761001}, nil, false},
+		{"111 sub a number", change{"sub": int64(248289761001)}, nil, false},
 		{"111 aud", change{"aud": "evil"}, nil, false},
 		{"111 aud missing", change{"aud": nil}, nil, false},
 		{"111 aud of others alone", change{"aud": []string{"evil", "project"}, "azp": "client"}, nil, false},

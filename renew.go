@@ -856,7 +856,7 @@ func (n *renewal) refusal(te *tokenendpoint.Error, g *Grant) (Failure, Status) {
 	case f.Reason == ReasonRevoked && n.interrupted:
 		f.Reason = ReasonInterrupted
 	case te.HTTPStatus != 0 && judged(f.Reason):
-		f.Reason, status = n.judge(g, f.Reason, status)
+		f.Reason, status = n.judge(g, f.Code, f.Reason, status)
 	}
 	if n.isApp() && status == StatusNeedsReauthorization {
 		status = StatusNeedsConfiguration // there is no person to ask

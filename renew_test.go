@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"sync"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -929,7 +928,7 @@ func TestUnsavedProfiles(t *testing.T) {
 // A connection breaks under a request for a token of the application: it is sent
 // again, since that spends nothing, whether the profile was saved or not.
 func TestBrokenConnectionOfAnApplication(t *testing.T) {
-	reset := &net.OpError{Op: "read", Net: "tcp", Err: syscall.ECONNRESET}
+	reset := &net.OpError{Op: "read", Net: "tcp", Err: errors.New("connection reset by peer")}
 	for name, fault := range map[string]func(r *http.Request) error{
 		"before anything was sent": func(*http.Request) error { return reset },
 		"closed before":            func(*http.Request) error { return io.EOF },

@@ -193,10 +193,12 @@ const (
 // other grants of the same version of the profile are renewed, it is this grant:
 // its user is needed after at least six tries and ten minutes, and of those
 // tries only the ones between which another grant was renewed are counted
-// ([ReasonSingled]). While none is renewed, it is the profile or the provider:
-// after as many tries an operator is needed, it is tried on at intervals of up
-// to twelve minutes, and no user is ever asked for. The only grant of a profile
-// has no company: its user is asked for after a week.
+// ([ReasonSingled]). If the refusal has no OAuth error code, only renewals by
+// the same process count, since a firewall may have blocked that process. While
+// no other grant is renewed, it is the profile or the provider: after as many
+// tries an operator is needed, it is tried on at intervals of up to twelve
+// minutes, and no user is ever asked for. The only grant of a profile has no
+// company: its user is asked for after a week.
 //
 // A profile that is saved anew is a reason to try again, but for the reasons
 // [ReasonRevoked], [ReasonInterrupted] and [ReasonExpired], which only a new
