@@ -497,3 +497,27 @@ func TestAllocations(t *testing.T) {
 		}
 	})
 }
+
+// The Store is away for an hour: for tokens without an end, which are good, it
+// is not asked every second.
+func TestTokenWithoutAnEndWhileTheStoreIsAway(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.srv.Mutate(providertest.Token, func(answer map[string]any) {
+			delete(answer, "expires_in")
+			delete(answer, "refresh_token")
+		})
+		p := w.adasProfile()
+		proc := w.process()
+		w.token(proc.Manager, p, asAda)
+		time.Sleep(2 * time.Hour)
+		proc.store.goAway()
+		before := proc.store.count("Grant")
+		for range 3600 {
+			w.token(proc.Manager, p, asAda)
+			time.Sleep(time.Second)
+		}
+		if got := proc.store.count("Grant") - before; got > 70 {
+			t.Errorf("got %d looks at the Store in an hour, want one a minute", got)
+		}
+	})
+}

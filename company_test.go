@@ -293,3 +293,52 @@ func (s *countingLists) ListGrants(ctx context.Context, profileID, after string,
 	s.lists.Add(1)
 	return s.Store.ListGrants(ctx, profileID, after, limit)
 }
+
+// The clock of another process is ahead by an hour, and then a gateway refuses
+// all grants: what that process renewed before says nothing.
+func TestCompanyByAClockThatIsAhead(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		p := w.adasProfile()
+		w.authorize(p, "bob")
+		expire()
+		w.token(w.m, p, authprofile.AsUser("bob"))
+		g := w.grant(bob)
+		g.Obtained, g.Expiry = g.Obtained.Add(time.Hour), g.Expiry.Add(time.Hour)
+		w.put(g)
+		proc := w.process()
+		proc.refuse(403, "")
+		for range 50 * 6 {
+			w.refuses(proc.Manager, p, nil, asAda)
+			time.Sleep(10 * time.Second)
+		}
+		if g := w.grant(ada); g.Status == needsPerson {
+			t.Errorf("got %v, want no person to be asked for", g)
+		}
+	})
+}
+
+// The company of a grant that is refused goes away: its user is asked for after
+// a week, as that of an only grant.
+func TestRefusedGrantThatIsLeftAlone(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		p := w.adasProfile()
+		w.authorize(p, "bob")
+		proc := w.process()
+		expire()
+		proc.refuse(401, "", w.grant(ada).RefreshToken)
+		w.refuses(proc.Manager, p, nil, asAda)
+		time.Sleep(2 * time.Minute)
+		w.token(proc.Manager, p, authprofile.AsUser("bob"))
+		w.refuses(proc.Manager, p, nil, asAda)
+		if err := proc.Revoke(t.Context(), bob); err != nil {
+			t.Fatal(err)
+		}
+		for range 8 * 24 {
+			w.refuses(proc.Manager, p, nil, asAda)
+			time.Sleep(time.Hour)
+		}
+		if g := w.grant(ada); g.Status != needsPerson {
+			t.Errorf("got %v after eight days, want one that needs its user", g)
+		}
+	})
+}

@@ -263,3 +263,35 @@ func TestLogHandlerOfAnAuthorization(t *testing.T) {
 		w.token(m, p, asAda)
 	})
 }
+
+// A Store panics at a token that came late: the program goes on, and the token
+// is stored.
+func TestStoreThatPanicsAtALateAnswer(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.srv.SetPolicy(providertest.Policy{Rotation: providertest.RotateGrace, Grace: time.Hour})
+		p := w.adasProfile()
+		proc := w.process()
+		expire()
+		released := make(chan struct{})
+		proc.net.on(func(r *http.Request) (*http.Response, error) {
+			resp, err := proc.net.base.RoundTrip(r.WithContext(context.WithoutCancel(r.Context())))
+			if r.Method == http.MethodPost {
+				<-released
+			}
+			return resp, err
+		})
+		proc.Token(t.Context(), p, asAda)
+		proc.store.on(func(c *storeCall) error {
+			if c.op == "PutGrant" {
+				panic("S3CRET")
+			}
+			return c.run()
+		})
+		proc.net.heal()
+		close(released)
+		synctest.Wait()
+		proc.store.heal()
+		time.Sleep(time.Minute)
+		w.healthy(ada)
+	})
+}

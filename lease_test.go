@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -1027,4 +1028,39 @@ func TestSuccessorAsksOnce(t *testing.T) {
 		w.refuses(proc.Manager, p, nil, asAda)
 		w.asked("refresh_token", 2)
 	})
+}
+
+// A transport does not listen to its context: an application that has no Store
+// is not kept from its provider for ever either.
+func TestStuckTransportOfAnApplication(t *testing.T) {
+	for _, method := range []string{http.MethodPost, http.MethodGet} {
+		t.Run(method, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				p := w.unsavedApp()
+				p.Endpoints = authprofile.Endpoints{DiscoveryURL: w.srv.DiscoveryURL()}
+				proc := w.process()
+				released := make(chan struct{})
+				w.Cleanup(func() { close(released) })
+				var stuck atomic.Int64
+				proc.net.on(func(r *http.Request) (*http.Response, error) {
+					if r.Method == method && stuck.Add(1) <= 2 {
+						<-released
+						return nil, errors.New("let go")
+					}
+					return proc.net.base.RoundTrip(r)
+				})
+				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+				defer cancel()
+				for {
+					if _, err := proc.Token(ctx, p); err == nil {
+						break
+					}
+					if ctx.Err() != nil {
+						t.Fatal("got no token in ten minutes")
+					}
+					time.Sleep(time.Second)
+				}
+			})
+		})
+	}
 }

@@ -1075,3 +1075,44 @@ func TestNeedOutlivesAFailureAheadOfTime(t *testing.T) {
 		w.healthy(ada)
 	})
 }
+
+// An API that ends each token after some minutes refuses none as soon as it is
+// there: another one is to be had at once.
+func TestAPIThatEndsTokensEarly(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		p := w.adasProfile()
+		m := w.manager()
+		tok, err := m.Token(t.Context(), p, asAda)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range 20 {
+			time.Sleep(4 * time.Minute)
+			begin := time.Now()
+			tok, err = m.Token(t.Context(), p, asAda, authprofile.Rejected(tok))
+			if err != nil || time.Since(begin) > time.Second {
+				t.Fatalf("refusal %d: got %v after %v, want another token at once", i, err, time.Since(begin))
+			}
+		}
+	})
+}
+
+// A refused token has ended: what is obtained in its place is nothing special.
+func TestRefusedTokenThatHasEnded(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.srv.SetPolicy(providertest.Policy{TokenLifetime: 10 * time.Second})
+		p := w.adasProfile()
+		m := w.manager()
+		tok, err := m.Token(t.Context(), p, asAda)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range 20 {
+			time.Sleep(11 * time.Second)
+			tok, err = m.Token(t.Context(), p, asAda, authprofile.Rejected(tok))
+			if err != nil {
+				t.Fatalf("refusal %d: got %v, want another token", i, err)
+			}
+		}
+	})
+}

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -1100,5 +1102,166 @@ func TestInvalidGrantBecauseAnotherProcessWasFirst(t *testing.T) {
 		if g := w.grant(ada); g.Status != active {
 			t.Errorf("got %v", g)
 		}
+	})
+}
+
+// A person ends a grant through another process and authorizes anew, and the
+// provider gives the refresh token that it gave at first: that is no Store that
+// has gone back.
+func TestReauthorizationWithAnEarlierRefreshToken(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		p := w.adasProfile()
+		first := w.grant(ada).RefreshToken
+		proc := w.process()
+		expire()
+		w.token(proc.Manager, p, asAda) // another refresh token
+
+		time.Sleep(time.Minute)
+		if err := w.m.Revoke(t.Context(), ada); err != nil {
+			t.Fatal(err)
+		}
+		w.authorize(p, "ada")
+		g := w.grant(ada)
+		g.RefreshToken = first // as the provider might have given it
+		w.put(g)
+
+		expire()
+		proc.Token(t.Context(), p, asAda)
+		if got := w.grant(ada).RefreshToken; got != first {
+			t.Error("got another refresh token stored in place of that of the new authorization")
+		}
+	})
+}
+
+// A grant is revoked between the writing of a late answer and its use: its
+// token is not served any more.
+func TestRevokedWhenALateAnswerIsStored(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		p := w.adasProfile()
+		proc := w.process()
+		expire()
+		released := make(chan struct{})
+		proc.net.on(func(r *http.Request) (*http.Response, error) {
+			resp, err := proc.net.base.RoundTrip(r.WithContext(context.WithoutCancel(r.Context())))
+			if r.Method == http.MethodPost {
+				<-released
+			}
+			return resp, err
+		})
+		proc.Token(t.Context(), p, asAda)
+		once := new(sync.Once)
+		proc.store.on(func(c *storeCall) error {
+			err := c.run()
+			if c.op == "PutGrant" && err == nil && c.grant.Lease == nil {
+				once.Do(func() {
+					if err := proc.Revoke(t.Context(), ada); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			return err
+		})
+		proc.net.heal()
+		close(released)
+		synctest.Wait()
+		w.refuses(proc.Manager, p, authprofile.ErrReauthorize, asAda)
+	})
+}
+
+// A grant is deleted while a process stores once more what the Store has lost:
+// it goes on, and the tokens are revoked at the provider.
+func TestGrantIsRevokedWhileItIsStoredAgain(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		p := w.adasProfile()
+		proc := w.process()
+		var panicked atomic.Bool
+		proc.Logger = slog.New(handlerFunc(func(r slog.Record) {
+			if strings.Contains(r.Message, "panicked") {
+				panicked.Store(true)
+			}
+		}))
+		expire()
+		before := w.grant(ada)
+		w.token(proc.Manager, p, asAda)
+		proc.store.on(func(c *storeCall) error {
+			switch c.op {
+			case "Grant":
+				if proc.store.count("PutGrant") > 2 {
+					return authprofile.ErrNotFound
+				}
+				g := w.grant(ada)
+				g.RefreshToken, g.AccessToken, g.Obtained, g.Expiry = before.RefreshToken, before.AccessToken, before.Obtained, before.Expiry
+				w.put(g)
+			case "PutGrant":
+				return authprofile.ErrConflict
+			}
+			return c.run()
+		})
+		expire()
+		proc.Token(t.Context(), p, asAda)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if panicked.Load() {
+			t.Error("got a panic")
+		}
+		if got := w.srv.Hits(providertest.Revocation); got == 0 {
+			t.Error("got no revocation of what was renewed")
+		}
+	})
+}
+
+// A Keeper fails to open for a second, and could seal: what is there is not
+// lost, with the refresh token that the provider gives only once.
+func TestGrantThatCannotBeReadForAMoment(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		p := w.adasProfile()
+		before := w.grant(ada).RefreshToken
+		proc := w.process()
+		proc.RedirectURL = callbackAddress
+		f, err := proc.Begin(t.Context(), p, "ada")
+		if err != nil {
+			t.Fatal(err)
+		}
+		q := w.consent(f)
+		w.srv.Mutate(providertest.Token, func(answer map[string]any) { delete(answer, "refresh_token") })
+		begin := time.Now()
+		proc.store.on(func(c *storeCall) error {
+			if c.op == "Grant" && time.Since(begin) < time.Second {
+				return &authprofile.Error{Op: "open", ProfileID: "crm", User: "ada", Err: errAway}
+			}
+			return c.run()
+		})
+		if _, err := proc.Finish(t.Context(), "ada", q); err != nil {
+			t.Fatal(err)
+		}
+		if got := w.grant(ada).RefreshToken; got != before {
+			t.Errorf("got refresh token %t, want the one that was there", got != "")
+		}
+	})
+}
+
+// A grant is revoked while a process finds out that another one has moved on
+// what it had to store: the other's token is not served any more.
+func TestRevokedWhenAnUnstoredTokenIsSettled(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		p := w.adasProfile()
+		proc := w.process()
+		expire()
+		failAfterAnswer(proc, func(c *storeCall) error { return errAway })
+		w.token(proc.Manager, p, asAda)
+		time.Sleep(3 * time.Second)
+		w.authorize(p, "ada") // by another process
+		var revoked atomic.Bool
+		proc.store.on(func(c *storeCall) error {
+			err := c.run()
+			if c.op == "Grant" && err == nil && revoked.CompareAndSwap(false, true) {
+				if err := proc.Revoke(t.Context(), ada); err != nil {
+					t.Error(err)
+				}
+			}
+			return err
+		})
+		time.Sleep(time.Minute)
+		w.refuses(proc.Manager, p, authprofile.ErrReauthorize, asAda)
 	})
 }
