@@ -941,6 +941,10 @@ var brokenStores = []struct {
 	}},
 	{"lists are whole: names first, and then the records that are still there", "ProfilePagesWhileOthersChange", func(b *broken) {
 		s := b.Store
+		b.deleteProfile = func(ctx context.Context, id string) error {
+			<-time.After(time.Microsecond) // in a bubble: until others have listed
+			return s.DeleteProfile(ctx, id)
+		}
 		b.listProfiles = func(ctx context.Context, after string, limit int) ([]*profile, error) {
 			names, err := s.ListProfiles(ctx, after, limit)
 			<-time.After(time.Millisecond)
@@ -955,6 +959,10 @@ var brokenStores = []struct {
 	}},
 	{"lists are whole: names first, and then an error for a record that is gone", "GrantPagesWhileOthersChange", func(b *broken) {
 		s := b.Store
+		b.deleteGrant = func(ctx context.Context, k key) error {
+			<-time.After(time.Microsecond)
+			return s.DeleteGrant(ctx, k)
+		}
 		b.listGrants = func(ctx context.Context, id, after string, limit int) ([]*grant, error) {
 			list, err := s.ListGrants(ctx, id, after, limit)
 			<-time.After(time.Millisecond)
@@ -1408,6 +1416,10 @@ var brokenStores = []struct {
 	})},
 	{"DeleteGrant removes the grant: also one that was replaced meanwhile", "GrantReplaceWhileDeleting", func(b *broken) {
 		s := b.Store
+		b.putGrant = func(ctx context.Context, g *grant) error {
+			<-time.After(time.Microsecond) // in a bubble: until the other has read
+			return s.PutGrant(ctx, g)
+		}
 		b.deleteGrant = func(ctx context.Context, k key) error {
 			g, err := s.Grant(ctx, k)
 			if err != nil {
