@@ -708,12 +708,6 @@ func (n *renewal) answered(l *lease, a *tokenendpoint.Answer) (*Grant, error) {
 		}
 		g.take(a, p)
 		g.Issuer = t.issuerOf(g.Issuer)
-		if p.Type == TypeApp {
-			g.Requested = p.Scopes
-			if !a.ScopeKnown {
-				g.Scopes = p.Scopes
-			}
-		}
 	})
 
 	g, err := n.write(c)
@@ -772,6 +766,9 @@ func (g *Grant) take(a *tokenendpoint.Answer, p *Profile) {
 	g.Expiry = time.Time{}
 	if a.LifetimeKnown {
 		g.Expiry = g.Obtained.Add(a.Lifetime)
+	}
+	if p.Type == TypeApp { // asks for what the profile says now; a user has consented to what is there
+		g.Requested, g.Scopes = p.Scopes, p.Scopes
 	}
 	if a.ScopeKnown {
 		g.Scopes = a.Scopes
@@ -1010,10 +1007,6 @@ func (n *renewal) alone(away error) (*Grant, error) {
 		g.Lease = nil
 		g.take(a, p)
 		g.Issuer = t.name()
-		g.Requested = p.Scopes
-		if !a.ScopeKnown {
-			g.Scopes = p.Scopes
-		}
 	})
 	if away != nil {
 		n.writeLater(c)
