@@ -19,12 +19,15 @@ type dialect struct {
 	// it took effect. MySQL's drivers take and return a time.Time in a zone that
 	// is a matter of settings. PostgreSQL writes times and bytes, where a driver
 	// has them as text, as DateStyle and bytea_output say, and drivers read the
-	// default forms only; a time.Time that they send has one meaning.
+	// default forms only; a time.Time that they send has one meaning. The forms
+	// that it is asked for are the cheapest of those that no setting changes:
+	// milliseconds since 1970, and base64.
 	timeLayout string // of times in text
 	timeValue  bool   // times are sent as a time.Time
 	timeRead   string // how a column of times is selected
+	millis     bool   // which makes them milliseconds since 1970
 	bytesRead  string // how a column of bytes is selected
-	hexBytes   bool   // which makes them hexadecimal digits
+	base64     bool   // which encodes them
 
 	types         *strings.Replacer // of columns, in steps
 	tableEnd      string
@@ -46,14 +49,14 @@ var dialects = map[Dialect]*dialect{
 		transactional: true,
 	},
 	Postgres: {
-		name:       Postgres,
-		dollars:    true,
-		returning:  true,
-		timeLayout: "2006-01-02T15:04:05.000Z",
-		timeValue:  true,
-		timeRead:   `to_char(%s AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`,
-		bytesRead:  "encode(%s, 'hex')",
-		hexBytes:   true,
+		name:      Postgres,
+		dollars:   true,
+		returning: true,
+		timeValue: true,
+		timeRead:  "CASE WHEN NOT isfinite(%[1]s) THEN 9223372036854775807 ELSE (date_part('epoch', %[1]s) * 1000)::int8 END",
+		millis:    true,
+		bytesRead: "encode(%s, 'base64')",
+		base64:    true,
 		types: strings.NewReplacer("{id}", `TEXT COLLATE "C"`, "{user}", `TEXT COLLATE "C"`, "{text}", "TEXT", "{secret}", "BYTEA",
 			"{time}", "TIMESTAMPTZ(3)", "{int}", "BIGINT", "{bool}", "BOOLEAN"),
 		now: "now()",

@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"encoding/base64"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"net/url"
@@ -40,10 +39,10 @@ func asText(src any) (string, error) {
 // bytes takes what is returned for a column of bytes.
 func (d *dialect) bytes(src any) (string, error) {
 	s, err := asText(src)
-	if err != nil || !d.hexBytes {
+	if err != nil || !d.base64 {
 		return s, err
 	}
-	b, err := hex.DecodeString(s)
+	b, err := base64.StdEncoding.DecodeString(s) // which passes over line feeds
 	if err != nil {
 		return "", errColumn
 	}
@@ -301,12 +300,23 @@ func (v when) Value() (driver.Value, error) {
 }
 
 func (v when) Scan(src any) error {
-	switch src := src.(type) {
-	case nil:
+	if src == nil {
 		*v.p = time.Time{}
 		return nil
-	case time.Time:
-		*v.p = src.UTC()
+	}
+	if v.d.millis {
+		var ms int64
+		if err := (number[int64]{&ms}).Scan(src); err != nil {
+			return err
+		}
+		if ms < firstTime.UnixMilli() || ms > lastTime.UnixMilli() {
+			return errColumn
+		}
+		*v.p = time.UnixMilli(ms).UTC()
+		return nil
+	}
+	if t, ok := src.(time.Time); ok {
+		*v.p = t.UTC()
 		return nil
 	}
 	s, err := asText(src)
