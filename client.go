@@ -6,10 +6,11 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"sync/atomic"
 
 	"golang.org/x/oauth2"
+
+	"github.com/authprofile/authprofile/internal/address"
 )
 
 // Client returns an HTTP client that sends a valid token with each request.
@@ -61,7 +62,7 @@ func (t *authTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if !sameOriginThroughout(req) {
 		return t.roundTrip(req, req)
 	}
-	if u := req.URL; u.Scheme != "https" && !(u.Scheme == "http" && isLoopback(u.Hostname())) {
+	if u := req.URL; u.Scheme != "https" && !(u.Scheme == "http" && address.IsLoopback(u.Hostname())) {
 		closeBody(req)
 		return nil, wrap("client", t.src.id, t.src.opts.user, errors.New("a token is not sent over plain HTTP"))
 	}
@@ -170,16 +171,12 @@ func (t *authTransport) with(req *http.Request, tok *oauth2.Token, body io.ReadC
 func sameOriginThroughout(req *http.Request) bool {
 	for r := req; r.Response != nil && r.Response.Request != nil; {
 		before := r.Response.Request
-		if !sameOrigin(before.URL, req.URL) {
+		if !address.SameOrigin(before.URL, req.URL) {
 			return false
 		}
 		r = before
 	}
 	return true
-}
-
-func sameOrigin(a, b *url.URL) bool {
-	return a.Scheme == b.Scheme && (a.Host == b.Host || origin(a) == origin(b))
 }
 
 // closeBody does what a RoundTripper must do even if it fails.

@@ -7,6 +7,10 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/authprofile/authprofile/internal/address"
+	"github.com/authprofile/authprofile/internal/catalog"
+	"github.com/authprofile/authprofile/internal/issuer"
 )
 
 // Metadata is what a provider says about itself in its discovery document
@@ -85,15 +89,15 @@ const (
 
 // metadata returns the document at an address, which is tp's if that is not
 // nil. What it returns is shared.
-func (d *documents) metadata(ctx context.Context, address string, tp *templateProvider) (*Metadata, error) {
+func (d *documents) metadata(ctx context.Context, documentURL string, tp *catalog.Provider) (*Metadata, error) {
 	src := &source{
 		kind:   "discovery document",
-		key:    "discovery " + address,
-		url:    address,
+		key:    "discovery " + documentURL,
+		url:    documentURL,
 		field:  fieldDiscovery,
 		accept: "application/json",
 		parse: func(body []byte) (any, string) {
-			md, problem := parseMetadata(address, tp, body)
+			md, problem := parseMetadata(documentURL, tp, body)
 			return md, problem
 		},
 		accepted: func(before, after any) {
@@ -102,7 +106,7 @@ func (d *documents) metadata(ctx context.Context, address string, tp *templatePr
 		},
 	}
 	if tp != nil { // read by other rules
-		src.key, src.field = "template "+address, fieldTemplate
+		src.key, src.field = "template "+documentURL, fieldTemplate
 	}
 	v, err := d.get(ctx, src)
 	if err != nil {
@@ -130,7 +134,7 @@ func (d *documents) compare(before, after *Metadata) {
 		{memberRevocation, before.RevocationURL, after.RevocationURL},
 		{memberKeys, before.JWKSURL, after.JWKSURL},
 	} {
-		was, is := addressOrigin(m.before), addressOrigin(m.after)
+		was, is := address.OriginOf(m.before), address.OriginOf(m.after)
 		if was != is {
 			d.log.LogAttrs(d.ctx, slog.LevelWarn, "authprofile: a provider's address has moved to another origin",
 				slog.String("url", after.URL), slog.String("member", m.member), slog.String("from", was), slog.String("to", is))
@@ -143,24 +147,24 @@ func (d *documents) compare(before, after *Metadata) {
 // Without an issuer and a token endpoint there is nothing to begin with. All
 // else is needed by some profiles only, or is advice: a member that cannot be
 // used costs itself.
-func parseMetadata(address string, tp *templateProvider, body []byte) (*Metadata, string) {
+func parseMetadata(documentURL string, tp *catalog.Provider, body []byte) (*Metadata, string) {
 	o, problem := parseObject(body)
 	if problem != "" {
 		return nil, problem
 	}
-	md := &Metadata{URL: address}
+	md := &Metadata{URL: documentURL}
 
 	if md.Issuer, problem = o.text("issuer"); problem != "" {
 		return nil, problem
 	}
-	if problem := checkIssuer(address, md.Issuer, tp); problem != "" {
+	if problem := checkIssuer(documentURL, md.Issuer, tp); problem != "" {
 		return nil, "issuer " + problem
 	}
 
 	endpoint := func(name string) (string, string) {
 		s, problem := o.text(name)
 		if problem == "" && o.has(name) {
-			if problem = checkEndpoint(address, s, tp); problem != "" {
+			if problem = checkEndpoint(documentURL, s, tp); problem != "" {
 				problem = name + " " + problem
 			}
 		}
@@ -212,21 +216,21 @@ const (
 
 // checkIssuer says what is wrong with the issuer of the document at an
 // address, or nothing.
-func checkIssuer(address, issuer string, tp *templateProvider) string {
-	if issuer == "" {
+func checkIssuer(documentURL, name string, tp *catalog.Provider) string {
+	if name == "" {
 		return "is missing"
 	}
-	if problem := checkAddress(issuer); problem != "" {
+	if problem := checkAddress(name); problem != "" {
 		return problem
 	}
-	fits := issuerFits(address, issuer)
+	fits := issuer.FitsDocument(documentURL, name)
 	if tp != nil {
-		fits = tp.issuerFits(issuer)
+		fits = tp.IssuerFits(name)
 	}
 	switch {
-	case strings.Contains(issuer, "?"):
+	case strings.Contains(name, "?"):
 		return "must not have a query"
-	case tp == nil && strings.ContainsAny(issuer, "{}"): // a pattern is a template's
+	case tp == nil && strings.ContainsAny(name, "{}"): // a pattern is a template's
 		return "is not an address"
 	case !fits:
 		return "does not fit the address of the document"
@@ -234,55 +238,13 @@ func checkIssuer(address, issuer string, tp *templateProvider) string {
 	return ""
 }
 
-// The paths under which standards keep documents. The first is appended to the
-// issuer (OpenID Connect Discovery 1.0, section 4), or inserted between its
-// host and its path (RFC 8414, section 5); the second is inserted (RFC 8414,
-// section 3.1).
-const (
-	wellKnownOpenID = "/.well-known/openid-configuration"
-	wellKnownOAuth  = "/.well-known/oauth-authorization-server"
-)
-
-// issuerFits reports whether the document at an address may name that issuer.
-// Both have passed checkAddress.
-func issuerFits(address, issuer string) bool {
-	u, err := url.Parse(address)
-	if err != nil {
-		return false
-	}
-	host, path := address, ""
-	if i := strings.IndexByte(address[len(u.Scheme+"://"):], '/'); i >= 0 {
-		i += len(u.Scheme + "://")
-		host, path = address[:i], address[i:]
-	}
-
-	derived := false
-	is := func(s string) bool {
-		derived = true
-		return strings.TrimSuffix(issuer, "/") == strings.TrimSuffix(s, "/")
-	}
-	if before, ok := strings.CutSuffix(path, wellKnownOpenID); ok && is(host+before) {
-		return true
-	}
-	for _, wellKnown := range []string{wellKnownOAuth, wellKnownOpenID} {
-		after, ok := strings.CutPrefix(path, wellKnown)
-		if ok && (after == "" || after[0] == '/') && !strings.Contains(after, "?") && is(host+after) {
-			return true
-		}
-	}
-	if derived {
-		return false
-	}
-	return addressOrigin(address) == addressOrigin(issuer)
-}
-
 // checkEndpoint says what is wrong with an address in the document that was
 // read at another, or nothing.
-func checkEndpoint(address, endpoint string, tp *templateProvider) string {
+func checkEndpoint(documentURL, endpoint string, tp *catalog.Provider) string {
 	if problem := checkAddress(endpoint); problem != "" {
 		return problem
 	}
-	a, err := url.Parse(address)
+	a, err := url.Parse(documentURL)
 	if err != nil {
 		return "is not an address"
 	}
@@ -290,31 +252,10 @@ func checkEndpoint(address, endpoint string, tp *templateProvider) string {
 	switch {
 	case err != nil:
 		return "is not an address"
-	case isLoopback(e.Hostname()) && !isLoopback(a.Hostname()):
+	case address.IsLoopback(e.Hostname()) && !address.IsLoopback(a.Hostname()):
 		return "is on a loopback host, and the document is not"
-	case tp != nil && !tp.hostFits(e.Host):
+	case tp != nil && !tp.HostFits(e.Host):
 		return "is on a host that is not the provider's"
 	}
 	return ""
-}
-
-// addressOrigin returns the origin of an address that has passed checkAddress.
-func addressOrigin(address string) string {
-	u, err := url.Parse(address)
-	if err != nil {
-		return ""
-	}
-	return origin(u)
-}
-
-// shortOrigin is addressOrigin without a default port, as people write it.
-func shortOrigin(address string) string {
-	o := addressOrigin(address)
-	if s, ok := strings.CutSuffix(o, ":443"); ok && strings.HasPrefix(o, "https:") {
-		return s
-	}
-	if s, ok := strings.CutSuffix(o, ":80"); ok && strings.HasPrefix(o, "http:") {
-		return s
-	}
-	return o
 }

@@ -20,7 +20,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -29,6 +29,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/authprofile/authprofile/internal/address"
+	"github.com/authprofile/authprofile/internal/catalog"
+	"github.com/authprofile/authprofile/internal/catalog/recorded"
+	"github.com/authprofile/authprofile/internal/issuer"
 	"github.com/authprofile/authprofile/internal/transport"
 )
 
@@ -97,7 +101,7 @@ func status(code int) http.HandlerFunc {
 
 const (
 	exampleIssuer = "https://idp.example.com"
-	exampleURL    = exampleIssuer + wellKnownOpenID
+	exampleURL    = exampleIssuer + issuer.WellKnownOpenID
 )
 
 // document is a discovery document with some members changed; nil removes one.
@@ -118,15 +122,6 @@ func exampleDocument(changes map[string]any) string {
 	text, err := json.Marshal(doc)
 	if err != nil {
 		panic(err)
-	}
-	return string(text)
-}
-
-func fixture(t testing.TB, name string) string {
-	t.Helper()
-	text, err := os.ReadFile("testdata/discovery/" + name + ".json")
-	if err != nil {
-		t.Fatal(err)
 	}
 	return string(text)
 }
@@ -387,10 +382,10 @@ func TestThreat053_PoisonedDocuments(t *testing.T) {
 		{"065 aliases are not used", exampleURL, "", map[string]any{"mtls_endpoint_aliases": map[string]any{"token_endpoint": "javascript:1"}}, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			var tp *templateProvider
+			var tp *catalog.Provider
 			if test.tp != "" {
-				tp, _ = test.tp.provider()
-				test.address = tp.discoveryURL()
+				tp = lookup(t, test.tp)
+				test.address = tp.DiscoveryURL()
 			}
 			md, problem := parseMetadata(test.address, tp, []byte(exampleDocument(test.changes)))
 			if member, _, _ := strings.Cut(test.want, " "); problem == "" && md.unusable[member] != "" {
@@ -403,7 +398,7 @@ func TestThreat053_PoisonedDocuments(t *testing.T) {
 	}
 
 	t.Run("064 loopback for development", func(t *testing.T) {
-		address := "http://localhost:8080" + wellKnownOpenID
+		address := "http://localhost:8080" + issuer.WellKnownOpenID
 		doc := `{"issuer":"http://localhost:8080","token_endpoint":"http://127.0.0.1:9090/token"}`
 		if _, problem := parseMetadata(address, nil, []byte(doc)); problem != "" {
 			t.Errorf("got %q, want no problem", problem)
@@ -422,7 +417,7 @@ func TestThreat054_Endpoints(t *testing.T) {
 		for _, value := range []any{
 			"javascript:S3NT1NEL", "file:///S3NT1NEL", "data:,S3NT1NEL", "/S3NT1NEL", "//S3NT1NEL/x", "S3NT1NEL", "", "https://", "https:///S3NT1NEL",
 			"ftp://S3NT1NEL/", "https://S3NT1NEL:99999/", "https://a%41/S3NT1NEL", "https://[fe80::1%25eth0]/S3NT1NEL",
-			"https://a.test/\u202eS3NT1NEL", "https://a.test/" + strings.Repeat("x", maxAddress), 7, true, []string{"S3NT1NEL"}, map[string]any{"a": "S3NT1NEL"},
+			"https://a.test/\u202eS3NT1NEL", "https://a.test/" + strings.Repeat("x", address.MaxLen), 7, true, []string{"S3NT1NEL"}, map[string]any{"a": "S3NT1NEL"},
 		} {
 			t.Run(fmt.Sprintf("054 %s %.20v", member, value), func(t *testing.T) {
 				w := newWeb()
@@ -832,7 +827,7 @@ func TestThreat060_DocumentsAreKept(t *testing.T) {
 		if err := discover(t, w); err != nil {
 			t.Fatal(err)
 		}
-		const other = "https://other.example.com" + wellKnownOpenID
+		const other = "https://other.example.com" + issuer.WellKnownOpenID
 		w.set(other, func(rw http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
 		result := make(chan error)
 		go func() {
@@ -1141,7 +1136,7 @@ func TestTarget(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if want := (target{authURL: "https://a.test/a", tokenURL: "https://a.test/t", revocationURL: "https://a.test/r", authMethod: AuthBasic}); *got != want {
+		if want := (target{authURL: "https://a.test/a", tokenURL: "https://a.test/t", revocationURL: "https://a.test/r", issuer: issuer.Issuer{Origin: "https://a.test"}, authMethod: AuthBasic}); !reflect.DeepEqual(*got, want) {
 			t.Errorf("got %+v, want %+v", *got, want)
 		}
 	})
@@ -1159,8 +1154,8 @@ func TestTarget(t *testing.T) {
 		}
 		got.keys = nil
 		want := target{authURL: exampleIssuer + "/authorize", tokenURL: exampleIssuer + "/token", revocationURL: exampleIssuer + "/revoke",
-			issuer: exampleIssuer, issuerParam: true, authMethod: AuthNone}
-		if *got != want {
+			issuer: issuer.Issuer{Name: exampleIssuer, Origin: exampleIssuer}, issuerParam: true, authMethod: AuthNone}
+		if !reflect.DeepEqual(*got, want) {
 			t.Errorf("got %+v, want %+v", *got, want)
 		}
 		p.Endpoints.RevocationURL = "https://elsewhere.example.com/revoke"
@@ -1185,9 +1180,9 @@ func TestTarget(t *testing.T) {
 		{"the template's, no secret", Profile{Template: Google}, []string{"client_secret_basic"}, AuthNone},
 	} {
 		t.Run("auth method: "+test.name, func(t *testing.T) {
-			var tp *templateProvider
+			var tp *catalog.Provider
 			if test.p.Template != "" {
-				tp, _ = test.p.Template.provider()
+				tp = lookup(t, test.p.Template)
 			}
 			if got := test.p.settleAuthMethod(tp, test.listed); got != test.want {
 				t.Errorf("got %q, want %q", got, test.want)
@@ -1211,24 +1206,24 @@ func TestTarget(t *testing.T) {
 // not is refused without quoting it.
 func FuzzDiscovery(f *testing.F) {
 	for _, name := range []string{"google", "microsoft-common", "microsoft-consumers", "microsoft-organizations", "microsoft-tenant"} {
-		f.Add(exampleURL, "", []byte(fixture(f, name)))
+		f.Add(exampleURL, "", []byte(recorded.Document(name)))
 	}
-	f.Add("https://accounts.google.com"+wellKnownOpenID, "google", []byte(fixture(f, "google")))
-	f.Add("", "microsoft/common", []byte(fixture(f, "microsoft-common")))
+	f.Add("https://accounts.google.com"+issuer.WellKnownOpenID, "google", []byte(recorded.Document("google")))
+	f.Add("", "microsoft/common", []byte(recorded.Document("microsoft-common")))
 	f.Add(exampleURL, "", []byte(exampleDocument(nil)))
-	f.Fuzz(func(t *testing.T, address, template string, body []byte) {
-		var tp *templateProvider
+	f.Fuzz(func(t *testing.T, documentURL, template string, body []byte) {
+		var tp *catalog.Provider
 		if template != "" {
 			var err error
-			if tp, err = Template(template).provider(); err != nil {
+			if tp, err = catalog.Lookup(template); err != nil {
 				return
 			}
-			address = tp.discoveryURL()
+			documentURL = tp.DiscoveryURL()
 		}
-		if checkAddress(address) != "" {
+		if address.Check(documentURL) != nil {
 			return
 		}
-		md, problem := parseMetadata(address, tp, body)
+		md, problem := parseMetadata(documentURL, tp, body)
 		if problem != "" {
 			if md != nil {
 				t.Errorf("got %+v with the problem %q, want one or the other", md, problem)
@@ -1241,15 +1236,15 @@ func FuzzDiscovery(f *testing.F) {
 		if md.TokenURL == "" || md.Issuer == "" {
 			t.Errorf("got %+v, want a token endpoint and an issuer", md)
 		}
-		if tp == nil && addressOrigin(md.Issuer) != addressOrigin(address) {
-			t.Errorf("issuer: got %q at %q, want the same origin", md.Issuer, address)
+		if tp == nil && address.OriginOf(md.Issuer) != address.OriginOf(documentURL) {
+			t.Errorf("issuer: got %q at %q, want the same origin", md.Issuer, documentURL)
 		}
 		for _, a := range []string{md.Issuer, md.AuthURL, md.TokenURL, md.RevocationURL, md.DeviceAuthURL, md.JWKSURL} {
 			if a == "" {
 				continue
 			}
-			if problem := checkAddress(a); problem != "" {
-				t.Errorf("%q %s", a, problem)
+			if problem := address.Check(a); problem != nil {
+				t.Errorf("%q %v", a, problem)
 			}
 			if _, err := http.NewRequest(http.MethodGet, a, nil); err != nil {
 				t.Errorf("%q cannot be requested: %v", a, err)

@@ -10,13 +10,13 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 	"unicode/utf8"
 
+	"github.com/authprofile/authprofile/internal/address"
 	"github.com/authprofile/authprofile/internal/foreign"
 	"github.com/authprofile/authprofile/internal/transport"
 )
@@ -351,19 +351,10 @@ func freshness(h http.Header) time.Duration {
 
 // followSameOrigin is a CheckRedirect that stays where it was sent to.
 func followSameOrigin(req *http.Request, via []*http.Request) error {
-	if len(via) > maxRedirects || origin(req.URL) != origin(via[0].URL) || checkAddress(req.URL.String()) != "" {
+	if len(via) > maxRedirects || !address.SameOrigin(req.URL, via[0].URL) || address.Check(req.URL.String()) != nil {
 		return http.ErrUseLastResponse
 	}
 	return nil
-}
-
-// origin returns what RFC 6454 calls the origin of an http or https address.
-func origin(u *url.URL) string {
-	port := u.Port()
-	if port == "" {
-		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
-	}
-	return u.Scheme + "://" + strings.ToLower(u.Hostname()) + ":" + port
 }
 
 // A documentError says why a document could not be had. Its text has the

@@ -21,6 +21,7 @@ import (
 	"golang.org/x/oauth2"
 
 	"github.com/authprofile/authprofile/internal/foreign"
+	"github.com/authprofile/authprofile/internal/issuer"
 	"github.com/authprofile/authprofile/internal/tokenendpoint"
 	"github.com/authprofile/authprofile/internal/transport"
 )
@@ -242,7 +243,7 @@ func (m *Manager) begin(ctx context.Context, p *Profile, f *Flow, opts []oauth2.
 	f.Verifier = Secret(oauth2.GenerateVerifier())
 	f.Expires = now().Add(flowLife)
 	f.RedirectURL = m.RedirectAddress(p)
-	f.Issuer, f.IssuerRequired = t.issuer, t.issuerParam
+	f.Issuer, f.IssuerRequired = t.issuer.Name, t.issuerParam
 	f.ProfileVersion = p.Version
 	extra, err := optionParams(opts)
 	if err != nil {
@@ -282,7 +283,7 @@ func authorizationURL(p *Profile, t *target, f *Flow, extra url.Values) (string,
 	}
 	q, _ := readQuery(u.RawQuery)
 	if t.template != nil {
-		for name, values := range t.template.params {
+		for name, values := range t.template.Params {
 			q[name] = values
 		}
 	}
@@ -350,7 +351,7 @@ func requestedScopes(p *Profile, t *target) []string { return t.withScopes(p.Sco
 func (t *target) withScopes(scopes []string) []string {
 	scopes = slices.Clone(scopes)
 	if t.template != nil {
-		scopes = append(scopes, missing(t.template.scopes, scopes)...)
+		scopes = append(scopes, missing(t.template.Scopes, scopes)...)
 	}
 	return scopes
 }
@@ -496,7 +497,7 @@ func (e *engine) redeem(ctx context.Context, f *Flow, code string) (g *Grant, lo
 	if err != nil {
 		return nil, log, err
 	}
-	if t.issuer != f.Issuer {
+	if t.issuer.Name != f.Issuer {
 		return nil, log, fmt.Errorf("%w: the provider has changed its issuer meanwhile; begin again", ErrConflict)
 	}
 	g, err = e.exchange(ctx, f, p, t, code)
@@ -559,7 +560,7 @@ func (e *engine) exchange(ctx context.Context, f *Flow, p *Profile, t *target, c
 		}
 		g.Issuer, g.Subject = claims.Issuer, claims.Subject
 	}
-	g.Issuer = t.issuerOf(g.Issuer)
+	g.Issuer = t.issuer.Recorded(g.Issuer)
 	return g, nil
 }
 
@@ -622,7 +623,7 @@ func (e *engine) replaceGrant(ctx context.Context, t *target, g *Grant) (before 
 		case err == nil:
 			before, g.Version = old, old.Version
 			if g.RefreshToken == "" && old.Status != StatusNeedsReauthorization && old.Subject != "" &&
-				old.Subject == g.Subject && t.sameIssuer(old, g) && old.ClientID == g.ClientID {
+				old.Subject == g.Subject && t.issuer.Same(old.Issuer, g.Issuer) && old.ClientID == g.ClientID {
 				// Some providers give a refresh token only the first time. The
 				// one that is there is the same person's, and is still good.
 				g.RefreshToken, g.RefreshExpiry = old.RefreshToken, old.RefreshExpiry
@@ -783,7 +784,7 @@ func parseCallback(query url.Values) (*callback, error) {
 // checkIssuer makes sure that the answer is the asked provider's (RFC 9207).
 func (c *callback) checkIssuer(f *Flow) error {
 	switch {
-	case c.hasIssuer && f.Issuer != "" && !issuerMatches(f.Issuer, c.issuer):
+	case c.hasIssuer && f.Issuer != "" && !issuer.Matches(f.Issuer, c.issuer):
 		return errors.New("the callback comes from another issuer than the one that was asked")
 	case !c.hasIssuer && f.IssuerRequired:
 		return errors.New("the callback does not name its issuer, though the provider promises that")

@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/authprofile/authprofile/internal/issuer"
 )
 
 const (
@@ -74,9 +76,7 @@ func (e *engine) verifyIDToken(ctx context.Context, t *target, c loginCheck) (*i
 	if problem != "" {
 		return nil, &idTokenError{problem}
 	}
-	if t.issuer != "" && !strings.Contains(t.issuer, eachTenant) {
-		claims.Issuer = t.issuer // in the provider's own spelling
-	}
+	claims.Issuer = t.issuer.Canonical(claims.Issuer)
 	if err := t.verifySignature(ctx, c.raw, h); err != nil {
 		return nil, err
 	}
@@ -240,7 +240,7 @@ func (c *loginCheck) check(t *target, h header, claims object, now time.Time) (*
 	switch {
 	case problem != "":
 		return nil, problem
-	case !t.issuedBy(id.Issuer, claims):
+	case !t.issuer.Signed(id.Issuer, tenantOf(claims)):
 		return nil, "it is from another issuer"
 	}
 	problem = cmp.Or(
@@ -344,11 +344,11 @@ func (c *renewalCheck) check(t *target, claims object) string {
 		return problem
 	}
 	// The issuer of the grant was held against the tenant then.
-	known := id.Issuer == c.issuer && issuerMatches(t.issuer, id.Issuer)
+	known := id.Issuer == c.issuer && issuer.Matches(t.issuer.Name, id.Issuer)
 	switch {
-	case !known && !t.issuedBy(id.Issuer, claims):
+	case !known && !t.issuer.Signed(id.Issuer, tenantOf(claims)):
 		return "it is from another issuer"
-	case c.issuer != "" && c.issuer != id.Issuer && c.issuer != t.issuer:
+	case c.issuer != "" && c.issuer != id.Issuer && c.issuer != t.issuer.Name:
 		return "the grant is from another issuer"
 	case c.subject != "" && c.subject != id.Subject:
 		return "the grant is of another subject"
@@ -363,18 +363,11 @@ func (c *renewalCheck) check(t *target, claims object) string {
 	return problem
 }
 
-// issuedBy reports whether claims that name an issuer are the provider's.
-func (t *target) issuedBy(issuer string, claims object) bool {
-	switch {
-	case t.issuer == "":
-		return true // the addresses were typed in: no name is known
-	case t.template != nil && slices.Contains(t.template.issuerAliases, issuer):
-		return true
-	case strings.Contains(t.issuer, eachTenant):
-		tenant, problem := claims.text("tid")
-		return problem == "" && isGUID(tenant) && issuer == strings.ReplaceAll(t.issuer, eachTenant, tenant)
-	}
-	return issuer == t.issuer
+// tenantOf returns the tenant that a token says its user is of; empty: it says
+// none.
+func tenantOf(claims object) string {
+	tenant, _ := claims.text("tid")
+	return tenant
 }
 
 const lastSecond = 253402300799 // of the year 9999

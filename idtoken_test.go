@@ -23,6 +23,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/authprofile/authprofile/internal/issuer"
 )
 
 // A testKey signs ID tokens and publishes itself.
@@ -171,7 +173,7 @@ func newTokenTest(key testKey, set string) *tokenTest {
 	w := newWeb()
 	w.set(exampleKeys, jsonPage(set))
 	e := w.manager().engine()
-	return &tokenTest{web: w, e: e, key: key, t: &target{issuer: exampleIssuer, keys: e.docs.keySet(exampleKeys, nil, fieldDiscovery)}}
+	return &tokenTest{web: w, e: e, key: key, t: &target{issuer: issuer.Issuer{Name: exampleIssuer, Origin: exampleIssuer}, keys: e.docs.keySet(exampleKeys, nil, fieldDiscovery)}}
 }
 
 func (tt *tokenTest) verify(ctx context.Context, raw string) (*idClaims, error) {
@@ -905,17 +907,17 @@ func TestIDTokensOfTemplates(t *testing.T) {
 		iss, tid any
 		want     string // issuer; empty: refused
 	}{
-		{"its own tenant", Microsoft("common"), host + eachTenant + "/v2.0", host + tenant + "/v2.0", tenant, host + tenant + "/v2.0"},
-		{"a personal account", Microsoft("common"), host + eachTenant + "/v2.0", host + other + "/v2.0", other, host + other + "/v2.0"},
-		{"organizations", Microsoft("organizations"), host + eachTenant + "/v2.0", host + tenant + "/v2.0", tenant, host + tenant + "/v2.0"},
-		{"another tid", Microsoft("common"), host + eachTenant + "/v2.0", host + tenant + "/v2.0", other, ""},
-		{"no tid", Microsoft("common"), host + eachTenant + "/v2.0", host + tenant + "/v2.0", nil, ""},
-		{"tid a number", Microsoft("common"), host + eachTenant + "/v2.0", host + tenant + "/v2.0", 7, ""},
-		{"the pattern itself", Microsoft("common"), host + eachTenant + "/v2.0", host + eachTenant + "/v2.0", eachTenant, ""},
-		{"tid not an ID", Microsoft("common"), host + eachTenant + "/v2.0", host + "evil/v2.0", "evil", ""},
-		{"tid with a path", Microsoft("common"), host + eachTenant + "/v2.0", host + "x/../" + tenant + "/v2.0", "x/../" + tenant, ""},
-		{"another host", Microsoft("common"), host + eachTenant + "/v2.0", "https://evil.example.com/" + tenant + "/v2.0", tenant, ""},
-		{"version 1", Microsoft("common"), host + eachTenant + "/v2.0", "https://sts.windows.net/" + tenant + "/", tenant, ""},
+		{"its own tenant", Microsoft("common"), host + issuer.EachTenant + "/v2.0", host + tenant + "/v2.0", tenant, host + tenant + "/v2.0"},
+		{"a personal account", Microsoft("common"), host + issuer.EachTenant + "/v2.0", host + other + "/v2.0", other, host + other + "/v2.0"},
+		{"organizations", Microsoft("organizations"), host + issuer.EachTenant + "/v2.0", host + tenant + "/v2.0", tenant, host + tenant + "/v2.0"},
+		{"another tid", Microsoft("common"), host + issuer.EachTenant + "/v2.0", host + tenant + "/v2.0", other, ""},
+		{"no tid", Microsoft("common"), host + issuer.EachTenant + "/v2.0", host + tenant + "/v2.0", nil, ""},
+		{"tid a number", Microsoft("common"), host + issuer.EachTenant + "/v2.0", host + tenant + "/v2.0", 7, ""},
+		{"the pattern itself", Microsoft("common"), host + issuer.EachTenant + "/v2.0", host + issuer.EachTenant + "/v2.0", issuer.EachTenant, ""},
+		{"tid not an ID", Microsoft("common"), host + issuer.EachTenant + "/v2.0", host + "evil/v2.0", "evil", ""},
+		{"tid with a path", Microsoft("common"), host + issuer.EachTenant + "/v2.0", host + "x/../" + tenant + "/v2.0", "x/../" + tenant, ""},
+		{"another host", Microsoft("common"), host + issuer.EachTenant + "/v2.0", "https://evil.example.com/" + tenant + "/v2.0", tenant, ""},
+		{"version 1", Microsoft("common"), host + issuer.EachTenant + "/v2.0", "https://sts.windows.net/" + tenant + "/", tenant, ""},
 		{"one tenant", Microsoft(tenant), host + tenant + "/v2.0", host + tenant + "/v2.0", tenant, host + tenant + "/v2.0"},
 		{"one tenant, from another", Microsoft(tenant), host + tenant + "/v2.0", host + other + "/v2.0", other, ""},
 
@@ -926,13 +928,9 @@ func TestIDTokensOfTemplates(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			tt := newTokenTest(key, keySetOf(key.jwk(nil)))
-			tt.t.issuer = test.issuer
+			tt.t.issuer.Name = test.issuer
 			if test.template != "" {
-				tp, err := test.template.provider()
-				if err != nil {
-					t.Fatal(err)
-				}
-				tt.t.template = tp
+				tt.t.issuer.Aliases = lookup(t, test.template).IssuerAliases
 			}
 			raw := key.sign(key.header(), claimsAt(time.Now(), map[string]any{"iss": test.iss, "tid": test.tid}))
 			c, err := tt.verify(t.Context(), raw)
@@ -951,8 +949,8 @@ func TestIDTokensOfTemplates(t *testing.T) {
 					t.Errorf("at a renewal, tid %v: got %v, want no error", tid, err)
 				}
 			}
-			if !issuerMatches(test.issuer, c.Issuer) {
-				t.Errorf("issuerMatches(%q, %q): got false, want true", test.issuer, c.Issuer)
+			if !issuer.Matches(test.issuer, c.Issuer) {
+				t.Errorf("Matches(%q, %q): got false, want true", test.issuer, c.Issuer)
 			}
 		})
 	}

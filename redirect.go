@@ -19,6 +19,8 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/oauth2"
+
+	"github.com/authprofile/authprofile/internal/address"
 )
 
 // A RedirectHandler is what a web program needs to let people authorize a
@@ -332,7 +334,7 @@ func withoutCode(r *http.Request, returnTo string) *http.Request {
 // However often a server or a proxy on the way decodes the path, it stays one.
 func localPath(s string) string {
 	s = encodeText(s)
-	if len(s) > maxAddress || strings.ContainsFunc(s, func(c rune) bool { return c <= ' ' || c > '~' || c == '\\' || c == '#' }) {
+	if len(s) > address.MaxLen || strings.ContainsFunc(s, func(c rune) bool { return c <= ' ' || c > '~' || c == '\\' || c == '#' }) {
 		return ""
 	}
 	u, err := url.Parse(s)

@@ -707,7 +707,7 @@ func (n *renewal) answered(l *lease, a *tokenendpoint.Answer) (*Grant, error) {
 			return
 		}
 		g.take(a, p)
-		g.Issuer = t.issuerOf(g.Issuer)
+		g.Issuer = t.issuer.Recorded(g.Issuer)
 	})
 
 	g, err := n.write(c)
@@ -716,7 +716,7 @@ func (n *renewal) answered(l *lease, a *tokenendpoint.Answer) (*Grant, error) {
 	}
 	if a.IDToken != "" && old.Subject != "" && string(g.AccessToken) == a.AccessToken {
 		err := n.verifyRenewedIDToken(n.ctx, t, renewalCheck{
-			raw: a.IDToken, clientID: p.ClientID, nonce: old.Nonce, issuer: t.claimedIssuer(old), subject: old.Subject,
+			raw: a.IDToken, clientID: p.ClientID, nonce: old.Nonce, issuer: t.issuer.Claimed(old.Issuer), subject: old.Subject,
 		})
 		if err != nil {
 			// The refresh token is stored, and stays. The access token may be
@@ -1006,7 +1006,7 @@ func (n *renewal) alone(away error) (*Grant, error) {
 	c := newChange(g, func(g *Grant) {
 		g.Lease = nil
 		g.take(a, p)
-		g.Issuer = t.name()
+		g.Issuer = t.issuer.Default()
 	})
 	if away != nil {
 		n.writeLater(c)

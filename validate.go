@@ -4,13 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/netip"
-	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/authprofile/authprofile/internal/address"
+	"github.com/authprofile/authprofile/internal/catalog"
 )
 
 // Limits of what a profile may hold, in bytes. They are far above what is seen
@@ -21,7 +21,6 @@ const (
 	maxName        = 512
 	maxDescription = 4096
 	maxClient      = 4096
-	maxAddress     = 2048
 	maxList        = 16384
 )
 
@@ -145,7 +144,7 @@ func (p *Profile) validateProvider(v *problems) {
 		if p.Type == TypeApp {
 			v.add("Template", "is for user profiles: give an app profile a discovery or token address")
 		}
-		if _, err := p.Template.provider(); err != nil {
+		if _, err := catalog.Lookup(string(p.Template)); err != nil {
 			v.add("Template", err.Error())
 		}
 		return
@@ -189,31 +188,8 @@ func (v *problems) join() error { return errors.Join(*v...) }
 
 // checkAddress says what is wrong with an absolute address, or nothing.
 func checkAddress(s string) string {
-	if len(s) > maxAddress {
-		return "is too long"
-	}
-	for _, c := range []byte(s) {
-		if c <= ' ' || c > '~' {
-			return "has a space, a control character or a character outside ASCII"
-		}
-	}
-	u, err := url.Parse(s)
-	switch {
-	case err != nil:
-		return "is not an address"
-	case u.Scheme == "" || u.Opaque != "" || u.Hostname() == "":
-		return "must be an absolute address: https://host/..."
-	case u.Scheme != "https" && u.Scheme != "http",
-		u.Scheme == "http" && !isLoopback(u.Hostname()):
-		return "must be https, or http on a loopback host"
-	case u.User != nil:
-		return "must not have a user or password in it"
-	case strings.Contains(s, "#"):
-		return "must not have a fragment"
-	case !validHost(u.Hostname()):
-		return "has a host that is neither a name nor an IP address"
-	case !validPort(u):
-		return "has a port that is not a number from 1 to 65535"
+	if err := address.Check(s); err != nil {
+		return err.Error()
 	}
 	return ""
 }
@@ -240,33 +216,6 @@ func checkRedirectAddress(s string) string {
 var callbackParams = []string{
 	"access_token", "code", "error", "error_description", "error_uri", "expires_in",
 	"id_token", "iss", "response", "scope", "session_state", "state", "token_type",
-}
-
-// validHost accepts names and IP addresses. Package url accepts much more:
-// "$(cmd)" is a host to it.
-func validHost(host string) bool {
-	if _, err := netip.ParseAddr(host); err == nil {
-		return !strings.Contains(host, "%") // a zone is of one machine only
-	}
-	return onlyAlphanumeric(host, ".-_")
-}
-
-func validPort(u *url.URL) bool {
-	if !strings.HasSuffix(u.Host, ":"+u.Port()) { // none
-		return true
-	}
-	n, err := strconv.ParseUint(u.Port(), 10, 16)
-	return err == nil && n > 0
-}
-
-// isLoopback reports whether a URL's host is this machine by its spelling
-// alone. Other spellings of the same address do not count.
-func isLoopback(host string) bool {
-	if host == "localhost" {
-		return true
-	}
-	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.IsLoopback()
 }
 
 // checkVisible holds client IDs and secrets to VSCHAR (RFC 6749, appendices

@@ -1,16 +1,11 @@
 package providertest
 
 import (
-	_ "embed"
 	"encoding/json"
 	"strings"
+
+	"github.com/authprofile/authprofile/internal/catalog/recorded"
 )
-
-//go:embed discovery/google.json
-var googleDocument string
-
-//go:embed discovery/microsoft.json
-var microsoftDocument string
 
 // Google makes a Server in memory that stands at the addresses of Google
 // Identity, and has its habits: a refresh token only for access_type=offline,
@@ -20,7 +15,7 @@ var microsoftDocument string
 func Google() Option {
 	return option(func(s *Server) error {
 		s.policy = Policy{Rotation: RotateNever, Offline: OfflineAccess, RevokeEndsGrant: true, RevokeRefusesEnded: true}
-		return WithDiscovery("https://accounts.google.com/.well-known/openid-configuration", googleDocument).apply(s)
+		return WithDiscovery("https://accounts.google.com/.well-known/openid-configuration", recorded.Document("google")).apply(s)
 	})
 }
 
@@ -61,7 +56,7 @@ func Microsoft(tenant string) Option {
 			issuer = s.tid
 		}
 
-		document := strings.ReplaceAll(microsoftDocument, "https://login.microsoftonline.com/common/", base+"/")
+		document := strings.ReplaceAll(recorded.Document("microsoft-common"), "https://login.microsoftonline.com/common/", base+"/")
 		text, err := json.Marshal("https://" + host + "/" + issuer + "/v2.0")
 		if err != nil {
 			return err
