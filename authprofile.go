@@ -57,12 +57,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"log/slog"
 	"maps"
-	"net/http"
 	"net/url"
 	"slices"
-	"sync"
 	"time"
 )
 
@@ -219,71 +216,4 @@ func (p *Profile) fingerprint() [sha256.Size]byte {
 func (p Profile) Format(f fmt.State, verb rune) {
 	fmt.Fprintf(f, "Profile{ID:%q Name:%q Type:%q ClientID:%q ClientSecret:%v AuthMethod:%q Template:%q Endpoints:%+v Scopes:%q RedirectURL:%q Version:%d}",
 		p.ID, p.Name, p.Type, p.ClientID, p.ClientSecret, p.AuthMethod, p.Template, p.Endpoints, p.Scopes, p.RedirectURL, p.Version)
-}
-
-// A Manager saves profiles, and gives out and renews tokens.
-//
-// The zero Manager works, and keeps all in memory. Its fields must not change
-// after the first call of a method, and it must not be copied. All methods may
-// be called by many goroutines at once.
-//
-// A program needs only one Manager for each Store. Several of them, in one
-// program or in many, coordinate through the Store.
-type Manager struct {
-	// Store keeps profiles and grants. If nil, a MemStore does, for the
-	// lifetime of the Manager.
-	Store Store
-
-	// HTTPClient carries the requests to providers, and is the base of what
-	// Client returns. If nil, one is used that limits connecting and TLS to
-	// 10 seconds each, and goes through the proxy that the environment names;
-	// all Managers without an HTTPClient share its connections. It gives up an
-	// HTTP/2 connection that shows no sign of life for 10 seconds. An
-	// http.Transport of your own needs its HTTP2 field set for that: without
-	// pings, a connection that the network has silently dropped is used again
-	// and again, for many minutes.
-	//
-	// Token requests last 30 seconds at most. Authorization codes and discovery
-	// documents travel on connections of their own if the Transport is an
-	// *http.Transport, so that one that was silently dropped costs no login. For
-	// requests to providers only Transport and Timeout count: redirects are
-	// decided by the Manager, and cookies are never kept. A service whose
-	// tenants name their own providers takes one of package egress, which
-	// reaches public addresses only.
-	HTTPClient *http.Client
-
-	// RedirectURL is where providers send users back: what to register with
-	// them. "{profile}" in it becomes the profile's ID, so that each profile
-	// has its own address, as RFC 9700, section 4.4 recommends. A profile's
-	// own RedirectURL comes first.
-	RedirectURL string
-
-	// RenewBefore is how long before its end a token begins to be renewed when
-	// somebody asks for it. Each process draws its own moment between that and
-	// half of it, so that they do not all come at once. If zero, it is one
-	// minute. It is never more than a third of the token's life.
-	RenewBefore time.Duration
-
-	// CacheSize is how many grants are kept in memory; the least recently
-	// used leave first, and are read from the Store again when they are
-	// needed. If zero, it is 10,000.
-	CacheSize int
-
-	// Logger gets a record for each renewal, authorization, failure and
-	// change of status. None of them has a secret or a user in it. If nil,
-	// nothing is logged.
-	Logger *slog.Logger
-
-	once sync.Once
-	e    *engine
-}
-
-// Format writes how m is set up. What it works with changes all the time, and
-// is not fit to be printed.
-func (m *Manager) Format(f fmt.State, verb rune) {
-	if m == nil {
-		io.WriteString(f, "<nil>")
-		return
-	}
-	fmt.Fprintf(f, "Manager{Store:%T RedirectURL:%q RenewBefore:%v CacheSize:%d}", m.Store, m.RedirectURL, m.RenewBefore, m.CacheSize)
 }

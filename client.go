@@ -120,14 +120,14 @@ func (t *authTransport) roundTrip(req, sent *http.Request) (*http.Response, erro
 // refused, unless that is nil, or all that there is. It reports whether that
 // had to be obtained, and was not in memory.
 func (t *authTransport) token(req *http.Request, refused *oauth2.Token) (tok *oauth2.Token, forced bool, err error) {
-	slot := t.src.slot.Load()
-	if tok := slot.hot.Load(); tok != nil && (refused == nil || tok.AccessToken != refused.AccessToken) {
+	entry := t.src.entry.Load()
+	if tok := entry.Hot(); tok != nil && (refused == nil || tok.AccessToken != refused.AccessToken) {
 		return tok, false, nil
 	}
 	if refused != nil {
-		before := slot.cur.Load()
+		before := entry.Current()
 		if tok, err := t.src.tokenFor(req.Context(), refused.AccessToken); err == nil {
-			return tok, before == nil || before.tok.AccessToken != tok.AccessToken, nil
+			return tok, before == nil || before.AccessToken != tok.AccessToken, nil
 		}
 		forced = true // it was tried
 	}

@@ -25,8 +25,8 @@ type companies struct {
 // A company is that of the refused grants of one profile.
 type company struct {
 	version int64     // of the profile
-	here    renewals  // by this process
-	stored  renewals  // as the Store has them, by any
+	here    recent    // by this process
+	stored  recent    // as the Store has them, by any
 	alone   bool      // the Store had no other grant when it was last asked
 	looked  time.Time // when that was
 	used    time.Time
@@ -38,10 +38,10 @@ type renewed struct {
 	at   time.Time
 }
 
-// A renewals has the latest renewals of different users, the latest first.
-type renewals []renewed
+// A recent has the latest renewals of different users, the latest first.
+type recent []renewed
 
-func (rs *renewals) add(user string, at time.Time) {
+func (rs *recent) add(user string, at time.Time) {
 	list := slices.DeleteFunc(*rs, func(r renewed) bool { return r.user == user && !r.at.After(at) })
 	if !slices.ContainsFunc(list, func(r renewed) bool { return r.user == user }) {
 		list = append(list, renewed{user, at})
@@ -52,7 +52,7 @@ func (rs *renewals) add(user string, at time.Time) {
 
 // latestBut returns when another grant than that user's was renewed, not after
 // now; zero if that is not known.
-func (rs renewals) latestBut(user string, now time.Time) time.Time {
+func (rs recent) latestBut(user string, now time.Time) time.Time {
 	for _, r := range rs {
 		if r.user != user && !r.at.After(now) {
 			return r.at
@@ -107,11 +107,16 @@ func (cs *companies) of(p *Profile) (c *company, look bool) {
 	return c, false
 }
 
-// companyOf returns when another grant of the profile than that user's was
-// last renewed, by this process and as far as the Store shows it, zero if that
-// is not known; and whether there are others.
-func (e *engine) companyOf(ctx context.Context, p *Profile, user string) (here, stored time.Time, others bool) {
-	cs := &e.companies
+// A companion says when another grant of a profile was last renewed, zero if
+// that is not known.
+type companion struct {
+	here   time.Time // by this process
+	stored time.Time // as far as the Store shows it
+	exists bool      // there are others
+}
+
+// find finds out about the company of a user's grant.
+func (cs *companies) find(ctx context.Context, store bounded, p *Profile, user string, now time.Time) companion {
 	cs.mu.Lock()
 	_, look := cs.of(p)
 	cs.mu.Unlock()
@@ -121,9 +126,7 @@ func (e *engine) companyOf(ctx context.Context, p *Profile, user string) (here, 
 		// What other processes renew shows in the Store: a few grants that
 		// come after this one, and a few from the beginning.
 		for _, after := range []string{user, ""} {
-			ctx, cancel := context.WithTimeout(ctx, storeTimeout)
-			page, err := e.store.ListGrants(ctx, p.ID, after, pageOfCompany)
-			cancel()
+			page, err := store.listGrants(ctx, p.ID, after, pageOfCompany)
 			list = append(list, page...)
 			alone = alone && err == nil // what cannot be read may be company
 		}
@@ -140,53 +143,57 @@ func (e *engine) companyOf(ctx context.Context, p *Profile, user string) (here, 
 		// At this version of the profile, and not by an authorization: that
 		// is another kind of request. When it was is not known of one that
 		// comes from the future, by a clock that is ahead.
-		if g.Status == StatusActive && !g.Obtained.After(now()) && g.Obtained.After(p.Updated) && g.Obtained.Sub(g.Created) > minOfARenewal {
+		if g.Status == StatusActive && !g.Obtained.After(now) && g.Obtained.After(p.Updated) && g.Obtained.Sub(g.Created) > minOfARenewal {
 			c.stored.add(g.User, g.Obtained)
 		}
 	}
 	if look {
 		c.alone = alone
 	}
-	return c.here.latestBut(user, now()), c.stored.latestBut(user, now()), !c.alone
+	return companion{c.here.latestBut(user, now), c.stored.latestBut(user, now), !c.alone}
 }
 
-// judge says whose fault a refusal of a grant is that may be the grant's or
-// the profile's: it returns the reason and the status by itself, or others.
+// judge says whose fault a refusal of g is that may be the grant's or the
+// profile's: it returns the reason and the status of f by itself, or others;
+// and whether another grant was renewed since this one last failed.
 //
-// One without an OAuth error code may have been meant for this process alone,
-// whose address a firewall has blocked: what other processes renew then says
-// nothing.
-func (n *renewal) judge(g *Grant, code string, reason Reason, status Status) (Reason, Status) {
+// A refusal without an OAuth error code may have been meant for this process
+// alone, whose address a firewall has blocked: what other processes renew then
+// says nothing.
+func (cs *companies) judge(ctx context.Context, store bounded, p *Profile, g *Grant, f Failure, status Status, now time.Time) (reason Reason, judged Status, company bool) {
 	b := g.Failure
-	if b != nil && (!judged(b.Reason) || b.ProfileVersion != n.profile.Version) {
+	if b != nil && (!mayBeJudged(b.Reason) || b.ProfileVersion != p.Version) {
 		b = nil
 	}
-	if n.isApp() {
-		if b != nil && b.isLong(now()) {
+	if !g.grantType().person {
+		if b != nil && b.isLong(now) {
 			status = StatusNeedsConfiguration
 		}
-		return reason, status
+		return f.Reason, status, false
 	}
-	latest, stored, others := n.companyOf(n.ctx, n.profile, g.User)
+	others := cs.find(ctx, store, p, g.User, now)
 	if b == nil {
-		return reason, status
+		return f.Reason, status, false
 	}
-	if code != "" && stored.After(latest) {
-		latest = stored
+	latest := others.here
+	if f.Code != "" && others.stored.After(latest) {
+		latest = others.stored
 	}
-	n.company = latest.After(b.Last)
+	company = latest.After(b.Last)
+	isLong := b.isLong(now)
+	isVeryLong := now.Sub(b.Since) >= aloneFor
+	singled := b.Reason == ReasonSingled
 	switch {
-	case b.Reason == ReasonSingled && !n.company && !others && now().Sub(b.Since) >= aloneFor:
-		return reason, StatusNeedsReauthorization // its company has gone away
-	case n.company || b.Reason == ReasonSingled:
-		if n.company && b.Reason == ReasonSingled && b.isLong(now()) {
-			return ReasonSingled, StatusNeedsReauthorization
-		}
-		return ReasonSingled, StatusFailing
-	case !others && b.isLong(now()) && now().Sub(b.Since) >= aloneFor:
-		return reason, StatusNeedsReauthorization
-	case b.isLong(now()):
-		return reason, StatusNeedsConfiguration
+	case singled && !company && !others.exists && isVeryLong:
+		return f.Reason, StatusNeedsReauthorization, company // its company has gone away
+	case singled && company && isLong:
+		return ReasonSingled, StatusNeedsReauthorization, company
+	case singled || company:
+		return ReasonSingled, StatusFailing, company
+	case !others.exists && isLong && isVeryLong:
+		return f.Reason, StatusNeedsReauthorization, company
+	case isLong:
+		return f.Reason, StatusNeedsConfiguration, company
 	}
-	return reason, status
+	return f.Reason, status, company
 }

@@ -683,7 +683,7 @@ func TestThreat060_DocumentsAreKept(t *testing.T) {
 			wg.Go(func() {
 				for i := range 100 {
 					p := &Profile{ID: fmt.Sprint(i), Type: TypeUser, ClientID: fmt.Sprint(i), Endpoints: Endpoints{DiscoveryURL: exampleURL}}
-					if tgt, err := e.target(t.Context(), p); err != nil || tgt.tokenURL != exampleIssuer+"/token" {
+					if tgt, err := e.providers.resolve(t.Context(), p); err != nil || tgt.tokenURL != exampleIssuer+"/token" {
 						t.Errorf("got %v, %v, want the token endpoint", tgt, err)
 						return
 					}
@@ -1109,7 +1109,7 @@ func TestThreat066_WhatTheProviderDoesNotHave(t *testing.T) {
 			w := newWeb()
 			w.set(exampleURL, jsonPage(exampleDocument(test.changes)))
 			m := w.manager()
-			_, err := m.engine().target(t.Context(), &test.p)
+			_, err := m.engine().providers.resolve(t.Context(), &test.p)
 			if test.p.Type == TypeUser && err == nil {
 				p := test.p
 				p.ID, p.RedirectURL = "crm", "https://app.example.com/callback"
@@ -1131,12 +1131,12 @@ func TestThreat066_WhatTheProviderDoesNotHave(t *testing.T) {
 
 func TestTarget(t *testing.T) {
 	t.Run("addresses need no network", func(t *testing.T) {
-		got, err := newWeb().manager().engine().target(t.Context(), &Profile{Type: TypeUser, ClientID: "c", ClientSecret: "s",
+		got, err := newWeb().manager().engine().providers.resolve(t.Context(), &Profile{Type: TypeUser, ClientID: "c", ClientSecret: "s",
 			Endpoints: Endpoints{AuthURL: "https://a.test/a", TokenURL: "https://a.test/t", RevocationURL: "https://a.test/r"}})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if want := (target{authURL: "https://a.test/a", tokenURL: "https://a.test/t", revocationURL: "https://a.test/r", issuer: issuer.Issuer{Origin: "https://a.test"}, authMethod: AuthBasic}); !reflect.DeepEqual(*got, want) {
+		if want := (provider{authURL: "https://a.test/a", tokenURL: "https://a.test/t", revocationURL: "https://a.test/r", issuer: issuer.Issuer{Origin: "https://a.test"}, authMethod: AuthBasic}); !reflect.DeepEqual(*got, want) {
 			t.Errorf("got %+v, want %+v", *got, want)
 		}
 	})
@@ -1145,7 +1145,7 @@ func TestTarget(t *testing.T) {
 		w := newWeb()
 		w.set(exampleURL, jsonPage(exampleDocument(map[string]any{"authorization_response_iss_parameter_supported": true})))
 		p := &Profile{Type: TypeUser, ClientID: "c", Endpoints: Endpoints{DiscoveryURL: exampleURL}}
-		got, err := w.manager().engine().target(t.Context(), p)
+		got, err := w.manager().engine().providers.resolve(t.Context(), p)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -1153,13 +1153,13 @@ func TestTarget(t *testing.T) {
 			t.Errorf("keys: got %v, want those at the document's jwks_uri", got.keys)
 		}
 		got.keys = nil
-		want := target{authURL: exampleIssuer + "/authorize", tokenURL: exampleIssuer + "/token", revocationURL: exampleIssuer + "/revoke",
+		want := provider{authURL: exampleIssuer + "/authorize", tokenURL: exampleIssuer + "/token", revocationURL: exampleIssuer + "/revoke",
 			issuer: issuer.Issuer{Name: exampleIssuer, Origin: exampleIssuer}, issuerParam: true, authMethod: AuthNone}
 		if !reflect.DeepEqual(*got, want) {
 			t.Errorf("got %+v, want %+v", *got, want)
 		}
 		p.Endpoints.RevocationURL = "https://elsewhere.example.com/revoke"
-		if got, err := w.manager().engine().target(t.Context(), p); err != nil || got.revocationURL != p.Endpoints.RevocationURL {
+		if got, err := w.manager().engine().providers.resolve(t.Context(), p); err != nil || got.revocationURL != p.Endpoints.RevocationURL {
 			t.Errorf("got %v, %v, want the profile's own revocation address", got, err)
 		}
 	})
@@ -1194,7 +1194,7 @@ func TestTarget(t *testing.T) {
 		for name, h := range map[string]http.HandlerFunc{"nobody": nil, "502": status(502), "429": status(429)} {
 			w := newWeb()
 			w.set(exampleURL, h)
-			_, err := w.manager().engine().target(t.Context(), &Profile{Type: TypeApp, ClientID: "c", Endpoints: Endpoints{DiscoveryURL: exampleURL}})
+			_, err := w.manager().engine().providers.resolve(t.Context(), &Profile{Type: TypeApp, ClientID: "c", Endpoints: Endpoints{DiscoveryURL: exampleURL}})
 			if wantAway(t, err); err != nil && !strings.Contains(err.Error(), exampleURL) {
 				t.Errorf("%s: got %q, want the address in it", name, err)
 			}

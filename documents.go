@@ -102,12 +102,12 @@ type document struct {
 	retry    time.Time
 
 	refetch time.Time // when the allowance for fetching on demand is whole again
-	flight  *flight   // nil: no fetch is going on
+	flight  *fetching // nil: no fetch is going on
 }
 
-// A flight is a fetch that is going on. Its result is there once done is
+// A fetching is a fetch that is going on. Its result is there once done is
 // closed.
-type flight struct {
+type fetching struct {
 	done  chan struct{}
 	value any
 	err   error
@@ -189,7 +189,7 @@ func (d *documents) getAfter(ctx context.Context, src *source, seen any) (any, e
 	return f.wait(ctx)
 }
 
-func (f *flight) wait(ctx context.Context) (any, error) {
+func (f *fetching) wait(ctx context.Context) (any, error) {
 	select {
 	case <-f.done:
 		return f.value, f.err
@@ -230,8 +230,8 @@ func (d *documents) trim() {
 
 // start begins to fetch. d.mu is held. The fetch has its own deadline: it goes
 // on when the caller, whose values it keeps, has gone.
-func (d *documents) start(ctx context.Context, src *source, doc *document) *flight {
-	f := &flight{done: make(chan struct{})}
+func (d *documents) start(ctx context.Context, src *source, doc *document) *fetching {
+	f := &fetching{done: make(chan struct{})}
 	if d.closed {
 		f.err = errors.New("the Manager has been shut down")
 		close(f.done)
@@ -248,7 +248,7 @@ func (d *documents) start(ctx context.Context, src *source, doc *document) *flig
 	return f
 }
 
-func (d *documents) fly(ctx context.Context, src *source, doc *document, f *flight) {
+func (d *documents) fly(ctx context.Context, src *source, doc *document, f *fetching) {
 	var body []byte
 	var fresh time.Duration
 	var value any

@@ -80,3 +80,12 @@ func (e Error) Format(f fmt.State, verb rune) {
 
 // MarshalText returns the error's text.
 func (e Error) MarshalText() ([]byte, error) { return []byte(e.Error()), nil }
+
+// wrap says where an error happened, if there is one.
+func wrap(op, profileID, user string, err error) error {
+	var known *Error
+	if err == nil || errors.As(err, &known) && known.Op == op {
+		return err
+	}
+	return &Error{Op: op, ProfileID: profileID, User: user, Err: err}
+}

@@ -27,7 +27,7 @@ func backoff(attempts int) time.Duration {
 }
 
 // meaning says what a failed request means for a grant, by itself. A provider
-// that refuses may mean the grant or the client: see judged.
+// that refuses may mean the grant or the client: see mayBeJudged.
 func meaning(te *tokenendpoint.Error) (Reason, Status) {
 	switch te.Class {
 	case tokenendpoint.InvalidGrant, tokenendpoint.Interaction:
@@ -60,20 +60,91 @@ const (
 	aloneFor = 7 * 24 * time.Hour
 )
 
-// judged reports whether a failure for that reason may be the fault of the
+// mayBeJudged reports whether a failure for that reason may be the fault of the
 // grant or of the profile.
-func judged(r Reason) bool {
+func mayBeJudged(r Reason) bool {
 	return r == ReasonRefused || r == ReasonClient || r == ReasonSingled
 }
 
+// mayBeCured reports whether a change of the profile may put an end to a
+// failure: to all but those by which the provider has ended the grant, and the
+// end of a token that cannot be renewed.
+func (f *Failure) mayBeCured() bool {
+	return f != nil && f.Reason != ReasonRevoked && f.Reason != ReasonInterrupted && f.Reason != ReasonExpired
+}
+
+// circumstances are what a failure depends on besides what has happened.
+type circumstances struct {
+	version     int64 // of the profile; zero: it was not read
+	now         time.Time
+	interrupted bool // an earlier request with the same refresh token may have been answered
+	company     bool // another grant of the profile was renewed since this one last failed
+}
+
+// failureOf makes a Failure of a failed request, not yet judged.
+func failureOf(te *tokenendpoint.Error, c circumstances) (Failure, Status) {
+	f := Failure{Code: te.Code, Description: te.Description, HTTPStatus: te.HTTPStatus}
+	if te.RetryAfter > 0 {
+		f.Next, f.Paced = stamp(c.now).Add(te.RetryAfter), true
+	}
+	var status Status
+	f.Reason, status = meaning(te)
+	if f.Reason == ReasonRevoked && c.interrupted {
+		f.Reason = ReasonInterrupted
+	}
+	return f, status
+}
+
+// unresolved makes a Failure of an error of resolver.resolve.
+func unresolved(err error) (Status, Failure) {
+	if errors.Is(err, ErrConfiguration) {
+		return StatusNeedsConfiguration, Failure{Reason: ReasonConfiguration}
+	}
+	return StatusFailing, Failure{Reason: ReasonUnreachable}
+}
+
+// nextFailure completes a Failure of g with what came before it and when to try
+// again.
+func nextFailure(g *Grant, status Status, f Failure, c circumstances) (Status, *Failure) {
+	f.Since, f.Attempts = stamp(c.now), 1
+	f.Last, f.ProfileVersion = f.Since, c.version
+	if b := g.Failure; b != nil {
+		f.follow(b, c.company)
+	}
+	if c.interrupted && g.grantType().spends && (f.Reason == ReasonUnavailable || f.Reason == ReasonUnreachable) {
+		f.Reason = ReasonLost // that matters more than why there is still no answer
+	}
+	if status == StatusNeedsReauthorization {
+		f.Next, f.Paced = time.Time{}, false
+		return status, &f
+	}
+	delay := backoff(f.Attempts)
+	switch {
+	case mayBeJudged(f.Reason) && status == StatusFailing:
+		// It may end in asking a person, so it gets time to pass by itself.
+		// Attempts that do not count, since there is no company, become rarer too.
+		delay = max(2*backoff(2*f.Attempts), min(f.Last.Sub(f.Since)/2, 2*longestBackoff))
+	case status == StatusNeedsConfiguration:
+		delay = 2 * delay
+	}
+	if g.isUsable(c.now) && !g.Expiry.IsZero() && !f.Paced {
+		// Not past the end of the token that is still good.
+		delay = min(delay, max(shortestBackoff, g.usableUntil(c.now).Sub(c.now)/3))
+	}
+	if next := f.Last.Add(delay).Truncate(time.Millisecond); f.Next.Before(next) {
+		f.Next = next
+	}
+	return status, &f
+}
+
 // follow counts f as one more failure after b. Failures that are judged are
-// counted by themselves: what was no one's fault must not add to them. With
-// company, another grant of the profile was renewed since b.
+// counted by themselves: what was not the grant's fault must not add to them.
+// With company, another grant of the profile was renewed since b.
 func (f *Failure) follow(b *Failure, company bool) {
 	switch {
-	case !judged(f.Reason):
+	case !mayBeJudged(f.Reason):
 		f.Since, f.Attempts = b.Since, b.Attempts+1
-	case !judged(b.Reason) || b.ProfileVersion != f.ProfileVersion:
+	case !mayBeJudged(b.Reason) || b.ProfileVersion != f.ProfileVersion:
 	case f.Reason != ReasonSingled:
 		f.Since, f.Attempts = b.Since, b.Attempts+1
 	case b.Reason != ReasonSingled:
@@ -90,24 +161,71 @@ func (f *Failure) isLong(now time.Time) bool {
 	return f.Attempts >= maxRefusals-1 && now.Sub(f.Since) >= minRefusedFor
 }
 
-// A failedError is a Failure as an error. It says the same whether it has just
+// backingOff returns the failure of g as an error if it is not yet time for
+// another attempt. An urgent one, for a caller without a valid token, need not
+// wait as long.
+func backingOff(g *Grant, p *Profile, urgent bool, now time.Time) error {
+	f := g.Failure
+	switch {
+	case f == nil, f.Reason == ReasonOtherClient:
+		return nil
+	case f.ProfileVersion != p.Version:
+		// The change may be what the grant waits for; but a provider that has
+		// said when this client may come back does not wait for it.
+		busy := f.Paced && (f.Reason == ReasonUnavailable || f.Reason == ReasonLost)
+		if !busy || g.ClientID != p.ClientID {
+			return nil
+		}
+	case g.Status == StatusNeedsReauthorization:
+		return errorOf(g)
+	}
+	next := f.Next
+	if urgent && !f.Paced && g.Status == StatusFailing && !mayBeJudged(f.Reason) {
+		if soonest := f.Last.Add(shortestBackoff); soonest.Before(next) {
+			next = soonest
+		}
+	}
+	// A clock that is far ahead must not keep others from working.
+	if now.Before(next) && now.Add(shortestBackoff).After(f.Last) {
+		return errorOf(g)
+	}
+	return nil
+}
+
+// exchangeError says what the token endpoint said to an authorization code.
+// There is no grant yet whose state it could be: only that an operator is
+// needed is said as a state.
+func exchangeError(err error) error {
+	te := asTokenError(err)
+	f, status := failureOf(te, circumstances{})
+	f.Next, f.Paced = time.Time{}, false
+	if status != StatusNeedsConfiguration {
+		status = ""
+	}
+	if f.Reason == ReasonRevoked {
+		f.Reason = ReasonRefused // a code, and not a grant
+	}
+	return &grantError{Status: status, Failure: f, cause: te}
+}
+
+// A grantError is a Failure as an error. It says the same whether it has just
 // happened or was read from the Store.
-type failedError struct {
+type grantError struct {
 	Status Status
 	Failure
 	cause error // what has just happened; nil if it was read
 }
 
-// stored returns the failure of a grant as an error.
-func stored(g *Grant) *failedError {
-	e := &failedError{Status: g.Status}
+// errorOf returns the failure of a grant as an error.
+func errorOf(g *Grant) *grantError {
+	e := &grantError{Status: g.Status}
 	if g.Failure != nil {
 		e.Failure = *g.Failure
 	}
 	return e
 }
 
-func (e *failedError) Error() string {
+func (e *grantError) Error() string {
 	var b strings.Builder
 	if s := e.sentinel(); s != nil {
 		b.WriteString(s.Error())
@@ -166,7 +284,7 @@ func reasonText(r Reason) string {
 	return "failed"
 }
 
-func (e *failedError) sentinel() error {
+func (e *grantError) sentinel() error {
 	switch e.Status {
 	case StatusNeedsReauthorization:
 		return ErrReauthorize
@@ -176,7 +294,7 @@ func (e *failedError) sentinel() error {
 	return nil
 }
 
-func (e *failedError) Unwrap() []error {
+func (e *grantError) Unwrap() []error {
 	var errs []error
 	if s := e.sentinel(); s != nil {
 		errs = append(errs, s)
@@ -192,7 +310,7 @@ func (e *failedError) Unwrap() []error {
 
 // retrieveError is what the provider said as x/oauth2 has it, without the
 // body.
-func (e *failedError) retrieveError() *oauth2.RetrieveError {
+func (e *grantError) retrieveError() *oauth2.RetrieveError {
 	re := &oauth2.RetrieveError{ErrorCode: e.Code, ErrorDescription: e.Description}
 	// Its Error method reads the response's status.
 	re.Response = &http.Response{StatusCode: e.HTTPStatus, Status: fmt.Sprintf("%d %s", e.HTTPStatus, http.StatusText(e.HTTPStatus))}

@@ -61,7 +61,7 @@ func (e *idTokenError) Error() string { return "the ID token is not valid: " + e
 // unless the provider does not say where its keys are: then the token is
 // believed because it came straight from the token endpoint, which TLS has
 // authenticated (item 6 there).
-func (e *engine) verifyIDToken(ctx context.Context, t *target, c loginCheck) (*idClaims, error) {
+func (t *provider) verifyIDToken(ctx context.Context, now time.Time, c loginCheck) (*idClaims, error) {
 	if len(c.raw) > maxIDToken {
 		return nil, &idTokenError{fmt.Sprintf("it is larger than %d KiB", maxIDToken>>10)}
 	}
@@ -71,7 +71,7 @@ func (e *engine) verifyIDToken(ctx context.Context, t *target, c loginCheck) (*i
 	}
 	var claims *idClaims
 	if problem == "" {
-		claims, problem = c.check(t, h, o, e.now())
+		claims, problem = c.check(t, h, o, now)
 	}
 	if problem != "" {
 		return nil, &idTokenError{problem}
@@ -93,7 +93,7 @@ func (e *engine) verifyIDToken(ctx context.Context, t *target, c loginCheck) (*i
 // from the token endpoint, which TLS has authenticated, and that suffices
 // (section 3.1.3.7, item 6). Nor is it refused for its size, which that of the
 // answer limits: so no check is left out.
-func (e *engine) verifyRenewedIDToken(ctx context.Context, t *target, c renewalCheck) error {
+func (t *provider) verifyRenewedIDToken(ctx context.Context, c renewalCheck) error {
 	h, o, problem := parseIDToken(c.raw)
 	if problem == "" {
 		problem = t.checkAlg(h)
@@ -113,7 +113,7 @@ func (e *engine) verifyRenewedIDToken(ctx context.Context, t *target, c renewalC
 
 // checkAlg says what is wrong with the algorithm of a token that is to be
 // verified, or nothing.
-func (t *target) checkAlg(h header) string {
+func (t *provider) checkAlg(h header) string {
 	if t.keys != nil && !slices.Contains(t.keys.algs, h.alg) {
 		return "it is not signed by an algorithm that is accepted"
 	}
@@ -124,7 +124,7 @@ func (t *target) checkAlg(h header) string {
 // token, if it publishes any. It uses the key set of go-oidc and not its
 // verifier, which would refuse tokens for the types of claims that do not matter
 // here.
-func (t *target) verifySignature(ctx context.Context, raw string, h header) error {
+func (t *provider) verifySignature(ctx context.Context, raw string, h header) error {
 	if t.keys == nil {
 		return nil
 	}
@@ -137,7 +137,7 @@ func (t *target) verifySignature(ctx context.Context, raw string, h header) erro
 
 // warmKeys sees to it that the provider's keys are at hand. With it, a key set
 // that cannot be had is found out before a code is spent.
-func (e *engine) warmKeys(ctx context.Context, t *target) error {
+func (t *provider) warmKeys(ctx context.Context) error {
 	if t.keys == nil {
 		return nil
 	}
@@ -235,7 +235,7 @@ func readIdentity(claims object, clientID string) (c *idClaims, audience []strin
 }
 
 // check returns what the claims of a login say, or what is wrong with them.
-func (c *loginCheck) check(t *target, h header, claims object, now time.Time) (*idClaims, string) {
+func (c *loginCheck) check(t *provider, h header, claims object, now time.Time) (*idClaims, string) {
 	id, audience, problem := readIdentity(claims, c.clientID)
 	switch {
 	case problem != "":
@@ -338,7 +338,7 @@ func checkHash(claims object, name, alg, of, kind string) string {
 }
 
 // check says what is wrong with the claims of a renewal, or nothing.
-func (c *renewalCheck) check(t *target, claims object) string {
+func (c *renewalCheck) check(t *provider, claims object) string {
 	id, _, problem := readIdentity(claims, c.clientID)
 	if problem != "" {
 		return problem

@@ -165,7 +165,7 @@ const exampleKeys = exampleIssuer + "/keys"
 type tokenTest struct {
 	*web
 	e   *engine
-	t   *target
+	t   *provider
 	key testKey
 }
 
@@ -173,11 +173,11 @@ func newTokenTest(key testKey, set string) *tokenTest {
 	w := newWeb()
 	w.set(exampleKeys, jsonPage(set))
 	e := w.manager().engine()
-	return &tokenTest{web: w, e: e, key: key, t: &target{issuer: issuer.Issuer{Name: exampleIssuer, Origin: exampleIssuer}, keys: e.docs.keySet(exampleKeys, nil, fieldDiscovery)}}
+	return &tokenTest{web: w, e: e, key: key, t: &provider{issuer: issuer.Issuer{Name: exampleIssuer, Origin: exampleIssuer}, keys: e.docs.keySet(exampleKeys, nil, fieldDiscovery)}}
 }
 
 func (tt *tokenTest) verify(ctx context.Context, raw string) (*idClaims, error) {
-	return tt.e.verifyIDToken(ctx, tt.t, loginCheck{raw: raw, clientID: "client", accessToken: "access", code: "code", nonce: "n-0S6_WzA2Mj"})
+	return tt.t.verifyIDToken(ctx, tt.e.lifetimes.now(), loginCheck{raw: raw, clientID: "client", accessToken: "access", code: "code", nonce: "n-0S6_WzA2Mj"})
 }
 
 // good returns a token that is valid now.
@@ -390,7 +390,7 @@ func TestThreat103_Claims(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			key := newTestKey("k", "ES256")
 			tt := newTokenTest(key, keySetOf(key.jwk(nil)))
-			tt.e.now = func() time.Time { return now }
+			tt.e.lifetimes.now = func() time.Time { return now }
 			_, err := tt.verify(t.Context(), key.sign(key.header(), claimsAt(now, test.changes)))
 			if test.want && err != nil {
 				t.Errorf("got %v, want no error", err)
@@ -429,7 +429,7 @@ func TestThreat110_MaxAge(t *testing.T) {
 	now := time.Now()
 	key := newTestKey("k", "ES256")
 	tt := newTokenTest(key, keySetOf(key.jwk(nil)))
-	tt.e.now = func() time.Time { return now }
+	tt.e.lifetimes.now = func() time.Time { return now }
 	for _, test := range []struct {
 		name, maxAge string
 		authTime     any
@@ -446,7 +446,7 @@ func TestThreat110_MaxAge(t *testing.T) {
 		{"110 not a number", "soon", now.Unix(), false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			_, err := tt.e.verifyIDToken(t.Context(), tt.t, loginCheck{
+			_, err := tt.t.verifyIDToken(t.Context(), tt.e.lifetimes.now(), loginCheck{
 				raw: key.sign(key.header(), claimsAt(now, map[string]any{"auth_time": test.authTime})), clientID: "client",
 				nonce: "n-0S6_WzA2Mj", maxAge: test.maxAge,
 			})
@@ -518,7 +518,7 @@ func TestThreat111_IDTokenOfARenewal(t *testing.T) {
 				if test.edit != nil {
 					test.edit(&c)
 				}
-				err := tt.e.verifyRenewedIDToken(t.Context(), tt.t, c)
+				err := tt.t.verifyRenewedIDToken(t.Context(), c)
 				if test.want && err != nil {
 					t.Errorf("got %v, want no error", err)
 				}
@@ -532,13 +532,13 @@ func TestThreat111_IDTokenOfARenewal(t *testing.T) {
 	t.Run("111 a wrong signature is wrong", func(t *testing.T) {
 		tt := newTokenTest(key, keySetOf(key.jwk(nil)))
 		raw := testKey{"k", "ES256", newTestKey("", "ES256").private}.sign(key.header(), claimsAt(time.Now(), nil))
-		wantInvalid(t, tt.e.verifyRenewedIDToken(t.Context(), tt.t, renewalCheck{raw: raw, clientID: "client", nonce: "n-0S6_WzA2Mj"}))
+		wantInvalid(t, tt.t.verifyRenewedIDToken(t.Context(), renewalCheck{raw: raw, clientID: "client", nonce: "n-0S6_WzA2Mj"}))
 	})
 
 	t.Run("111 a first authorization insists on the keys", func(t *testing.T) {
 		tt := newTokenTest(key, keySetOf(key.jwk(nil)))
 		tt.set(exampleKeys, status(503))
-		if err := tt.e.warmKeys(t.Context(), tt.t); !errors.Is(err, errKeysUnavailable) || errors.Is(err, ErrConfiguration) {
+		if err := tt.t.warmKeys(t.Context()); !errors.Is(err, errKeysUnavailable) || errors.Is(err, ErrConfiguration) {
 			t.Errorf("warmKeys: got %v, want errKeysUnavailable", err)
 		}
 		if _, err := tt.verify(t.Context(), tt.good()); !errors.Is(err, errKeysUnavailable) {
@@ -548,14 +548,14 @@ func TestThreat111_IDTokenOfARenewal(t *testing.T) {
 		if _, err := tt.verify(t.Context(), tt.good()); err != nil { // there are none to insist on
 			t.Errorf("no key set: got %v, want no error", err)
 		}
-		if err := tt.e.warmKeys(t.Context(), tt.t); err != nil {
+		if err := tt.t.warmKeys(t.Context()); err != nil {
 			t.Errorf("no key set: got %v from warmKeys, want no error", err)
 		}
 	})
 
 	t.Run("warm keys are not fetched again", func(t *testing.T) {
 		tt := newTokenTest(key, keySetOf(key.jwk(nil)))
-		if err := tt.e.warmKeys(t.Context(), tt.t); err != nil {
+		if err := tt.t.warmKeys(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		tt.set(exampleKeys, nil)
@@ -756,10 +756,10 @@ func TestThreat061_KeysChange(t *testing.T) {
 		})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if err := tt.e.warmKeys(ctx, tt.t); !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, errKeysUnavailable) {
+		if err := tt.t.warmKeys(ctx); !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, errKeysUnavailable) {
 			t.Errorf("got %v, want DeadlineExceeded", err)
 		}
-		if err := tt.e.warmKeys(t.Context(), tt.t); err != nil || tt.count(exampleKeys) != 1 {
+		if err := tt.t.warmKeys(t.Context()); err != nil || tt.count(exampleKeys) != 1 {
 			t.Errorf("got %v after %d requests, want no error after 1", err, tt.count(exampleKeys))
 		}
 	})
@@ -878,7 +878,7 @@ func TestThreat062_KeySets(t *testing.T) {
 		"a key with a member twice": `{"keys":[` + strings.Replace(mustJSON(rs.jwk(nil)), "{", `{"kty":"oct",`, 1) + `]}`,
 	} {
 		t.Run("062 a set that is "+name, func(t *testing.T) {
-			err := newTokenTest(rs, body).e.warmKeys(t.Context(), newTokenTest(rs, body).t)
+			err := newTokenTest(rs, body).t.warmKeys(t.Context())
 			wantWrong(t, err, exampleKeys)
 			if !errors.Is(err, errKeysUnavailable) {
 				t.Errorf("got %v, want errKeysUnavailable", err)
@@ -944,7 +944,7 @@ func TestIDTokensOfTemplates(t *testing.T) {
 			// What was recorded of the first is what the next are compared with.
 			for _, tid := range []any{test.tid, 7, nil} {
 				raw := key.sign(key.header(), claimsAt(time.Now(), map[string]any{"iss": test.iss, "tid": tid}))
-				err = tt.e.verifyRenewedIDToken(t.Context(), tt.t, renewalCheck{raw: raw, clientID: "client", issuer: c.Issuer, subject: c.Subject})
+				err = tt.t.verifyRenewedIDToken(t.Context(), renewalCheck{raw: raw, clientID: "client", issuer: c.Issuer, subject: c.Subject})
 				if err != nil {
 					t.Errorf("at a renewal, tid %v: got %v, want no error", tid, err)
 				}
@@ -962,7 +962,7 @@ func FuzzIDToken(f *testing.F) {
 	now := time.Unix(1_700_000_000, 0)
 	key := testKey{"k", "EdDSA", ed25519.NewKeyFromSeed([]byte("a key for fuzzing, and no other!"))}
 	tt := newTokenTest(key, keySetOf(key.jwk(nil)))
-	tt.e.now = func() time.Time { return now }
+	tt.e.lifetimes.now = func() time.Time { return now }
 	signed := map[string]bool{}
 	for _, changes := range []map[string]any{
 		nil, {"aud": []string{"client"}}, {"azp": "client", "nbf": 1}, {"exp": 1.8e9}, {"at_hash": halfHash("EdDSA", "access"), "tid": "x"},

@@ -4,12 +4,9 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
-	"net/url"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/google/uuid"
 
 	"github.com/authprofile/authprofile/internal/foreign"
 	"github.com/authprofile/authprofile/internal/tokenendpoint"
@@ -26,72 +23,45 @@ const (
 	maxLeaseLength = 60 * time.Second // that a foreign lease is believed
 )
 
-// errLeaseOver: another process has taken the lease over.
-var errLeaseOver = errors.New("the lease was taken over by another process")
+var (
+	// errLeaseOver: another process has taken the lease over.
+	errLeaseOver = errors.New("the lease was taken over by another process")
 
-// errStoreSlow: the time of a lease passes while it is written.
-var errStoreSlow = errors.New("the store is too slow to hold a lease in it")
+	// errStoreSlow: the time of a lease passes while it is written.
+	errStoreSlow = errors.New("the store is too slow to hold a lease in it")
+)
 
-// A lease is one that this process holds.
-type lease struct {
+// A heldLease is a lease that this process holds.
+type heldLease struct {
+	store bounded
 	grant *Grant // as last written, with the lease in it
 	until atomic.Pointer[time.Time]
 }
 
-// renewed notes that the lease was written by a call that began at a time.
-func (l *lease) renewed(began time.Time) {
-	until := began.Add(leaseLength)
-	l.until.Store(&until)
-}
-
-// left is how much of the lease is left, by the clock that has gone further:
-// the monotonic one stands still while some machines sleep, and the wall clock
-// can be set back.
-func (l *lease) left() time.Duration {
-	until, now := *l.until.Load(), time.Now()
-	return min(until.Sub(now), until.Round(0).Sub(now.Round(0)))
-}
-
-// takeLease puts the grant with our lease, and looks again at what is there.
-func (n *renewal) takeLease(g *Grant) (*lease, error) {
-	l := &lease{grant: g.Clone()}
-	attempt := uuid.NewString()
-	if !n.interrupted {
-		n.slot.watch.unsent = attempt
-	}
-	l.grant.Lease = &Lease{Owner: n.owner, Attempt: attempt, Length: leaseLength}
+// takeLease puts g with a lease. The error is ErrConflict if g has changed
+// since it was read, and ErrNotFound if the profile was deleted while this made
+// a grant for it.
+func takeLease(ctx context.Context, store bounded, g *Grant, owner, attempt string) (*heldLease, error) {
+	l := &heldLease{store: store, grant: g.Clone()}
+	l.grant.Lease = &Lease{Owner: owner, Attempt: attempt, Length: leaseLength}
 	began := time.Now()
-	if err := n.putGrant(n.ctx, l.grant); err != nil {
+	if err := store.putGrant(ctx, l.grant); err != nil {
 		return nil, err
 	}
-	l.renewed(began)
-
-	// A process may have been stopped right here for a minute, and a store may
-	// be slow: whoever took over meanwhile has left their name.
-	cur, err := n.readGrant(n.ctx, g.GrantKey)
-	switch {
-	case errors.Is(err, ErrNotFound):
-		return nil, ErrConflict
-	case err != nil:
-		return nil, err
-	case cur.Lease == nil || cur.Lease.Attempt != attempt:
-		return nil, ErrConflict
-	}
-	l.grant = cur
+	l.extended(began)
 	if g.Version == 0 {
-		// It has made a grant: not for a profile that is just being deleted.
-		if err := n.stillWanted(n.ctx, cur); err != nil {
+		if err := store.deleteIfProfileGone(ctx, l.grant); err != nil {
 			return nil, err
 		}
 	}
 	if l.left() < leaseLength/2 {
-		// The store is slow. That nobody else was quicker shows in that it
+		// The Store is slow. That no other process was quicker shows in that it
 		// takes the lease a second time.
 		began := time.Now()
-		if err := n.putGrant(n.ctx, l.grant); err != nil {
+		if err := store.putGrant(ctx, l.grant); err != nil {
 			return nil, err
 		}
-		l.renewed(began)
+		l.extended(began)
 		if l.left() < leaseMargin {
 			return nil, errStoreSlow
 		}
@@ -99,44 +69,66 @@ func (n *renewal) takeLease(g *Grant) (*lease, error) {
 	return l, nil
 }
 
-// extendLease writes the lease anew, as long as no other process has written
-// since: even one that has run out is ours until another process takes it.
-func (n *renewal) extendLease(ctx context.Context, l *lease) error {
+// extended notes that the lease was written by a call that began at a time.
+func (l *heldLease) extended(began time.Time) {
+	until := began.Add(leaseLength)
+	l.until.Store(&until)
+}
+
+// left is how much of the lease is left, by the clock that has gone further:
+// the monotonic one stands still while some machines sleep, and the wall clock
+// can be set back.
+func (l *heldLease) left() time.Duration {
+	until, now := *l.until.Load(), time.Now()
+	return min(until.Sub(now), until.Round(0).Sub(now.Round(0)))
+}
+
+// extend writes the lease anew, as long as no other process has written since:
+// even one that has run out is ours until another process takes it. The error
+// is errLeaseOver if one has.
+func (l *heldLease) extend(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, leaseLength)
 	defer cancel()
-	for range 2 {
-		began := time.Now()
-		g := l.grant.Clone()
-		err := n.putGrant(ctx, g)
+	began := time.Now()
+	g, err := l.store.swap(ctx, l.grant.Clone(), 2, func(cur *Grant) (put, keep *Grant, err error) {
+		put, keep, err = judgeLease(l.grant, cur)
 		if err == nil {
-			l.grant = g
-			l.renewed(began)
-			return nil
+			l.grant = cur
+			began = time.Now()
 		}
-		if !errors.Is(err, ErrConflict) {
-			return err
-		}
-		// Either another process has it, or an earlier extension took effect
-		// although its answer was lost.
-		cur, err := n.readGrant(ctx, g.GrantKey)
-		if errors.Is(err, ErrNotFound) {
-			return ErrConflict
-		}
-		if err != nil {
-			return err
-		}
-		if cur.Lease == nil || cur.Lease.Attempt != g.Lease.Attempt {
-			return ErrConflict
-		}
-		l.grant = cur
+		return put, keep, err
+	})
+	switch {
+	case errors.Is(err, ErrConflict):
+		return errStoreSlow
+	case err != nil:
+		return err
 	}
-	return errStoreSlow
+	l.grant = g
+	l.extended(began)
+	return nil
+}
+
+// check looks once more whether the lease is held, and for long enough to send
+// a request. Connecting has taken its time, and a machine that is short of it
+// may have stood still: if another process took the lease over meanwhile, the
+// refresh token may be spent already.
+func (l *heldLease) check(ctx context.Context, key GrantKey, lease *Lease) error {
+	cur, err := l.store.grant(ctx, key)
+	switch {
+	case errors.Is(err, ErrNotFound), err == nil && !cur.Lease.isSameAttempt(lease):
+		return errLeaseOver
+	case err != nil || l.left() < leaseMargin:
+		return errStoreSlow
+	}
+	return nil
 }
 
 // A sending is a token request on its way. The renewal that has begun it waits
 // for the answer for a while; if it leaves before the answer is there, the
 // answer is stored all the same: what was sent cannot be unsent.
 type sending struct {
+	lease  *heldLease
 	ctx    context.Context // of the request
 	cancel context.CancelFunc
 
@@ -152,40 +144,26 @@ type sending struct {
 	over bool   // done is closed, or about to be
 }
 
-// send begins a token request under the lease.
-func (n *renewal) send(l *lease, form url.Values) *sending {
-	s := &sending{done: make(chan struct{})}
-	s.ctx, s.cancel = transport.WithTimeout(n.ctx, requestTimeout)
-	waiting, answered := context.WithCancel(n.ctx)
+// A doFunc makes a token request. It calls beforeSend when the connection
+// stands, and sends nothing if that returns an error.
+type doFunc func(ctx context.Context, beforeSend func() error) (*tokenendpoint.Answer, error)
+
+// send begins a token request under a lease. An answer that the renewal no
+// longer waits for is given to late, with the grant that it follows from.
+func send(ctx context.Context, work *tasks, l *heldLease, do doFunc, late func(old *Grant, a *tokenendpoint.Answer, err error)) *sending {
+	s := &sending{lease: l, done: make(chan struct{})}
+	s.ctx, s.cancel = transport.WithTimeout(ctx, requestTimeout)
+	waiting, answered := context.WithCancel(ctx)
 	s.waiting = waiting
 
-	req := tokenRequest(n.profile, n.target, form)
-	attempt := l.grant.Lease.Attempt
-	req.BeforeSend = func() error {
-		// To connect has taken its time, and a machine that is short of it may
-		// have stood still: if the lease was taken over meanwhile, the refresh
-		// token may be spent already.
-		cur, err := n.readGrant(s.ctx, n.ref.key)
-		switch {
-		case errors.Is(err, ErrNotFound), err == nil && (cur.Lease == nil || cur.Lease.Attempt != attempt):
-			return errLeaseOver
-		case err != nil || l.left() < leaseMargin:
-			return errStoreSlow
-		}
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if err := s.ctx.Err(); err != nil {
+	key, lease := l.grant.GrantKey, l.grant.Lease
+	beforeSend := func() error {
+		if err := l.check(s.ctx, key, lease); err != nil {
 			return err
 		}
-		if s.left != nil {
-			return errLeaseOver
-		}
-		s.sent = true
-		return nil
+		return s.markSent()
 	}
-	late := *n // the renewal goes on, and may find others
-	late.events = nil
-	n.work.Go(func() {
+	work.run(func() {
 		answer, err := (*tokenendpoint.Answer)(nil), foreign.ErrGoexit
 		defer func() {
 			if p := foreign.Recovered(recover()); p != nil {
@@ -203,12 +181,27 @@ func (n *renewal) send(l *lease, form url.Values) *sending {
 			close(s.done)
 			s.cancel()
 			if old != nil {
-				late.storeLate(old, answer, err)
+				late(old, answer, err)
 			}
 		}()
-		answer, err = tokenendpoint.Do(s.ctx, n.http, req)
+		answer, err = do(s.ctx, beforeSend)
 	})
 	return s
+}
+
+// markSent notes that the form is about to be handed over, or returns why it
+// must not be.
+func (s *sending) markSent() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.ctx.Err(); err != nil {
+		return err
+	}
+	if s.left != nil {
+		return errLeaseOver
+	}
+	s.sent = true
+	return nil
 }
 
 // unanswered is what a request is that ends without an answer.
@@ -225,32 +218,33 @@ func (s *sending) isSent() bool {
 	return s.sent
 }
 
-// leave ends the waiting for an answer that follows from old, and keeps what
-// was not sent from being sent. It returns false if the answer is there.
-func (s *sending) leave(old *Grant) bool {
+// isOutstanding reports whether the answer may come yet, and is not waited for.
+func (s *sending) isOutstanding() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sent && s.left != nil
+}
+
+// leave ends the waiting for the answer, and keeps what was not sent from being
+// sent. It returns false if the answer is there.
+func (s *sending) leave() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.over {
 		return false
 	}
-	s.left = old
+	s.left = s.lease.grant
 	return true
 }
 
-// ask sends the token request under the lease, and extends that while there is
-// time left for the request. A lease that cannot be extended keeps the form
-// from being sent, but not a sent one from being answered.
-func (n *renewal) ask(l *lease, form url.Values) (*tokenendpoint.Answer, error) {
-	s := n.send(l, form)
-	defer func() {
-		s.leave(l.grant) // if the Store has ended this goroutine
-		if s.isSent() {
-			n.slot.watch.unsent = ""
-		}
-	}()
-
+// await waits for the answer, and extends the lease while there is time left for
+// the request. A lease that cannot be extended keeps the form from being sent,
+// but not a sent one from being answered. The error is errLeaseOver if another
+// process has taken the lease over, which may have a token already, and
+// errStoreSlow if it has run out before the form was sent.
+func (s *sending) await() (*tokenendpoint.Answer, error) {
 	const often = leaseLength / 3
-	next := often
+	l, next := s.lease, often
 	for {
 		wait := next
 		if !s.isSent() {
@@ -263,21 +257,21 @@ func (n *renewal) ask(l *lease, form url.Values) (*tokenendpoint.Answer, error) 
 			return s.answer, s.err
 		case <-s.ctx.Done():
 			timer.Stop()
-			return n.awaitEnd(l, s)
+			return s.awaitEnd()
 		case <-timer.C:
 		}
 		if l.left() <= 0 && s.cancelUnsent() {
-			return n.awaitEnd(l, s)
+			s.awaitEnd()
+			return nil, errStoreSlow // else it would have been extended
 		}
-		switch err := n.extendLease(s.waiting, l); {
+		switch err := l.extend(s.waiting); {
 		case err == nil:
 			next = often
-		case errors.Is(err, ErrConflict):
-			// Another process has it, and may have a token already. What this
-			// one still gets is held against that.
+		case errors.Is(err, errLeaseOver):
+			// What this request still gets is held against what the other
+			// process stores.
 			s.cancelUnsent()
-			if s.leave(l.grant) {
-				n.noteOutstanding(s, l)
+			if s.leave() {
 				return nil, errLeaseOver
 			}
 		default:
@@ -299,7 +293,7 @@ func (s *sending) cancelUnsent() bool {
 
 // awaitEnd gives the transport a moment to see that the time of its request is
 // up. One that does not listen is left to itself.
-func (n *renewal) awaitEnd(l *lease, s *sending) (*tokenendpoint.Answer, error) {
+func (s *sending) awaitEnd() (*tokenendpoint.Answer, error) {
 	timer := time.NewTimer(foreign.Patience)
 	defer timer.Stop()
 	select {
@@ -307,49 +301,27 @@ func (n *renewal) awaitEnd(l *lease, s *sending) (*tokenendpoint.Answer, error) 
 		return s.answer, s.err
 	case <-timer.C:
 	}
-	if !s.leave(l.grant) {
+	if !s.leave() {
 		<-s.done
 		return s.answer, s.err
 	}
-	n.noteOutstanding(s, l)
 	return nil, &tokenendpoint.Error{Class: s.unanswered(), Err: context.DeadlineExceeded}
 }
 
-// noteOutstanding notes a refresh token whose answer may come yet.
-func (n *renewal) noteOutstanding(s *sending, l *lease) {
-	if s.isSent() {
-		n.outstanding = l.grant.RefreshToken
-	}
-}
-
-// storeLate stores an answer that came when the renewal no longer waited for
-// it, if it is still of use. Who needs it finds it in the Store.
-func (n *renewal) storeLate(old *Grant, a *tokenendpoint.Answer, err error) {
-	defer n.publish()
-	defer n.survive()
-	l := &lease{grant: old}
-	switch {
-	case err == nil:
-		n.answered(l, a)
-	case a != nil && a.RefreshToken != "":
-		n.refused(l, a, asTokenError(err))
-	}
-}
-
-// A watch is what this process knows of a grant's lease, from one renewal to the
-// next until one succeeds.
-type watch struct {
+// A leaseWatch is what this process knows of a grant's lease, from one renewal
+// to the next until one succeeds.
+type leaseWatch struct {
 	attempt string
 	version int64
 	since   time.Time
 	looks   int
 
-	unsent string // the attempt of a lease of ours under which nothing was sent
+	ownUnsent string // the attempt of a lease of ours under which nothing was sent
 }
 
-// hasRunOut reports whether the lease of g has been there for its whole length
-// by our own clock, without a sign of life from its holder.
-func (w *watch) hasRunOut(g *Grant) bool {
+// look looks at the lease of g, and reports whether it has been there for its
+// whole length by our own clock, without a sign of life from its holder.
+func (w *leaseWatch) look(g *Grant) (expired bool) {
 	w.looks++
 	now := time.Now()
 	if g.Lease.Attempt != w.attempt || g.Version != w.version {
@@ -361,7 +333,7 @@ func (w *watch) hasRunOut(g *Grant) bool {
 
 // delay is how long to wait before the next look: most renewals take a
 // fraction of a second, some take long.
-func (w *watch) delay() time.Duration {
+func (w *leaseWatch) delay() time.Duration {
 	d := min(20*time.Millisecond<<min(w.looks, 10), 250*time.Millisecond)
 	return d/2 + rand.N(d)
 }

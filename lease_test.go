@@ -521,7 +521,7 @@ func TestOwnLeaseLeftBehind(t *testing.T) {
 	})
 }
 
-// Between the second look and the request lies the time that it takes to
+// Between the lease and the request lies the time that it takes to
 // connect. Whoever has been overtaken in it keeps the refresh token back, even
 // if by its own clock the lease has lots of time.
 func TestOvertakenProcessDoesNotSend(t *testing.T) {
@@ -599,7 +599,7 @@ func TestStoppedProcessDoesNotSend(t *testing.T) {
 				return err
 			})
 		}},
-		{"after the second look", func(proc *process, stopped func()) {
+		{"after the look", func(proc *process, stopped func()) {
 			held := false
 			proc.store.on(func(c *storeCall) error {
 				err := c.run()
@@ -607,6 +607,8 @@ func TestStoppedProcessDoesNotSend(t *testing.T) {
 					held = c.grant.Lease != nil
 				}
 				if c.op == "Grant" && held {
+					// Nor does it extend the lease.
+					proc.store.on(func(c *storeCall) error { stopped(); return c.run() })
 					stopped()
 				}
 				return err

@@ -3,16 +3,179 @@ package authprofile
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"iter"
+	"log/slog"
+	"net"
+	"net/http"
 	"net/url"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/authprofile/authprofile/internal/tokencache"
+	"github.com/authprofile/authprofile/internal/tokenendpoint"
+	"github.com/authprofile/authprofile/internal/transport"
 )
+
+// A Manager saves profiles, and gives out and renews tokens.
+//
+// The zero Manager works, and keeps all in memory. Its fields must not change
+// after the first call of a method, and it must not be copied. All methods may
+// be called by many goroutines at once.
+//
+// A program needs only one Manager for each Store. Several of them, in one
+// program or in many, coordinate through the Store.
+type Manager struct {
+	// Store keeps profiles and grants. If nil, a MemStore does, for the
+	// lifetime of the Manager.
+	Store Store
+
+	// HTTPClient carries the requests to providers, and is the base of what
+	// Client returns. If nil, one is used that limits connecting and TLS to
+	// 10 seconds each, and goes through the proxy that the environment names;
+	// all Managers without an HTTPClient share its connections. It gives up an
+	// HTTP/2 connection that shows no sign of life for 10 seconds. An
+	// http.Transport of your own needs its HTTP2 field set for that: without
+	// pings, a connection that the network has silently dropped is used again
+	// and again, for many minutes.
+	//
+	// Token requests last 30 seconds at most. Authorization codes and discovery
+	// documents travel on connections of their own if the Transport is an
+	// *http.Transport, so that one that was silently dropped costs no login. For
+	// requests to providers only Transport and Timeout count: redirects are
+	// decided by the Manager, and cookies are never kept. A service whose
+	// tenants name their own providers takes one of package egress, which
+	// reaches public addresses only.
+	HTTPClient *http.Client
+
+	// RedirectURL is where providers send users back: what to register with
+	// them. "{profile}" in it becomes the profile's ID, so that each profile
+	// has its own address, as RFC 9700, section 4.4 recommends. A profile's
+	// own RedirectURL comes first.
+	RedirectURL string
+
+	// RenewBefore is how long before its end a token begins to be renewed when
+	// a caller asks for it. Each process draws its own moment between that and
+	// half of it, so that they do not all come at once. If zero, it is one
+	// minute. It is never more than a third of the token's life.
+	RenewBefore time.Duration
+
+	// CacheSize is how many grants are kept in memory; the least recently
+	// used leave first, and are read from the Store again when they are
+	// needed. If zero, it is 10,000.
+	CacheSize int
+
+	// Logger gets a record for each renewal, authorization, failure and
+	// change of status. None of them has a secret or a user in it. If nil,
+	// nothing is logged.
+	Logger *slog.Logger
+
+	once sync.Once
+	e    *engine
+}
+
+// Format writes how m is set up. Its state is left out: it changes
+// concurrently.
+func (m *Manager) Format(f fmt.State, verb rune) {
+	if m == nil {
+		io.WriteString(f, "<nil>")
+		return
+	}
+	fmt.Fprintf(f, "Manager{Store:%T RedirectURL:%q RenewBefore:%v CacheSize:%d}", m.Store, m.RedirectURL, m.RenewBefore, m.CacheSize)
+}
+
+// An engine is what a Manager works with once its first method was called.
+type engine struct {
+	store Store // as the application gave it
+
+	// http carries requests to providers. It follows no redirect and keeps no
+	// cookie; those who may follow one say so for that request.
+	http *http.Client
+
+	// fresh carries the requests that an authorization depends on, each over a
+	// connection of its own: one that was kept open may have been dropped by
+	// the network without a word.
+	fresh *http.Client
+
+	docs      *documents
+	providers *resolver
+	cache     *tokencache.Cache
+	lifetimes *lifetimes
+	events    events
+	tasks     *tasks
+	writer    *writer
+	renewals  *renewals
+}
+
+// sharedTransport returns the transport of all Managers that are given none.
+// With one for each, a program that makes a Source for each job would gather
+// idle connections, and their goroutines, for a minute and a half.
+var sharedTransport = sync.OnceValue(func() *http.Transport { return transport.New(new(net.Dialer)) })
+
+// engine returns the Manager's engine, made at the first call.
+func (m *Manager) engine() *engine {
+	m.once.Do(func() { m.e = newEngine(m) })
+	return m.e
+}
+
+func newEngine(m *Manager) *engine {
+	e := &engine{
+		store:     m.Store,
+		http:      newHTTPClient(m.HTTPClient),
+		cache:     tokencache.New(m.CacheSize),
+		lifetimes: &lifetimes{before: m.RenewBefore, now: time.Now},
+		events:    events{m.Logger},
+	}
+	if e.store == nil {
+		e.store = new(MemStore)
+	}
+	if e.events.log == nil {
+		e.events.log = slog.New(slog.DiscardHandler)
+	}
+	e.fresh = transport.Fresh(e.http)
+	e.docs = newDocuments(e.fresh, e.events.log)
+	e.providers = &resolver{e.docs}
+	e.tasks = &tasks{events: e.events, closing: make(chan struct{})}
+	store := bounded{e.store}
+	e.writer = &writer{
+		store: store, cache: e.cache, lifetimes: e.lifetimes, events: e.events, tasks: e.tasks,
+		pending: make(map[GrantKey]*pendingWrite),
+	}
+	e.renewals = &renewals{
+		renewing: &renewing{
+			store: store, providers: e.providers, http: e.http, limiter: new(tokenendpoint.Limiter),
+			writer: e.writer, companies: new(companies), lifetimes: e.lifetimes, events: e.events, tasks: e.tasks,
+			owner: uuid.NewString(),
+		},
+		cache:   e.cache,
+		flights: make(map[GrantKey]*flight),
+	}
+	e.writer.onDeleted = func(key GrantKey) { e.renewals.supersede(key, nil) }
+	return e
+}
+
+// newHTTPClient returns the client for requests to providers that has the
+// transport and the time-out of the application's, which may be nil.
+func newHTTPClient(given *http.Client) *http.Client {
+	hc := &http.Client{
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	if given != nil {
+		hc.Transport, hc.Timeout = given.Transport, given.Timeout
+	}
+	if hc.Transport == nil {
+		hc.Transport = sharedTransport()
+	}
+	return hc
+}
 
 // Save validates p and stores it. The first Save of a profile assigns an ID
 // if it has none; a new profile under an ID that exists is [ErrConflict], and
-// so is one that somebody else has saved since it was read. If Save fails, p
+// so is one that was saved since it was read. If Save fails, p
 // is as before, except that it keeps the ID that was assigned.
 //
 // If the error is neither ErrConflict nor a [*FieldError], p may be stored all
@@ -80,7 +243,7 @@ func (m *Manager) validate(p *Profile) error {
 	} else if problem := checkRedirectAddress(m.RedirectAddress(p)); problem != "" {
 		v.add("RedirectURL", "is missing, and the Manager's "+problem)
 	}
-	return errors.Join(append(each(err), v...)...)
+	return errors.Join(append(unjoin(err), v...)...)
 }
 
 // Profile returns a stored profile.
@@ -114,7 +277,7 @@ func (m *Manager) Delete(ctx context.Context, id string) error {
 	if err := e.store.DeleteProfile(ctx, id); err != nil {
 		return wrap("delete", id, "", err)
 	}
-	e.forgetProfile(id)
+	e.renewals.supersedeProfile(id)
 	return nil
 }
 
@@ -135,4 +298,31 @@ func (m *Manager) RedirectAddress(p *Profile) string {
 	// with which an ID would make parameters of its own.
 	id := strings.ReplaceAll(url.QueryEscape(p.ID), "+", "%20")
 	return strings.ReplaceAll(m.RedirectURL, profileInAddress, id)
+}
+
+// Shutdown waits until everything that was renewed is stored, and ends what
+// the Manager does in the background. Tokens that are in memory are still
+// given out afterwards, but none is renewed. If ctx ends first, its error is
+// returned and the rest goes on; Shutdown can be called again. With a database
+// that is away it can take as long as ctx lasts.
+func (m *Manager) Shutdown(ctx context.Context) error {
+	e := m.engine()
+	e.tasks.close()
+	e.cache.Close()
+
+	done := make(chan struct{})
+	go func() {
+		e.tasks.wg.Wait()
+		e.docs.close()
+		if t, ok := e.http.Transport.(*http.Transport); ok && t == sharedTransport() {
+			t.CloseIdleConnections() // others, who may share them, open new ones
+		}
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return wrap("shutdown", "", "", ctx.Err())
+	}
 }

@@ -114,7 +114,7 @@ func (s *MemStore) PutProfile(ctx context.Context, p *Profile) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now := now()
+	now := stamp(time.Now())
 	created := now
 	old, ok := s.profiles.get(p.ID)
 	if ok {
@@ -183,7 +183,7 @@ func (s *MemStore) PutGrant(ctx context.Context, g *Grant) error {
 	if t == nil {
 		t = new(memTable[*Grant])
 	}
-	now := now()
+	now := stamp(time.Now())
 	created := now
 	old, ok := t.get(g.User)
 	if ok {
@@ -198,9 +198,9 @@ func (s *MemStore) PutGrant(ctx context.Context, g *Grant) error {
 	s.version++
 	g.Version, g.Created, g.Updated = s.version, created, now
 	kept := g.Clone()
-	kept.Obtained, kept.Expiry, kept.RefreshExpiry = asKept(g.Obtained), asKept(g.Expiry), asKept(g.RefreshExpiry)
+	kept.Obtained, kept.Expiry, kept.RefreshExpiry = stamp(g.Obtained), stamp(g.Expiry), stamp(g.RefreshExpiry)
 	if f := kept.Failure; f != nil {
-		f.Since, f.Last, f.Next = asKept(f.Since), asKept(f.Last), asKept(f.Next)
+		f.Since, f.Last, f.Next = stamp(f.Since), stamp(f.Last), stamp(f.Next)
 	}
 	t.put(g.User, kept)
 	s.grants[g.ProfileID] = t
@@ -240,7 +240,7 @@ func (s *MemStore) PutFlow(ctx context.Context, f *Flow) error {
 	}
 	kept := f.Clone()
 	kept.State, kept.URL = "", ""
-	kept.Expires = asKept(f.Expires)
+	kept.Expires = stamp(f.Expires)
 	row := &memFlow{id: kept.ID, expires: kept.Expires, flow: kept}
 	s.flows[row.id] = row
 	s.oldest = append(s.oldest, row)
@@ -275,8 +275,7 @@ func (s *MemStore) Format(f fmt.State, verb rune) {
 
 // now is the time as records keep it: what was just written compares equal
 // with what is read back from any Store.
-func now() time.Time { return asKept(time.Now()) }
 
-// asKept is a time as it comes back from any Store: whoever relies on more
-// finds out with this one.
-func asKept(t time.Time) time.Time { return t.UTC().Truncate(time.Millisecond) }
+// stamp is a time as it comes back from any Store: in UTC, to the millisecond.
+// A MemStore is no more precise, so that tests notice what relies on more.
+func stamp(t time.Time) time.Time { return t.UTC().Truncate(time.Millisecond) }

@@ -10,10 +10,11 @@ import (
 	"github.com/authprofile/authprofile/internal/address"
 	"github.com/authprofile/authprofile/internal/catalog"
 	"github.com/authprofile/authprofile/internal/issuer"
+	"github.com/authprofile/authprofile/internal/tokenendpoint"
 )
 
-// A target is what a profile comes down to when the provider is asked.
-type target struct {
+// A provider is what a profile comes down to when the provider is asked.
+type provider struct {
 	authURL, tokenURL, revocationURL, deviceAuthURL string
 
 	authErr       error // why there is no authURL; nil: there is one
@@ -33,7 +34,10 @@ func invalid(field, problem string) error {
 	return fmt.Errorf("%w: %w", &FieldError{Field: field, Problem: problem}, ErrConfiguration)
 }
 
-// target settles how to talk to the provider of p. It needs the network only
+// A resolver finds the providers of profiles.
+type resolver struct{ docs *documents }
+
+// resolve settles how to talk to the provider of p. It needs the network only
 // if p has a template or a discovery address, whose document is not at hand.
 //
 // What the document lists is no reason not to ask: servers grant what they do
@@ -43,8 +47,8 @@ func invalid(field, problem string) error {
 // the provider, whatever it lists. Only a code is lost if something is missing
 // after the user has consented. What can be known to be missing then, an
 // authorization endpoint or the keys for an ID token, is looked at before.
-func (e *engine) target(ctx context.Context, p *Profile) (*target, error) {
-	t := &target{
+func (r *resolver) resolve(ctx context.Context, p *Profile) (*provider, error) {
+	t := &provider{
 		authURL:       p.Endpoints.AuthURL,
 		tokenURL:      p.Endpoints.TokenURL,
 		revocationURL: p.Endpoints.RevocationURL,
@@ -62,7 +66,7 @@ func (e *engine) target(ctx context.Context, p *Profile) (*target, error) {
 
 	var methods []string
 	if docURL != "" {
-		md, err := e.docs.metadata(ctx, docURL, t.template)
+		md, err := r.docs.metadata(ctx, docURL, t.template)
 		if err != nil {
 			return nil, err
 		}
@@ -85,7 +89,7 @@ func (e *engine) target(ctx context.Context, p *Profile) (*target, error) {
 			// them. To believe them without would be less than it asks for.
 			t.keys = &keySet{algs: signingAlgs, err: err}
 		} else if md.JWKSURL != "" {
-			t.keys = e.docs.keySet(md.JWKSURL, md.SigningAlgs, field)
+			t.keys = r.docs.keySet(md.JWKSURL, md.SigningAlgs, field)
 		}
 		methods = md.AuthMethods
 	}
@@ -96,7 +100,7 @@ func (e *engine) target(ctx context.Context, p *Profile) (*target, error) {
 
 // issued reports whether g, a grant of p, may be one of this provider: it is,
 // or it is not known whose.
-func (t *target) issued(g *Grant, p *Profile) bool {
+func (t *provider) issued(g *Grant, p *Profile) bool {
 	return t.issuer.Issued(g.Issuer, p.Updated.Add(maxSkew).Before(g.Obtained))
 }
 
@@ -105,7 +109,7 @@ const maxSkew = time.Minute
 
 // isAnotherAccount reports whether g, a new grant, is of another account at this
 // provider than old.
-func (t *target) isAnotherAccount(old, g *Grant) bool {
+func (t *provider) isAnotherAccount(old, g *Grant) bool {
 	return t.issuer.IsAnotherAccount(issuer.Account{Issuer: old.Issuer, Subject: old.Subject}, issuer.Account{Issuer: g.Issuer, Subject: g.Subject})
 }
 
@@ -126,4 +130,40 @@ func (p *Profile) settleAuthMethod(tp *catalog.Provider, listed []string) AuthMe
 		return AuthPost
 	}
 	return AuthBasic // also the default of RFC 8414, section 2
+}
+
+// withScopes adds to scopes those that the template needs.
+func (t *provider) withScopes(scopes []string) []string {
+	scopes = slices.Clone(scopes)
+	if t.template != nil {
+		scopes = append(scopes, missing(t.template.Scopes, scopes)...)
+	}
+	return scopes
+}
+
+// missing returns the elements of want that have does not have.
+func missing(want, have []string) []string {
+	return slices.DeleteFunc(slices.Clone(want), func(s string) bool { return slices.Contains(have, s) })
+}
+
+func intersect(a, b []string) []string { return missing(a, missing(a, b)) }
+
+// GLUE
+func (t *provider) loadKeys(ctx context.Context) error { return t.warmKeys(ctx) }
+
+func (t *provider) verifyRenewal(ctx context.Context, p *Profile, old *Grant, raw string) error {
+	return t.verifyRenewedIDToken(ctx, renewalCheck{
+		raw: raw, clientID: p.ClientID, nonce: old.Nonce, issuer: t.issuer.Claimed(old.Issuer), subject: old.Subject,
+	})
+}
+
+func (t *provider) verifyLogin(ctx context.Context, p *Profile, f *Flow, a *tokenendpoint.Answer, code string, now func() time.Time) (issuer, subject string, err error) {
+	claims, err := t.verifyIDToken(ctx, now(), loginCheck{
+		raw: a.IDToken, clientID: p.ClientID, accessToken: a.AccessToken, code: code,
+		nonce: f.Nonce, maxAge: p.Params.Get("max_age"),
+	})
+	if err != nil {
+		return "", "", err
+	}
+	return claims.Issuer, claims.Subject, nil
 }

@@ -98,7 +98,7 @@ func TestTemplatesReadRealDocuments(t *testing.T) {
 			}
 			w := newWeb()
 			w.set(tp.DiscoveryURL(), jsonPage(documents[want[0]]))
-			got, err := w.manager().engine().target(t.Context(), &Profile{Type: TypeUser, ClientID: "c", ClientSecret: "s", Template: template})
+			got, err := w.manager().engine().providers.resolve(t.Context(), &Profile{Type: TypeUser, ClientID: "c", ClientSecret: "s", Template: template})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -115,7 +115,7 @@ func TestTemplatesReadRealDocuments(t *testing.T) {
 		w := newWeb()
 		w.set(tp.DiscoveryURL(), jsonPage(documents["microsoft-common"]))
 		m := w.manager()
-		if _, err := m.engine().target(t.Context(), &Profile{Type: TypeUser, ClientID: "c", Template: Microsoft("common")}); err != nil {
+		if _, err := m.engine().providers.resolve(t.Context(), &Profile{Type: TypeUser, ClientID: "c", Template: Microsoft("common")}); err != nil {
 			t.Errorf("with the template: got %v, want no error", err)
 		}
 		_, err := m.Discover(t.Context(), tp.DiscoveryURL())
@@ -135,7 +135,7 @@ func TestTemplatesReadRealDocuments(t *testing.T) {
 		w := newWeb()
 		tp := lookup(t, Google)
 		w.set(tp.DiscoveryURL(), jsonPage(documents["microsoft-common"]))
-		_, err := w.manager().engine().target(t.Context(), &Profile{Type: TypeUser, ClientID: "c", Template: Google})
+		_, err := w.manager().engine().providers.resolve(t.Context(), &Profile{Type: TypeUser, ClientID: "c", Template: Google})
 		var f *FieldError
 		if wantWrong(t, err, tp.DiscoveryURL()); !errors.As(err, &f) || f.Field != fieldTemplate {
 			t.Errorf("got %v, want a FieldError for Template", err)

@@ -1,0 +1,171 @@
+package authprofile
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"unicode"
+
+	"github.com/authprofile/authprofile/internal/issuer"
+)
+
+// A callback is the query that a provider sends a browser back with (RFC 6749,
+// section 4.1.2).
+type callback struct {
+	state, code, issuer, errorCode, description string
+	hasIssuer                                   bool
+}
+
+// Limits of a callback, in bytes.
+const (
+	maxCallback    = 16384
+	maxDescribed   = 256
+	maxErrorCode   = 64
+	maxParameters  = 100
+	minStateLength = 43
+)
+
+// callbackQuery reads the query of a callback. What is not ours is ignored
+// (RFC 6749, section 4.1.2), well formed or not. What is ours is not guessed:
+// only in a text for people does a guess no harm.
+func callbackQuery(raw string) (url.Values, error) {
+	if len(raw) > maxCallback || strings.Count(raw, "&") >= maxParameters {
+		return nil, errors.New("the callback is too large")
+	}
+	query, guessed := readQuery(raw)
+	for _, name := range []string{"state", "code", "iss", "error"} {
+		if slices.Contains(guessed, name) {
+			return nil, fmt.Errorf("the callback's %q is not form-encoded", name)
+		}
+	}
+	return query, nil
+}
+
+// readQuery reads a query as browsers do (WHATWG URL, section 5.1): a semicolon
+// separates nothing, and a percent sign without two digits stands for itself.
+// It returns the names of the parameters that others may read differently.
+func readQuery(raw string) (query url.Values, guessed []string) {
+	query = make(url.Values)
+	for pair := range strings.SplitSeq(raw, "&") {
+		if pair == "" {
+			continue
+		}
+		name, value, _ := strings.Cut(strings.ReplaceAll(pair, "+", " "), "=")
+		name, ok1 := percentDecode(name)
+		value, ok2 := percentDecode(value)
+		query[name] = append(query[name], value)
+		if !ok1 || !ok2 || strings.Contains(pair, ";") {
+			guessed = append(guessed, name)
+		}
+	}
+	return query, guessed
+}
+
+// percentDecode decodes what is percent-encoded in s, and leaves percent signs
+// without two digits as they are: then it is not ok.
+func percentDecode(s string) (decoded string, ok bool) {
+	ok = true
+	b := make([]byte, 0, len(s))
+	for i := 0; i < len(s); i++ {
+		if s[i] == '%' {
+			if c, err := url.PathUnescape(s[i:min(i+3, len(s))]); err == nil {
+				b = append(b, c...)
+				i += 2
+				continue
+			}
+			ok = false
+		}
+		b = append(b, s[i])
+	}
+	return string(b), ok
+}
+
+func parseCallback(query url.Values) (*callback, error) {
+	size := 0
+	for name, values := range query {
+		for _, v := range values {
+			size += len(name) + len(v)
+		}
+	}
+	if size > maxCallback || len(query) > maxParameters {
+		return nil, errors.New("the callback is too large")
+	}
+	var c callback
+	for name, field := range map[string]*string{
+		"state": &c.state, "code": &c.code, "iss": &c.issuer, "error": &c.errorCode, "error_description": &c.description,
+	} {
+		values := query[name]
+		if len(values) > 1 {
+			return nil, fmt.Errorf("the callback has more than one %q", name)
+		}
+		if len(values) == 1 {
+			*field = values[0]
+		}
+	}
+	c.hasIssuer = query.Has("iss")
+	switch {
+	case len(c.state) < minStateLength:
+		return nil, errors.New("the callback has no state that we gave out")
+	case query.Has("access_token") || query.Has("id_token"):
+		return nil, errors.New("the callback has a token in it, which was not asked for")
+	case (c.code == "") == (c.errorCode == ""):
+		return nil, errors.New("the callback must have either a code or an error")
+	}
+	return &c, nil
+}
+
+// checkIssuer makes sure that the answer is the asked provider's (RFC 9207).
+func (c *callback) checkIssuer(f *Flow) error {
+	switch {
+	case c.hasIssuer && f.Issuer != "" && !issuer.Matches(f.Issuer, c.issuer):
+		return errors.New("the callback comes from another issuer than the one that was asked")
+	case !c.hasIssuer && f.IssuerRequired:
+		return errors.New("the callback does not name its issuer, though the provider promises that")
+	}
+	return nil
+}
+
+// providerError is the error that the callback brings.
+func (c *callback) providerError() error {
+	f := Failure{Code: errorCode(c.errorCode), Description: printable(c.description, maxDescribed)}
+	return &callbackError{&grantError{Failure: f}}
+}
+
+// A callbackError is what a provider had to say instead of a code.
+type callbackError struct{ e *grantError }
+
+func (e *callbackError) Error() string { return "the provider answers " + e.e.Code }
+
+func (e *callbackError) Unwrap() error {
+	re := e.e.retrieveError()
+	re.Response = nil // there was none; the code is never empty
+	return re
+}
+
+// errorCode cuts an error code to what RFC 6749, section 4.1.2.1 allows in one.
+func errorCode(s string) string {
+	return printable(strings.Map(func(r rune) rune {
+		if r > '~' || r == '"' || r == '\\' {
+			return '?'
+		}
+		return r
+	}, s), maxErrorCode)
+}
+
+// printable cuts text from outside to what is safe to show: printable
+// characters, at most so many bytes.
+func printable(s string, limit int) string {
+	var b strings.Builder
+	for _, r := range s {
+		if !unicode.IsPrint(r) || r == unicode.ReplacementChar {
+			r = '?'
+		}
+		if b.Len()+len(string(r)) > limit {
+			break
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}

@@ -1,0 +1,89 @@
+package authprofile
+
+import (
+	"context"
+	"errors"
+	"iter"
+)
+
+// Grant returns what is stored for a profile and a user: the tokens, and their
+// state.
+func (m *Manager) Grant(ctx context.Context, key GrantKey) (*Grant, error) {
+	g, err := m.engine().store.Grant(ctx, key)
+	if err != nil {
+		return nil, wrap("grant", key.ProfileID, key.User, err)
+	}
+	return g, nil
+}
+
+// Grants lists the grants of a profile by user. After an error, which concerns
+// one grant or the Store, it goes on if that is possible.
+func (m *Manager) Grants(ctx context.Context, profileID string) iter.Seq2[*Grant, error] {
+	store := m.engine().store
+	return pages(func(after string) ([]*Grant, error) {
+		return store.ListGrants(ctx, profileID, after, pageSize)
+	}, func(g *Grant) string { return g.User }, func(err error) error { return wrap("grants", profileID, "", err) })
+}
+
+// Revoke ends a grant: at the provider if that has an address for it (RFC
+// 7009), and then here, whatever the provider says. The error is
+// [ErrConfiguration] if it has one that cannot be used. After an error the grant
+// may live on at the provider or, if the Store has failed, here: [Manager.Grant]
+// tells. Revoking a grant that does not exist is not an error, nor is it one
+// that a token is no good at the provider any more. With a provider that
+// revokes refresh tokens only, the access token may live until it expires.
+//
+// Other processes may serve the access token for as long as they have it in
+// memory: to its end, or for about an hour if that is not known.
+func (m *Manager) Revoke(ctx context.Context, key GrantKey) error {
+	e := m.engine()
+	// A renewal may be under way elsewhere: what it brings is revoked too, by
+	// us if it comes before the end, and otherwise by those who renewed.
+	var last Secret
+	var outcome error
+	for range 3 {
+		g, err := e.store.Grant(ctx, key)
+		if errors.Is(err, ErrNotFound) {
+			break
+		}
+		if err != nil {
+			outcome = err // to delete what cannot be read is all that can be done
+			continue
+		}
+		if tokens := g.RefreshToken + "\x00" + g.AccessToken; tokens != last {
+			last = tokens
+			outcome = e.revokeAtProvider(ctx, g)
+			continue
+		}
+		break
+	}
+	if err := e.store.DeleteGrant(ctx, key); err != nil {
+		return wrap("revoke", key.ProfileID, key.User, err)
+	}
+	e.renewals.supersede(key, nil)
+	e.events.revoked(ctx, key.ProfileID, last != "" && outcome == nil)
+	if errors.Is(outcome, errNoRevocation) {
+		outcome = nil
+	}
+	return wrap("revoke", key.ProfileID, key.User, outcome)
+}
+
+func (e *engine) revokeAtProvider(ctx context.Context, g *Grant) error {
+	p, err := e.store.Profile(ctx, g.ProfileID)
+	if err != nil {
+		return err
+	}
+	if g.ClientID != p.ClientID {
+		return errors.New("the grant was issued to another client")
+	}
+	pr, err := e.providers.resolve(ctx, p)
+	if err != nil {
+		return err
+	}
+	if !pr.issued(g, p) {
+		return errors.New("the grant was issued by another provider")
+	}
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	return revoke(ctx, e.http, p, pr, g)
+}

@@ -1,0 +1,196 @@
+package authprofile
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/authprofile/authprofile/internal/foreign"
+	"github.com/authprofile/authprofile/internal/tokenendpoint"
+)
+
+// requestTimeout limits one request to the provider.
+const requestTimeout = 30 * time.Second
+
+// A grantType is a way to obtain the next access token of a grant (RFC 6749,
+// section 1.3).
+type grantType struct {
+	profile Type // of the profiles whose grants are renewed like this
+
+	// spends says that the request uses up what is sent, as providers that
+	// rotate refresh tokens have it. Only the holder of the lease may send it,
+	// and only to the client and the provider that it was issued for. What
+	// spends nothing may be sent twice, and without the Store.
+	spends bool
+
+	// person says that a person has consented, and can do so again. Without
+	// one, the first token comes without an authorization, and if the provider
+	// refuses, an operator is needed.
+	person bool
+
+	// form returns the parameters of the request.
+	form func(p *Profile, pr *provider, g *Grant) url.Values
+}
+
+var (
+	clientCredentialsGrant = &grantType{profile: TypeApp, form: clientCredentialsForm}
+	refreshTokenGrant      = &grantType{profile: TypeUser, spends: true, person: true, form: refreshTokenForm}
+)
+
+// grantType returns how the grant of that key is renewed.
+func (k GrantKey) grantType() *grantType {
+	if k.User == "" {
+		return clientCredentialsGrant
+	}
+	return refreshTokenGrant
+}
+
+// clientCredentialsForm is that of RFC 6749, section 4.4.2.
+func clientCredentialsForm(p *Profile, _ *provider, _ *Grant) url.Values {
+	form := url.Values{}
+	for name, values := range p.Params {
+		form[name] = values
+	}
+	form.Set("grant_type", "client_credentials")
+	if len(p.Scopes) > 0 {
+		form.Set("scope", strings.Join(p.Scopes, " "))
+	}
+	return form
+}
+
+// refreshTokenForm is that of RFC 6749, section 6.
+func refreshTokenForm(p *Profile, pr *provider, g *Grant) url.Values {
+	form := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {string(g.RefreshToken)}}
+	if pr.scopeOnRefresh {
+		// Never more than was asked for when the user consented, whatever the
+		// profile has got since.
+		if scopes := intersect(pr.withScopes(p.Scopes), g.Requested); len(scopes) > 0 {
+			form.Set("scope", strings.Join(scopes, " "))
+		}
+	}
+	return form
+}
+
+// tokenRequest makes a token request of a form.
+func tokenRequest(p *Profile, pr *provider, form url.Values) *tokenendpoint.Request {
+	return &tokenendpoint.Request{
+		URL:          pr.tokenURL,
+		Form:         form,
+		ClientID:     p.ClientID,
+		ClientSecret: string(p.ClientSecret),
+		AuthMethod:   string(pr.authMethod),
+	}
+}
+
+// doWithin is tokenendpoint.Do that does not wait for a transport which does
+// not listen to ctx.
+func doWithin(ctx context.Context, hc *http.Client, req *tokenendpoint.Request) (*tokenendpoint.Answer, error) {
+	var a *tokenendpoint.Answer
+	err := foreign.CallWithin(ctx, func() (err error) {
+		a, err = tokenendpoint.Do(ctx, hc, req)
+		return err
+	})
+	if err == nil {
+		return a, nil
+	}
+	if asTokenError(err) == nil {
+		err = &tokenendpoint.Error{Class: tokenendpoint.Lost, Err: err}
+	}
+	return nil, err
+}
+
+func asTokenError(err error) *tokenendpoint.Error {
+	var te *tokenendpoint.Error
+	errors.As(err, &te)
+	return te
+}
+
+// apply puts an answer into the grant.
+func (g *Grant) apply(a *tokenendpoint.Answer, p *Profile) {
+	g.applyRefreshToken(a)
+	g.AccessToken = Secret(a.AccessToken)
+	g.TokenType = a.TokenType
+	g.Obtained = stamp(a.Start)
+	g.Expiry = time.Time{}
+	if a.LifetimeKnown {
+		g.Expiry = g.Obtained.Add(a.Lifetime)
+	}
+	if !g.grantType().person { // asks for what the profile says now; a person has consented to what is there
+		g.Requested, g.Scopes = p.Scopes, p.Scopes
+	}
+	if a.ScopeKnown {
+		g.Scopes = a.Scopes
+	}
+	g.ClientID = p.ClientID
+	g.addExtra(a.Extra)
+	g.Status, g.Failure = StatusActive, nil
+}
+
+func (g *Grant) applyRefreshToken(a *tokenendpoint.Answer) {
+	if a.RefreshToken != "" {
+		g.RefreshToken = Secret(a.RefreshToken)
+		g.RefreshExpiry = time.Time{}
+	}
+	if a.RefreshLifetime > 0 {
+		g.RefreshExpiry = stamp(a.Start.Add(a.RefreshLifetime))
+	}
+}
+
+// maxExtra bounds Grant.Extra, in bytes of names and values.
+const maxExtra = 4096
+
+func (g *Grant) addExtra(extra map[string]string) {
+	if len(extra) == 0 {
+		return
+	}
+	size := 0
+	merged := make(map[string]Secret, len(extra)+len(g.Extra))
+	for name, value := range extra {
+		merged[name] = Secret(value)
+		size += len(name) + len(value)
+	}
+	for name, value := range g.Extra {
+		if _, ok := merged[name]; !ok && size+len(name)+len(value) <= maxExtra {
+			merged[name] = value
+			size += len(name) + len(value)
+		}
+	}
+	g.Extra = merged
+}
+
+var errNoRevocation = errors.New("the provider has no revocation endpoint")
+
+// revoke asks the provider to end what it has issued (RFC 7009): the refresh
+// token first, since its end usually ends all others.
+func revoke(ctx context.Context, hc *http.Client, p *Profile, pr *provider, g *Grant) error {
+	if pr.revocationURL == "" {
+		return cmp.Or(pr.revocationErr, errNoRevocation)
+	}
+	var errs []error
+	refreshEnded := false
+	for _, tok := range []struct{ kind, value string }{
+		{"refresh_token", string(g.RefreshToken)},
+		{"access_token", string(g.AccessToken)},
+	} {
+		if tok.value == "" {
+			continue
+		}
+		req := tokenRequest(p, pr, url.Values{"token": {tok.value}, "token_type_hint": {tok.kind}})
+		req.URL = pr.revocationURL
+		err := tokenendpoint.Revoke(ctx, hc, req)
+		if te := asTokenError(err); te != nil && te.Code == "unsupported_token_type" && refreshEnded {
+			// Some revoke refresh tokens only: the access token has ended with
+			// its refresh token, or ends soon. Nothing more can be done.
+			continue
+		}
+		if tok.kind == "refresh_token" {
+			refreshEnded = err == nil
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
