@@ -72,13 +72,14 @@ func postgres(w *tabwriter.Writer) {
 	must2 := func(_ any, err error) { must(err) }
 	bare := renewals(func(user string) {
 		key := authprofile.GrantKey{ProfileID: p.ID, User: user}
+		var beside sync.WaitGroup
+		beside.Go(func() { must2(store.Profile(ctx, p.ID)) })
 		g, err := store.Grant(ctx, key)
 		must(err)
-		must2(store.Profile(ctx, p.ID))
+		beside.Wait()
 		g.Lease = &authprofile.Lease{Owner: "bare", Attempt: user, Length: 5 * time.Second}
 		must(store.PutGrant(ctx, g))
-		must2(store.Grant(ctx, key)) // whether it is still ours
-		must2(store.Grant(ctx, key)) // and once more when the connection stands
+		must2(store.Grant(ctx, key)) // whether it is still ours when the connection stands
 		g.Lease = nil
 		g.AccessToken = authprofile.Secret(prov.token())
 		g.Obtained, g.Expiry = time.Now(), time.Now()
