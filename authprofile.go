@@ -18,7 +18,7 @@
 // # Applications and users
 //
 // A profile of [TypeApp] acts for the application itself, by the client
-// credentials grant: nobody has to log in. A profile of [TypeUser] acts for
+// credentials grant: no person logs in. A profile of [TypeUser] acts for
 // people, by the authorization code grant with PKCE: each is sent to the
 // provider once, through [Manager.Begin] and [Manager.Finish] or a
 // [RedirectHandler], and from then on the tokens are renewed without them.
@@ -34,10 +34,10 @@
 // A token that is asked for shortly before its end is renewed in the
 // background, once: by one goroutine of one process, however many ask for it.
 // What the provider has answered is stored before anything else happens. While
-// there is a valid token in memory nobody is kept waiting, and nobody sees that
-// a renewal has failed; see [Grant] for how to find out.
+// there is a valid token in memory, callers do not wait, and get no error if a
+// renewal fails; see [Grant] for how to find out.
 //
-// Nothing is renewed that nobody asks for. Some providers end a refresh token
+// Only tokens that are asked for are renewed. Some providers end a refresh token
 // that was not used for a time: a program that must keep such grants alive
 // calls [Manager.Token] for them now and then.
 //

@@ -24,7 +24,7 @@ import (
 // passed to [Manager.Finish].
 //
 // The user is the application's own identifier for the person, as it is later
-// given to [AsUser]: of somebody who is logged in at the application, never
+// given to [AsUser]: of a person who is logged in at the application, never
 // something that the browser says. Options may add parameters to the
 // authorization request, such as "login_hint", and replace its scope, but not
 // those that protect the exchange. A "max_age" is a matter of the profile's
@@ -35,7 +35,7 @@ import (
 // by the nonce of the ID token alone: ask such a provider for the scope openid.
 //
 // Each call stores a flow. It is for the application to limit how often it
-// calls on behalf of somebody.
+// calls on behalf of one person.
 //
 // Most web programs use [RedirectHandler] instead, which also binds the flow
 // to the browser that began it.
@@ -206,8 +206,9 @@ func optionParams(opts []oauth2.AuthCodeOption) (url.Values, error) {
 // another user identifier.
 //
 // Finish sees neither the address nor the browser that the callback came to.
-// Who calls it makes sure that both are those of Begin, so that nobody can be
-// made to finish what another has begun; [RedirectHandler] does.
+// The caller must check that both are those of Begin; else a person could be
+// made to finish an authorization that another has begun. [RedirectHandler]
+// checks both.
 func (m *Manager) Finish(ctx context.Context, user string, query url.Values) (*Grant, error) {
 	g, _, err := m.finish(ctx, user, query, func(f *Flow) error {
 		if f.Browser != "" {

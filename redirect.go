@@ -34,7 +34,7 @@ import (
 //	})
 //
 // A flow is bound to the user, and by a cookie to the browser that began it:
-// nobody can finish what another has begun, nor be made to. There is one grant
+// a person cannot finish what another has begun, nor be made to. There is one grant
 // for each user of a profile: where people connect several accounts, User
 // returns which connection is meant, as [AsUser] says. A browser may have ten
 // flows in progress: with the next, the oldest cannot be finished any more.
@@ -74,25 +74,26 @@ type RedirectHandler struct {
 // The form value "return_to" of the request, if it is the path of a page of
 // the same site, is where the browser goes when all is done. It may have a
 // query, and letters of any language and spaces, percent-encoded or not; what
-// could lead elsewhere is left out. Requests that
-// another site has caused are refused, as far as browsers tell: of a GET request
-// by its Sec-Fetch headers alone, so let people begin by POST. How often
-// somebody may begin is for the application to limit.
+// could lead elsewhere is left out.
+//
+// Requests that another site has caused are refused, as far as browsers tell:
+// of a GET request by its Sec-Fetch headers alone, so let people begin by POST.
+// It is for the application to limit how often a person may begin.
 func (h *RedirectHandler) Begin(w http.ResponseWriter, r *http.Request, p *Profile) {
-	hideFromOthers(w)
+	setNoStore(w)
 	if r.Method != http.MethodGet && r.Method != http.MethodPost {
 		w.Header().Set("Allow", "GET, POST")
 		http.Error(w, "Method Not Allowed", http.StatusMethodNotAllowed)
 		return
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
-	if err := ownDoing(r); err != nil {
+	if err := checkSameSite(r); err != nil {
 		h.fail(w, r, err)
 		return
 	}
 	user, err := h.User(r)
 	if err != nil {
-		h.fail(w, r, wrap("begin", p.ID, "", fmt.Errorf("%w: %w", errNobody, err)))
+		h.fail(w, r, wrap("begin", p.ID, "", fmt.Errorf("%w: %w", errNotLoggedIn, err)))
 		return
 	}
 	browser := newBrowser()
@@ -130,15 +131,15 @@ const maxBrowserFlows = 10
 const maxForm = 64 << 10
 
 var (
-	errNobody    = errors.New("nobody is logged in")
-	errOtherSite = errors.New("the request was caused by another site")
-	errPrefetch  = errors.New("the page was requested ahead of its use")
-	errWrongPath = errors.New("the callback is not at the address that the flow was begun with")
+	errNotLoggedIn = errors.New("nobody is logged in")
+	errOtherSite   = errors.New("the request was caused by another site")
+	errPrefetch    = errors.New("the page was requested ahead of its use")
+	errWrongPath   = errors.New("the callback is not at the address that the flow was begun with")
 )
 
-// ownDoing makes sure that a flow is begun because the person wants it: not by
+// checkSameSite makes sure that a flow is begun because the person wants it: not by
 // another site's form or image, nor by a browser that reads ahead.
-func ownDoing(r *http.Request) error {
+func checkSameSite(r *http.Request) error {
 	if isPrefetch(r) {
 		return errPrefetch
 	}
@@ -223,7 +224,7 @@ func oldestFlows(r *http.Request, prefix string, limit int) []*http.Cookie {
 // ServeHTTP takes a browser that comes back from the provider, and finishes
 // the flow.
 func (h *RedirectHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	hideFromOthers(w)
+	setNoStore(w)
 	if r.Method != http.MethodGet {
 		w.Header().Set("Allow", "GET")
 		http.Error(w, "Method Not Allowed", http.StatusMethodNotAllowed)
@@ -240,10 +241,10 @@ func (h *RedirectHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	user, err := h.User(r)
 	if err != nil {
-		h.fail(w, r, wrap("finish", "", "", fmt.Errorf("%w: %w", errNobody, err)))
+		h.fail(w, r, wrap("finish", "", "", fmt.Errorf("%w: %w", errNotLoggedIn, err)))
 		return
 	}
-	g, f, err := h.Manager.finish(r.Context(), user, query, func(f *Flow) error { return checkArrival(r, f) })
+	g, f, err := h.Manager.finish(r.Context(), user, query, func(f *Flow) error { return checkCallback(r, f) })
 	if f != nil && f.Browser != "" {
 		cookie := flowCookie(f)
 		cookie.MaxAge = -1
@@ -255,7 +256,7 @@ func (h *RedirectHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	switch {
 	case h.Done != nil:
-		h.Done(w, withoutCode(r, f.ReturnTo), g)
+		h.Done(w, sanitized(r, f.ReturnTo), g)
 	case f.ReturnTo != "":
 		redirectTo(w, f.ReturnTo)
 	default:
@@ -266,11 +267,11 @@ func (h *RedirectHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// checkArrival makes sure that the browser is at the address that the flow was
+// checkCallback makes sure that the browser is at the address that the flow was
 // begun with, and is the one that it was begun with.
-func checkArrival(r *http.Request, f *Flow) error {
+func checkCallback(r *http.Request, f *Flow) error {
 	u, err := url.Parse(f.RedirectURL)
-	if err != nil || arrivalPath(r) != cmp.Or(u.EscapedPath(), "/") {
+	if err != nil || requestedPath(r) != cmp.Or(u.EscapedPath(), "/") {
 		return errWrongPath
 	}
 	arrived, _ := readQuery(r.URL.RawQuery)
@@ -290,9 +291,9 @@ func checkArrival(r *http.Request, f *Flow) error {
 	return nil
 }
 
-// arrivalPath is the path that was requested, before http.StripPrefix and the
+// requestedPath is the path that was requested, before http.StripPrefix and the
 // like.
-func arrivalPath(r *http.Request) string {
+func requestedPath(r *http.Request) string {
 	path, _, _ := strings.Cut(r.RequestURI, "?")
 	if strings.HasPrefix(path, "/") {
 		return path
@@ -303,9 +304,9 @@ func arrivalPath(r *http.Request) string {
 	return r.URL.EscapedPath()
 }
 
-// withoutCode returns the request without what must not be logged or passed
+// sanitized returns the request without what must not be logged or passed
 // on. Where to return to is what was stored when the flow began.
-func withoutCode(r *http.Request, returnTo string) *http.Request {
+func sanitized(r *http.Request, returnTo string) *http.Request {
 	r = r.Clone(r.Context())
 	q := make(url.Values)
 	if len(r.URL.RawQuery) <= maxCallback {
@@ -318,7 +319,7 @@ func withoutCode(r *http.Request, returnTo string) *http.Request {
 		q.Set("return_to", returnTo)
 	}
 	r.URL.RawQuery = q.Encode()
-	r.RequestURI = arrivalPath(r)
+	r.RequestURI = requestedPath(r)
 	if r.URL.RawQuery != "" {
 		r.RequestURI += "?" + r.URL.RawQuery
 	}
@@ -397,16 +398,16 @@ func redirectTo(w http.ResponseWriter, address string) {
 	w.WriteHeader(http.StatusSeeOther)
 }
 
-// hideFromOthers keeps the address of the page, which may have a code in it,
+// setNoStore keeps the address of the page, which may have a code in it,
 // out of caches and Referer headers.
-func hideFromOthers(w http.ResponseWriter) {
+func setNoStore(w http.ResponseWriter) {
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("Referrer-Policy", "no-referrer")
 }
 
 func (h *RedirectHandler) fail(w http.ResponseWriter, r *http.Request, err error) {
 	if h.ErrorHandler != nil {
-		h.ErrorHandler(w, withoutCode(r, ""), err)
+		h.ErrorHandler(w, sanitized(r, ""), err)
 		return
 	}
 	status, p := explain(err)
@@ -421,7 +422,7 @@ func explain(err error) (status int, p page) {
 	switch {
 	case denied:
 		return http.StatusForbidden, page{"Not connected", "Access was not granted at the provider. Nothing has changed. If that was not intended, go back and begin again."}
-	case errors.Is(err, errNobody):
+	case errors.Is(err, errNotLoggedIn):
 		return http.StatusUnauthorized, page{"Please log in", "You are not logged in here. Log in, and begin again."}
 	case errors.Is(err, errOtherSite):
 		return http.StatusForbidden, page{"Not connected", "The request came from another site. Go to the page of this application where you want to connect, and begin there."}

@@ -50,8 +50,8 @@ func (s Secret) LogValue() slog.Value { return slog.StringValue(s.shown()) }
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.shown()), nil }
 
 // UnmarshalText sets s to the text. It refuses "[redacted]" with a
-// [*FieldError]: whoever sends back what they were shown would otherwise
-// overwrite the secret with its placeholder.
+// [*FieldError]: a caller that sends back what it was shown would
+// otherwise overwrite the secret with its placeholder.
 func (s *Secret) UnmarshalText(text []byte) error {
 	if string(text) == redacted {
 		return &FieldError{Field: "Secret", Problem: `is the placeholder "[redacted]", not a secret; leave it out or give the real one`}

@@ -162,7 +162,7 @@ type Grant struct {
 
 	Status  Status   `json:"status"`
 	Failure *Failure `json:"failure,omitempty"` // why, since when, how often, when next; nil while active
-	Lease   *Lease   `json:"lease,omitempty"`   // who is renewing; nil when nobody is
+	Lease   *Lease   `json:"lease,omitempty"`   // which process is renewing; nil: none
 
 	Version int64     `json:"version"` // set by the Store; zero: never stored
 	Created time.Time `json:"created,omitzero"`
@@ -183,13 +183,13 @@ const (
 //
 // A provider that says "not now" is asked again without end, whenever a token
 // is asked for, at intervals that grow from one second to about six minutes: no
-// outage is a reason to bother the user. Some providers say so of grants that
-// no longer exist. An operator should be told by Since; a new authorization
+// outage is a reason to bother the user. Some providers answer "not now" for
+// grants that no longer exist: alert an operator by Since. A new authorization
 // puts an end to it.
 //
 // A refusal may be the fault of the grant, of the profile, or of a gateway in
 // between: one with an unknown error code or none, a page that is not OAuth,
-// "invalid_client" and its like. Whose fault it is shows in the company. While
+// "invalid_client" and its like. Other grants show whose fault it is. While
 // other grants of the same version of the profile are renewed, it is this grant:
 // its user is needed after at least six tries and ten minutes, and of those
 // tries only the ones between which another grant was renewed are counted
@@ -197,8 +197,8 @@ const (
 // the same process count, since a firewall may have blocked that process. While
 // no other grant is renewed, it is the profile or the provider: after as many
 // tries an operator is needed, it is tried on at intervals of up to twelve
-// minutes, and no user is ever asked for. The only grant of a profile has no
-// company: its user is asked for after a week.
+// minutes, and no user is ever asked for. The only grant of a profile
+// cannot be compared with others: its user is asked for after a week.
 //
 // A profile that is saved anew is a reason to try again, but for the reasons
 // [ReasonRevoked], [ReasonInterrupted] and [ReasonExpired], which only a new
@@ -245,7 +245,7 @@ const (
 
 // A Lease is the right of one process to renew a grant, for a short time.
 //
-// It runs out by the clock of whoever looks at it: an observer that has seen
+// It runs out by the clock of the process that looks at it: one that has seen
 // the same Attempt at the same version of the grant for the whole Length may
 // take it over.
 type Lease struct {
