@@ -27,6 +27,7 @@ func provider() (*providertest.Server, *authprofile.Profile) {
 	if err != nil {
 		log.Fatal(err)
 	}
+	srv.SetSigning(providertest.ES256) // its keys are made more quickly
 	return srv, &authprofile.Profile{
 		ID:           "crm",
 		Type:         authprofile.TypeUser,

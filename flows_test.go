@@ -20,7 +20,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"golang.org/x/oauth2"
@@ -328,9 +327,7 @@ func TestTemplatesRunTheirWholeFlow(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				w := &world{T: t, srv: providertest.NewServer(t, test.option), store: new(authprofile.MemStore)}
-				w.m = w.manager()
+			inWorldOf(t, test.option, func(t *testing.T, w *world) {
 				// Google gives a refresh token only at the first consent,
 				// unless it is asked to ask again.
 				for round := range 2 {
@@ -401,9 +398,7 @@ func TestTenantOfAnIDToken(t *testing.T) {
 		}, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				w := &world{T: t, srv: providertest.NewServer(t, providertest.Microsoft("common")), store: new(authprofile.MemStore)}
-				w.m = w.manager()
+			inWorldOf(t, providertest.Microsoft("common"), func(t *testing.T, w *world) {
 				p := w.save(&authprofile.Profile{
 					Type: authprofile.TypeUser, Template: authprofile.Microsoft("common"), Scopes: []string{"openid"},
 					ClientID: providertest.ClientID, ClientSecret: providertest.ClientSecret,
@@ -1291,9 +1286,7 @@ func TestThreat116_AnotherAccountComesBack(t *testing.T) {
 
 // At a provider of many tenants the same goes for an account of another one.
 func TestThreat116_AccountOfAnotherTenant(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := &world{T: t, srv: providertest.NewServer(t, providertest.Microsoft("common")), store: new(authprofile.MemStore)}
-		w.m = w.manager()
+	inWorldOf(t, providertest.Microsoft("common"), func(t *testing.T, w *world) {
 		p := w.save(&authprofile.Profile{
 			ID: "crm", Type: authprofile.TypeUser, Template: authprofile.Microsoft("common"), Scopes: []string{"openid"},
 			ClientID: providertest.ClientID, ClientSecret: providertest.ClientSecret,
@@ -1315,7 +1308,7 @@ func TestThreat116_AccountOfAnotherTenant(t *testing.T) {
 func TestProfileThatMovesToAnotherProvider(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		p := w.adasProfile()
-		other := providertest.NewServer(t, providertest.InMemory("https://new.example.com"))
+		other := anotherProvider(t, "https://new.example.com")
 		other.SetConsent(providertest.Consent{Subject: "somebody"})
 		old := w.srv
 		w.srv = other
@@ -1615,9 +1608,7 @@ func TestThreat107_WithoutKeys(t *testing.T) {
 // TestThreat111_RenewalOfAnotherTenant: with a template for all tenants, a
 // renewal must come from the tenant of the grant.
 func TestThreat111_RenewalOfAnotherTenant(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := &world{T: t, srv: providertest.NewServer(t, providertest.Microsoft("common")), store: new(authprofile.MemStore)}
-		w.m = w.manager()
+	inWorldOf(t, providertest.Microsoft("common"), func(t *testing.T, w *world) {
 		p := w.save(&authprofile.Profile{
 			ID: "crm", Type: authprofile.TypeUser, Template: authprofile.Microsoft("common"), Scopes: []string{"openid"},
 			ClientID: providertest.ClientID, ClientSecret: providertest.ClientSecret,

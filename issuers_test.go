@@ -3,7 +3,6 @@ package authprofile_test
 import (
 	"net/url"
 	"testing"
-	"testing/synctest"
 
 	"github.com/authprofile/authprofile"
 	"github.com/authprofile/authprofile/providertest"
@@ -14,10 +13,7 @@ import (
 // and no longer by its addresses.
 func TestAddressesBecomeADocument(t *testing.T) {
 	change := func(t *testing.T, f func(w *world, p *authprofile.Profile)) {
-		synctest.Test(t, func(t *testing.T) {
-			w := &world{T: t, srv: providertest.NewServer(t, providertest.Google()), store: new(authprofile.MemStore)}
-			w.srv.SetSigning(providertest.RS256)
-			w.m = w.manager()
+		inWorldOf(t, providertest.Google(), func(t *testing.T, w *world) {
 			p := w.save(&authprofile.Profile{
 				ID: "crm", Type: authprofile.TypeUser, Scopes: []string{"openid"},
 				ClientID: providertest.ClientID, ClientSecret: providertest.ClientSecret,

@@ -2,10 +2,9 @@ package authprofile_test
 
 import (
 	"bytes"
-	"go/ast"
 	"go/doc"
-	"go/parser"
 	"go/token"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -55,22 +54,8 @@ func TestRequirements(t *testing.T) {
 // The index of the package, as "go doc -short" prints it, fits one screen.
 func TestIndexFitsOneScreen(t *testing.T) {
 	fset := token.NewFileSet()
-	var files []*ast.File
-	names, err := filepath.Glob("*.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range names {
-		if strings.HasSuffix(name, "_test.go") {
-			continue
-		}
-		f, err := parser.ParseFile(fset, name, nil, parser.ParseComments)
-		if err != nil {
-			t.Fatal(err)
-		}
-		files = append(files, f)
-	}
-	p, err := doc.NewFromFiles(fset, files, "github.com/authprofile/authprofile")
+	files := slices.Collect(maps.Values(packageFiles(t, fset, ".")))
+	p, err := doc.NewFromFiles(fset, files, modulePath)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -844,7 +844,7 @@ func TestThreat029_ExactPath(t *testing.T) {
 // to the honest one's address, and goes nowhere.
 func TestThreat039_CodeOfAnotherProvider(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
-		evil := providertest.NewServer(t, providertest.InMemory("https://evil.example.com"))
+		evil := anotherProvider(t, "https://evil.example.com")
 		w.m = &authprofile.Manager{Store: w.store, RedirectURL: "https://app.example.com/cb/{profile}", HTTPClient: &http.Client{
 			Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
 				if r.URL.Host == "evil.example.com" {

@@ -661,7 +661,7 @@ func TestOtherIssuer(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		p := w.adasProfile()
 		right := p.Endpoints.DiscoveryURL
-		staging := providertest.NewServer(t, providertest.InMemory("https://staging.example.com"))
+		staging := anotherProvider(t, "https://staging.example.com")
 		proc := w.process()
 		proc.net.on(func(r *http.Request) (*http.Response, error) {
 			if r.URL.Host == "staging.example.com" {
@@ -721,8 +721,7 @@ func TestProfileOfAnotherProviderForAMinute(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			inWorld(t, func(t *testing.T, w *world) {
-				staging := providertest.NewServer(t, providertest.InMemory("https://staging.example.com"))
-				staging.SetSigning(providertest.ES256)
+				staging := anotherProvider(t, "https://staging.example.com")
 				proc := w.process()
 				proc.RedirectURL = callbackAddress
 				proc.net.on(func(r *http.Request) (*http.Response, error) {
@@ -796,7 +795,7 @@ func TestGrantOfAnUnknownIssuer(t *testing.T) {
 func TestRevokeAtAnotherIssuer(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		p := w.adasProfile()
-		staging := providertest.NewServer(t, providertest.InMemory("https://staging.example.com"))
+		staging := anotherProvider(t, "https://staging.example.com")
 		m := &authprofile.Manager{Store: w.store, HTTPClient: staging.Client(), RedirectURL: callbackAddress}
 		p.Endpoints.DiscoveryURL = staging.DiscoveryURL()
 		if err := m.Save(t.Context(), p); err != nil {

@@ -500,9 +500,7 @@ func TestThreat080_ScopesAreWhatWasGranted(t *testing.T) {
 // A renewal asks for no more than the person has consented to, whatever the
 // profile has got since, and is content with what it gets.
 func TestThreat081_RenewalsDoNotExtendTheScope(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := &world{T: t, srv: providertest.NewServer(t, providertest.Microsoft("contoso.com")), store: new(authprofile.MemStore)}
-		w.m = w.manager()
+	inWorldOf(t, providertest.Microsoft("contoso.com"), func(t *testing.T, w *world) {
 		p := w.save(&authprofile.Profile{
 			ID: "crm", Type: authprofile.TypeUser, Template: authprofile.Microsoft("contoso.com"), Scopes: []string{"openid", "User.Read", "Mail.Read"},
 			ClientID: providertest.ClientID, ClientSecret: providertest.ClientSecret,

@@ -27,17 +27,27 @@ type world struct {
 // inWorld runs a test in a world of its own.
 func inWorld(t *testing.T, f func(t *testing.T, w *world)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
+	inWorldOf(t, providertest.InMemory(issuer), func(t *testing.T, w *world) {
 		w.srv.SetSigning(providertest.ES256) // its keys are made more quickly
 		f(t, w)
 	})
 }
 
-func newWorld(t *testing.T) *world {
-	w := &world{T: t, srv: providertest.NewServer(t, providertest.InMemory(issuer)), store: new(authprofile.MemStore)}
-	w.m = w.manager()
-	return w
+// inWorldOf is inWorld with another provider.
+func inWorldOf(t *testing.T, provider providertest.Option, f func(t *testing.T, w *world)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{T: t, srv: providertest.NewServer(t, provider), store: new(authprofile.MemStore)}
+		w.m = w.manager()
+		f(t, w)
+	})
+}
+
+// anotherProvider returns a provider beside that of a world.
+func anotherProvider(t *testing.T, issuer string) *providertest.Server {
+	srv := providertest.NewServer(t, providertest.InMemory(issuer))
+	srv.SetSigning(providertest.ES256)
+	return srv
 }
 
 // manager returns another Manager on the same Store, as another process would

@@ -20,6 +20,7 @@ import (
 
 	"github.com/authprofile/authprofile"
 	"github.com/authprofile/authprofile/internal/peertest/authservers"
+	"github.com/authprofile/authprofile/internal/peertest/require"
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/storage"
@@ -258,6 +259,7 @@ func TestBrowserConnects(t *testing.T) {
 }
 
 func TestBrowserDenied(t *testing.T) {
+	require.Long(t, "a browser at Deny")
 	ctx := authservers.Browser(t)
 	w := startWebProgram(t)
 	run(t, ctx, "log in", chromedp.Navigate(w.URL+"/login"))
@@ -275,6 +277,7 @@ func TestBrowserDenied(t *testing.T) {
 // A callback in another browser than the one that began the flow is refused,
 // even if the same user is logged in there.
 func TestBrowserAnother(t *testing.T) {
+	require.Long(t, "a callback in another browser")
 	first := authservers.Browser(t)
 	w := startWebProgram(t)
 	run(t, first, "log in", chromedp.Navigate(w.URL+"/login"))
@@ -301,6 +304,7 @@ func TestBrowserAnother(t *testing.T) {
 // The example program does what its comment says, with a provider that knows
 // nothing of the library.
 func TestBrowserExample(t *testing.T) {
+	require.Long(t, "examples/web in a browser")
 	ctx := authservers.Browser(t)
 	program := filepath.Join(t.TempDir(), "web")
 	build := exec.Command("go", "build", "-o", program, ".")

@@ -12,6 +12,7 @@ import (
 
 	"github.com/authprofile/authprofile/internal/peertest/databases"
 	"github.com/authprofile/authprofile/internal/peertest/fleet"
+	"github.com/authprofile/authprofile/internal/peertest/require"
 	"github.com/authprofile/authprofile/providertest"
 	"github.com/authprofile/authprofile/sqlstore"
 )
@@ -35,6 +36,7 @@ const (
 // Store, and none at all if the provider has a grace period; and nobody who
 // holds a valid token notices anything.
 func TestChaos(t *testing.T) {
+	require.Long(t, "processes that are killed while they renew tokens")
 	for _, provider := range []struct {
 		name   string
 		policy providertest.Policy
@@ -69,6 +71,7 @@ func TestChaos(t *testing.T) {
 // The same harness finds out clients that take less care. If it did not, it
 // would prove nothing.
 func TestChaosFindsCarelessClients(t *testing.T) {
+	require.Long(t, "the proof that TestChaos finds careless clients")
 	t.Parallel()
 	c := newChaos(t, sqlite, providertest.Policy{TokenLifetime: chaosLifetime}, fleet.Config{Careless: true})
 	c.run(2)

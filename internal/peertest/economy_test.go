@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/authprofile/authprofile/internal/peertest/fleet"
+	"github.com/authprofile/authprofile/internal/peertest/require"
 	"github.com/authprofile/authprofile/providertest"
 )
 
@@ -23,6 +24,7 @@ func eachDatabase(t *testing.T, test func(t *testing.T, db fleet.Database)) {
 // the same moment, and the provider, which ends a grant at the second use of a
 // refresh token, is asked once.
 func TestEconomy(t *testing.T) {
+	require.Long(t, "400 callers in eight processes at 20 expiries")
 	const (
 		processes = 8
 		callers   = 50
@@ -85,6 +87,7 @@ func TestEconomy(t *testing.T) {
 // With renewal ahead of expiry, and callers who ask all the time, no refresh
 // token is sent twice either, and no token is renewed before its time.
 func TestEconomyAhead(t *testing.T) {
+	require.Long(t, "processes that renew ahead of expiry")
 	const (
 		processes = 4
 		users     = 20

@@ -13,6 +13,7 @@ import (
 
 	"github.com/authprofile/authprofile"
 	"github.com/authprofile/authprofile/internal/peertest/authservers"
+	"github.com/authprofile/authprofile/internal/peertest/require"
 	"golang.org/x/oauth2"
 )
 
@@ -570,6 +571,7 @@ func TestAnotherAccount(t *testing.T) {
 // the API fails, and no refresh token is spent twice. At fosite each refresh
 // ends the token that others are just using.
 func TestUnderLoad(t *testing.T) {
+	require.Long(t, "tokens that end every three seconds under load")
 	for _, start := range []func(testing.TB, authservers.Options) *authservers.Server{authservers.Fosite, authservers.OIDCProvider} {
 		t.Run("", func(t *testing.T) {
 			t.Parallel()
@@ -609,6 +611,7 @@ func TestUnderLoad(t *testing.T) {
 // A request that never arrived, a provider that is out of order for a moment,
 // a caller that hangs up: none of them costs the grant.
 func TestFaultsBeforeCommit(t *testing.T) {
+	require.Long(t, "requests that do not reach an authorization server")
 	atEach(t, func(t *testing.T, s *authservers.Server) {
 		for _, fault := range []struct {
 			name string
@@ -650,6 +653,7 @@ func TestFaultsBeforeCommit(t *testing.T) {
 
 // A network that is down for a while, and one that drips.
 func TestBadNetwork(t *testing.T) {
+	require.Long(t, "a network that is down, and one that drips")
 	atEach(t, func(t *testing.T, s *authservers.Server) {
 		u, err := url.Parse(s.TokenURL)
 		if err != nil {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/authprofile/authprofile"
 	"github.com/authprofile/authprofile/internal/peertest/fleet"
+	"github.com/authprofile/authprofile/internal/peertest/require"
 	"github.com/authprofile/authprofile/providertest"
 )
 
@@ -15,6 +16,7 @@ import (
 // out: when it goes on it reads the answer, and does not send the refresh token
 // that the provider has replaced.
 func TestAnswerOfAFrozenProcess(t *testing.T) {
+	require.Long(t, "a process that is stopped for longer than a lease")
 	tg := sqlite
 	p := fleet.NewProvider(t, providertest.Policy{TokenLifetime: time.Second})
 	f := fleet.New(t, fleet.Database{Dialect: tg.dialect, Driver: tg.driver, DSN: tg.dsn(t)}, p)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/authprofile/authprofile"
 	"github.com/authprofile/authprofile/internal/peertest/databases"
+	"github.com/authprofile/authprofile/internal/peertest/require"
 	"github.com/authprofile/authprofile/sqlstore"
 )
 
@@ -47,6 +48,7 @@ func unprivileged(t testing.TB, srv *databases.Server) (dsn string, admin *sql.D
 // Each connection of the pool leads to a server that is the primary no more,
 // as new ones would not: writes have their effect, once, on a new one.
 func TestStoreFailover(t *testing.T) {
+	require.Long(t, "the failover of a database")
 	// setReadOnly makes sessions that begin from now on read-only, or not.
 	run := func(t *testing.T, tg target, dsn string, setReadOnly func(bool)) {
 		s := tg.store(t, tg.open(t, dsn), "")
@@ -112,6 +114,7 @@ func TestStoreFailover(t *testing.T) {
 // A server that is read-only as a whole says so at once, serves what it has,
 // and is written to again when it is not.
 func TestStoreServerReadOnly(t *testing.T) {
+	require.Long(t, "a database that becomes read-only")
 	run := func(t *testing.T, tg target, dsn, code string, setReadOnly func(bool)) {
 		db := tg.open(t, dsn)
 		s := tg.store(t, db, "")
@@ -203,6 +206,7 @@ func endSession(t testing.TB, tg target, admin *sql.DB, id int64) {
 // nothing while they are idle; with PostgreSQL, which says that there was no
 // effect, nor in the middle of a put.
 func TestStoreSessionsEnded(t *testing.T) {
+	require.Long(t, "sessions that a database ends")
 	waiting := map[sqlstore.Dialect]string{
 		sqlstore.Postgres: "wait_event_type = 'Lock'",
 		sqlstore.MySQL:    "command IN ('Query', 'Execute') AND info LIKE 'UPDATE authprofile_grants%'",

@@ -15,6 +15,7 @@ import (
 
 	"github.com/authprofile/authprofile"
 	"github.com/authprofile/authprofile/internal/peertest/databases"
+	"github.com/authprofile/authprofile/internal/peertest/require"
 	"github.com/authprofile/authprofile/sqlstore"
 	"github.com/authprofile/authprofile/storetest"
 )
@@ -194,6 +195,7 @@ func TestStoreRefuses(t *testing.T) {
 // What was stored is there after the server was killed, and handles that were
 // open go on.
 func TestStoreServerKilled(t *testing.T) {
+	require.Long(t, "a database that is killed")
 	for _, c := range []struct {
 		tg    target
 		start func(t testing.TB) *databases.Server
@@ -226,6 +228,7 @@ func TestStoreServerKilled(t *testing.T) {
 
 // Behind a pooler that gives each transaction another connection.
 func TestStorePgBouncer(t *testing.T) {
+	require.Long(t, "the suite of stores behind PgBouncer")
 	tg := target{"PgBouncer", sqlstore.Postgres, "pgx", databases.PgBouncer}
 	s, db := tg.new(t)
 	storetest.Run(t, func(t *testing.T) authprofile.Store {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/authprofile/authprofile"
+	"github.com/authprofile/authprofile/internal/peertest/require"
 	"github.com/authprofile/authprofile/sqlstore"
 	"github.com/authprofile/authprofile/storetest"
 )
@@ -276,6 +277,7 @@ func newPrefix() string { return fmt.Sprintf("t%d_", prefixes.Add(1)) }
 // Three processes on one database are one Store. Each of them migrates it at
 // its start, all at once.
 func TestStoreProcesses(t *testing.T) {
+	require.Long(t, "the suite of shared stores in three processes")
 	for _, tg := range targets {
 		t.Run(tg.name, func(t *testing.T) {
 			dsn := tg.dsn(t)

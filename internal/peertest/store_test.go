@@ -11,6 +11,7 @@ import (
 
 	"github.com/authprofile/authprofile"
 	"github.com/authprofile/authprofile/internal/peertest/databases"
+	"github.com/authprofile/authprofile/internal/peertest/require"
 	"github.com/authprofile/authprofile/sqlstore"
 	"github.com/authprofile/authprofile/storetest"
 )
@@ -174,6 +175,7 @@ var settings = []target{
 
 // Whatever the settings of database and driver are, stores behave the same.
 func TestStoreSettings(t *testing.T) {
+	require.Long(t, "the suite of stores in other settings of drivers and databases")
 	for _, tg := range settings {
 		t.Run(tg.name, tg.run)
 	}
@@ -181,6 +183,7 @@ func TestStoreSettings(t *testing.T) {
 
 // Strings are strings, whatever they look like.
 func TestStoreStrings(t *testing.T) {
+	require.Long(t, "odd strings in all settings of drivers and databases")
 	all := slices.Concat(targets, settings, []target{
 		mariadb.as("Oracle's mode, interpolated", "sql_mode=%27ORACLE,NO_BACKSLASH_ESCAPES%27&interpolateParams=true&columnsWithAlias=true"),
 	})
@@ -241,6 +244,7 @@ func TestStoreStrings(t *testing.T) {
 }
 
 func TestStoreShared(t *testing.T) {
+	require.Long(t, "the suite of shared stores")
 	for _, tg := range targets {
 		t.Run(tg.name, func(t *testing.T) {
 			dsn := tg.dsn(t)

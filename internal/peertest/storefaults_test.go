@@ -14,6 +14,7 @@ import (
 	"github.com/authprofile/authprofile/internal/peertest/authservers"
 	"github.com/authprofile/authprofile/internal/peertest/databases"
 	"github.com/authprofile/authprofile/internal/peertest/fleet"
+	"github.com/authprofile/authprofile/internal/peertest/require"
 	"github.com/authprofile/authprofile/providertest"
 	"github.com/authprofile/authprofile/sqlstore"
 )
@@ -121,6 +122,7 @@ var troubles = []trouble{
 // was paid for is served, and stored once that is possible; nobody is sent to
 // authorize again; and an application that acts for itself does not stop.
 func TestRenewalThroughTroubleWithTheStore(t *testing.T) {
+	require.Long(t, "renewals while a database is locked, slow or silent")
 	for _, tr := range troubles {
 		t.Run(tr.target.name+"/"+tr.name, func(t *testing.T) {
 			t.Parallel()
@@ -280,6 +282,7 @@ func (w *shaken) before(begin, end func()) {
 // A database that serializes transactions, and has some of them fail for it,
 // serves a fleet as any other does.
 func TestRenewalThroughSerializationFailures(t *testing.T) {
+	require.Long(t, "renewals on a database that serializes transactions")
 	t.Parallel()
 	dsn := postgres.dsn(t)
 	p := fleet.NewProvider(t, providertest.Policy{TokenLifetime: time.Second})

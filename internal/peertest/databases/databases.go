@@ -127,12 +127,17 @@ var mariadb = kind{
 // it does not run.
 func (k *kind) database(t testing.TB) string {
 	t.Helper()
+	return k.server(t).Database(t)
+}
+
+func (k *kind) server(t testing.TB) *Server {
+	t.Helper()
 	k.mu.Lock()
+	defer k.mu.Unlock() // newServer may end the test
 	if k.shared == nil {
 		k.shared = newServer(t, k)
 	}
-	k.mu.Unlock()
-	return k.shared.Database(t)
+	return k.shared
 }
 
 func (k *kind) close() {

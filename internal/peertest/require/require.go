@@ -1,12 +1,24 @@
-// Package require finds the real servers and programs that a test needs.
+// Package require says what a test needs: real servers and programs, or time.
 package require
 
 import (
+	"flag"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
 )
+
+var long = flag.Bool("long", false, "run the tests that take long, too")
+
+// Long skips the test unless the flag -long is given. What says what is left
+// out.
+func Long(t testing.TB, what string) {
+	t.Helper()
+	if !*long {
+		t.Skipf("left out: %s; to run it: go test ./internal/peertest/... -long", what)
+	}
+}
 
 // Tool returns the path of the first of the named programs that is installed:
 // in PATH, or where Debian keeps servers outside of it. If there is none, the
