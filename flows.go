@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/oauth2"
 
+	"github.com/authprofile/authprofile/internal/address"
 	"github.com/authprofile/authprofile/internal/foreign"
 	"github.com/authprofile/authprofile/internal/tokencache"
 	"github.com/authprofile/authprofile/internal/tokenendpoint"
@@ -128,7 +129,7 @@ func authorizationURL(p *Profile, pr *provider, f *Flow, extra url.Values) (stri
 	if err != nil {
 		return "", err
 	}
-	q, _ := readQuery(u.RawQuery)
+	q, _ := address.ReadQuery(u.RawQuery)
 	if pr.template != nil {
 		for name, values := range pr.template.Params {
 			q[name] = values

@@ -25,12 +25,13 @@ const modulePath = "github.com/authprofile/authprofile"
 var layers = [][]string{
 	// What is stored, and the errors.
 	{"authprofile.go", "store.go", "secret.go", "errors.go", "validate.go", "templates.go", "pages.go", "memstore.go"},
-	// What is known of a provider, what is sent, and what an answer means.
-	{"provider.go", "request.go", "expiry.go", "failure.go", "events.go"},
+	// What is known of a provider, what is sent, what an answer means, and what
+	// is told of it.
+	{"provider.go", "request.go", "expiry.go", "failure.go", "events.go", "tasks.go"},
 	// How a grant is stored, and who may renew it.
-	{"persist.go", "lease.go", "company.go"},
+	{"persist.go", "lease.go", "company.go", "memo.go"},
 	// One renewal.
-	{"renewal.go"},
+	{"renewal.go", "outcome.go"},
 	// The renewals in progress.
 	{"renewals.go"},
 	// What callers call.

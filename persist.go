@@ -102,6 +102,8 @@ var (
 	errChanged = errors.New("the grant has changed meanwhile")
 
 	errDeleted = errors.New("the grant was deleted")
+
+	errStoreAway = errors.New("a renewed token waits to be stored, and the store does not answer")
 )
 
 // A change is what a renewal has brought: something to be put into the grant

@@ -274,8 +274,8 @@ func checkCallback(r *http.Request, f *Flow) error {
 	if err != nil || requestedPath(r) != cmp.Or(u.EscapedPath(), "/") {
 		return errWrongPath
 	}
-	arrived, _ := readQuery(r.URL.RawQuery)
-	own, _ := readQuery(u.RawQuery)
+	arrived, _ := address.ReadQuery(r.URL.RawQuery)
+	own, _ := address.ReadQuery(u.RawQuery)
 	for name, values := range own { // which may be what tells profiles apart
 		if !slices.Equal(arrived[name], values) {
 			return errWrongPath
@@ -310,7 +310,7 @@ func sanitized(r *http.Request, returnTo string) *http.Request {
 	r = r.Clone(r.Context())
 	q := make(url.Values)
 	if len(r.URL.RawQuery) <= maxCallback {
-		q, _ = readQuery(r.URL.RawQuery)
+		q, _ = address.ReadQuery(r.URL.RawQuery)
 	}
 	for _, name := range []string{"code", "state", "return_to", "access_token", "id_token", "refresh_token"} {
 		q.Del(name)
@@ -347,7 +347,7 @@ func localPath(s string) string {
 		if !plainPath(path) {
 			return ""
 		}
-		if decoded, _ = percentDecode(path); decoded == path {
+		if decoded, _ = address.PercentDecode(path); decoded == path {
 			return s
 		}
 	}

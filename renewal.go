@@ -21,7 +21,6 @@ import (
 const waitForOthers = 90 * time.Second
 
 var (
-	errStoreAway     = errors.New("a renewed token waits to be stored, and the store does not answer")
 	errStillRenewing = errors.New("another process is still renewing this grant")
 	errNoGrant       = errors.New("no grant yet")
 )

@@ -202,7 +202,7 @@ func checkRedirectAddress(s string) string {
 		return problem
 	}
 	_, raw, _ := strings.Cut(s, "?")
-	query, _ := readQuery(raw)
+	query, _ := address.ReadQuery(raw)
 	for _, name := range callbackParams {
 		if query.Has(name) {
 			return fmt.Sprintf("has %q in its query, which the provider sets", name)

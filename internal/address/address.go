@@ -1,5 +1,5 @@
-// Package address says which addresses are fit to be used, and what their
-// origins are.
+// Package address says which addresses are fit to be used, what their origins
+// are, and what their queries say.
 //
 // It goes by the spelling of an address alone, and asks no resolver: what an
 // address that is fit leads to is the transport's business.
