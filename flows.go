@@ -322,7 +322,7 @@ func (e *engine) redeem(ctx context.Context, f *Flow, code string) (g *Grant, re
 	}
 	stored, before, damaged, err := e.writer.storeAuthorized(ctx, pr, g)
 	if errors.Is(err, ErrNotFound) { // the profile is gone, and no other process knows these tokens
-		return nil, report, errors.Join(err, revoke(ctx, e.http, p, pr, stored))
+		return nil, report, errors.Join(err, revoke(ctx, e.http, p, pr, cmp.Or(stored, g)))
 	}
 	if err != nil {
 		return nil, report, err

@@ -2,7 +2,6 @@ package authprofile
 
 import (
 	"context"
-	"time"
 
 	"github.com/authprofile/authprofile/internal/tokenendpoint"
 )
@@ -39,7 +38,7 @@ func (n *renewal) storeAnswer(old *Grant, a *tokenendpoint.Answer) (*Grant, verd
 		n.report(func() { n.events.fewerScopes(n.ctx, g.ProfileID) })
 	}
 	remember(n.entry, old, g)
-	n.companies.note(g.GrantKey, p.Version, stamp(time.Now()))
+	n.companies.note(g.GrantKey, p.Version, stamp(n.lifetimes.now()))
 	n.report(func() { n.events.renewed(n.ctx, p, old, g) })
 	return g, done, nil
 }
@@ -129,7 +128,7 @@ func (n *renewal) handleRefusal(g *Grant, salvaged *tokenendpoint.Answer, te *to
 func (n *renewal) judgeRefusal(te *tokenendpoint.Error, g *Grant) (Failure, Status) {
 	f, status := failureOf(te, n.circumstances())
 	if te.HTTPStatus != 0 && mayBeJudged(f.Reason) {
-		f.Reason, status, n.company = n.companies.judge(n.ctx, n.store, n.profile, g, f, status, stamp(time.Now()))
+		f.Reason, status, n.company = n.companies.judge(n.ctx, n.store, n.profile, g, f, status, stamp(n.lifetimes.now()))
 	}
 	if !n.grant.person && status == StatusNeedsReauthorization {
 		status = StatusNeedsConfiguration // there is no person to ask

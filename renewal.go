@@ -162,6 +162,8 @@ func (n *renewal) tryOnce() (*Grant, verdict, error) {
 	}
 	g, profile, err := n.read()
 	switch {
+	case errors.Is(err, errNoGrant):
+		return nil, done, err
 	case err != nil && !n.grant.spends:
 		return n.fallBack(err)
 	case err != nil:

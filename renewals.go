@@ -184,7 +184,7 @@ func (rs *renewals) finish(n *renewal, f *flight, g *Grant, err error) {
 		if t := e.Current(); t != nil && t.End == tokencache.Never && isDeleted(err) {
 			serve(e, nil) // else it would be served for ever
 		}
-		e.SetNextTry(unixNano(nextTry(e.Current(), err)))
+		e.SetNextTry(unixNano(nextTry(e.Current(), err, stamp(rs.lifetimes.now()))))
 	}
 	e.SetRenewing(false)
 	n.entry.SetRenewing(false)
@@ -197,8 +197,7 @@ func (rs *renewals) finish(n *renewal, f *flight, g *Grant, err error) {
 func isDeleted(err error) bool { return errors.Is(err, ErrNotFound) || errors.Is(err, errNoGrant) }
 
 // nextTry is when to renew a token ahead of time after an attempt has failed.
-func nextTry(t *tokencache.Token, err error) time.Time {
-	now := stamp(time.Now())
+func nextTry(t *tokencache.Token, err error, now time.Time) time.Time {
 	failed, ok := errors.AsType[*grantError](err)
 	switch {
 	case ok && !failed.Next.IsZero():
