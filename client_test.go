@@ -122,9 +122,9 @@ func TestClientSendsAToken(t *testing.T) {
 		if tok := string(w.grant(app).AccessToken); call.authorization != "Bearer "+tok || call.body != "body" || call.header.Get("X-Own") != "yes" {
 			t.Errorf("got %+v, want the request with the token", call)
 		}
-		// 140: in the header, and never in the address.
+		// In the header, and never in the address.
 		if call.url != "https://api.example.com/things?q=1" {
-			t.Errorf("140: got address %q, want it as it was", call.url)
+			t.Errorf("got address %q, want it as it was", call.url)
 		}
 		if !maps.EqualFunc(req.Header, before, slices.Equal) {
 			t.Errorf("got header %v, want the caller's own request untouched", req.Header)

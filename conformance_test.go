@@ -233,7 +233,7 @@ func TestConformance_IDTokenOfARenewal(t *testing.T) {
 				w.keepsSilent(err, "token")
 				g := w.grant(ada)
 				if !w.srv.IsCurrent(string(g.RefreshToken)) {
-					t.Fatal("112: the refresh token is lost")
+					t.Fatal("the refresh token is lost")
 				}
 				if g.Subject != before.Subject || g.Issuer != before.Issuer {
 					t.Errorf("got subject %q of %q, want them as they were", g.Subject, g.Issuer)
@@ -419,7 +419,7 @@ func TestConformance_FloodOfUnknownKeys(t *testing.T) {
 			w.loginFails(p)
 		}
 		if got := w.srv.Hits(providertest.JWKS); n != 100 || got > 4 {
-			t.Errorf("061: got %d requests for keys after %d logins, want at most 4", got, n)
+			t.Errorf("got %d requests for keys after %d logins, want at most 4", got, n)
 		}
 		w.srv.MutateIDToken(nil)
 		w.srv.RotateKeys()
@@ -435,12 +435,12 @@ func TestConformance_UserInfoIsNotUsed(t *testing.T) {
 		p := w.relyingParty()
 		g := w.authorize(p, "ada")
 		if g.Subject != "248289761001" {
-			t.Errorf("108: got subject %q, want that of the ID token", g.Subject)
+			t.Errorf("got subject %q, want that of the ID token", g.Subject)
 		}
 		expire()
 		w.token(w.m, p, asAda)
 		if n := w.srv.Hits(providertest.UserInfo); n != 0 {
-			t.Errorf("108: got %d requests to the userinfo endpoint, want 0", n)
+			t.Errorf("got %d requests to the userinfo endpoint, want 0", n)
 		}
 	})
 }

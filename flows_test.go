@@ -705,7 +705,7 @@ func (s *lateStore) TakeFlow(ctx context.Context, id string) (*authprofile.Flow,
 	return f, err
 }
 
-func TestThreat008_NothingIsPredictable(t *testing.T) {
+func TestThreat008_013_045_NothingIsPredictable(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		p := w.user()
 		seen := make(map[string]bool)
@@ -737,8 +737,7 @@ func TestThreat008_NothingIsPredictable(t *testing.T) {
 	})
 }
 
-// TestThreat009_WhatProtectsTheExchangeIsNotTheCallers, and 048.
-func TestThreat009_WhatProtectsTheExchangeIsNotTheCallers(t *testing.T) {
+func TestThreat009_048_WhatProtectsTheExchangeIsNotTheCallers(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		p := w.user()
 		for _, opt := range []oauth2.AuthCodeOption{
@@ -771,7 +770,7 @@ func TestThreat009_WhatProtectsTheExchangeIsNotTheCallers(t *testing.T) {
 			p := p.Clone()
 			p.Params = url.Values{name: {"x"}}
 			if err := w.m.Save(t.Context(), p); err == nil {
-				t.Errorf("048: got no error for %q among a profile's Params", name)
+				t.Errorf("got no error for %q among a profile's Params", name)
 			}
 		}
 	})
@@ -917,8 +916,7 @@ func TestThreat015_DeniedConsent(t *testing.T) {
 	})
 }
 
-// TestThreat016_ErrorsOfACallback, and 017.
-func TestThreat016_ErrorsOfACallback(t *testing.T) {
+func TestThreat016_017_ErrorsOfACallback(t *testing.T) {
 	for _, test := range []struct{ name, code, description, wantCode, wantDescription string }{
 		{"HTML", "<script>alert(1)</script>", "<img src=x>", "<script>alert(1)</script>", "<img src=x>"},
 		{"CRLF", "a\r\nSet-Cookie: x", "b\r\nc", "a??Set-Cookie: x", "b??c"},
@@ -946,7 +944,7 @@ func TestThreat016_ErrorsOfACallback(t *testing.T) {
 					t.Errorf("got description %q, want %q", re.ErrorDescription, test.wantDescription)
 				}
 				if re.ErrorURI != "" || strings.Contains(fmt.Sprintf("%v %+v %#v", err, err, re), "javascript") {
-					t.Errorf("017: got the address %q, want none", re.ErrorURI)
+					t.Errorf("got the address %q, want none", re.ErrorURI)
 				}
 			})
 		})
@@ -1128,7 +1126,7 @@ func TestThreat043_DowngradedChallenge(t *testing.T) {
 	})
 }
 
-func TestThreat044_S256WhateverIsAdvertised(t *testing.T) {
+func TestThreat044_045_S256WhateverIsAdvertised(t *testing.T) {
 	for name, methods := range map[string]any{"none listed": nil, "plain": []string{"plain"}, "empty": []string{}} {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, func(t *testing.T, w *world) {
@@ -1147,7 +1145,7 @@ func TestThreat044_S256WhateverIsAdvertised(t *testing.T) {
 					t.Errorf("got code_challenge %q, want %q", got, want)
 				}
 				if strings.Contains(f.URL, string(f.Verifier)) {
-					t.Error("045: got the verifier in an address")
+					t.Error("got the verifier in an address")
 				}
 			})
 		})
@@ -1252,9 +1250,8 @@ func TestThreat109_HashOfTheCode(t *testing.T) {
 	})
 }
 
-// TestThreat116_AnotherAccountComesBack, and 115: it is the subject that
-// counts, and nothing else that an ID token says.
-func TestThreat116_AnotherAccountComesBack(t *testing.T) {
+// It is the subject that counts, and nothing else that an ID token says.
+func TestThreat115_116_AnotherAccountComesBack(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.srv.SetConsent(providertest.Consent{Subject: "1", Claims: map[string]any{"email": "ada@example.com"}})
 		p := w.adasProfile()
@@ -2133,8 +2130,7 @@ func TestThreat117_OneRequestForAll(t *testing.T) {
 	})
 }
 
-// TestThreats_ClientAuthentication is about threats 91 to 95.
-func TestThreats_ClientAuthentication(t *testing.T) {
+func TestThreat092_093_094_ClientAuthentication(t *testing.T) {
 	const id, secret = `c:l% +i/e\n"t`, `:s% +&=/\"'~`
 	for _, test := range []struct {
 		name, secret string
@@ -2170,17 +2166,17 @@ func TestThreats_ClientAuthentication(t *testing.T) {
 					}
 					inHeader, inBody := c.Header.Get("Authorization") != "", form.Has("client_secret")
 					if inHeader && (inBody || form.Has("client_id")) {
-						t.Error("093: got two ways to authenticate in one request")
+						t.Error("got two ways to authenticate in one request")
 					}
 					if test.want == authprofile.AuthNone && (inHeader || inBody || form.Get("client_id") != id) {
-						t.Errorf("095: got header %q and form %v, want the client ID alone", c.Header.Get("Authorization"), form)
+						t.Errorf("got header %q and form %v, want the client ID alone", c.Header.Get("Authorization"), form)
 					}
 					if strings.Contains(c.URL, "?") {
-						t.Errorf("094: got %q, want nothing in the address", c.URL)
+						t.Errorf("got %q, want nothing in the address", c.URL)
 					}
 				}
 				if got := w.srv.Count(""); got != 2 {
-					t.Errorf("092: got %d token requests, want one for each grant", got)
+					t.Errorf("got %d token requests, want one for each grant", got)
 				}
 			})
 		})

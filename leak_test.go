@@ -176,11 +176,10 @@ func (s *leakyStore) PutFlow(ctx context.Context, f *authprofile.Flow) error {
 	return s.Store.PutFlow(ctx, f)
 }
 
-// TestThreat135_NothingLeaks plants a sentinel in every secret of every type,
-// runs all flows with every failure, and searches everything that came out:
-// errors, logs, JSON, panics, pages, redirects, and what the provider sees in
-// addresses. Threats 136 to 138 and 140 too.
-func TestThreat135_NothingLeaks(t *testing.T) {
+// A sentinel is planted in every secret of every type, all flows are run with
+// every failure, and everything that came out is searched: errors, logs, JSON,
+// panics, pages, redirects, and what the provider sees in addresses.
+func TestThreat135_136_137_138_140_NothingLeaks(t *testing.T) {
 	v := &vault{secrets: make(map[string]string), out: make(map[string]string), values: make(map[string]int)}
 	clientSecret := v.plant("client secret", "SENTINEL-client secret/+&=%")
 	authorization := v.plant("Authorization header", base64.StdEncoding.EncodeToString([]byte(providertest.ClientID+":"+url.QueryEscape(clientSecret))))
@@ -420,7 +419,7 @@ func TestThreat135_NothingLeaks(t *testing.T) {
 			t.Fatal(err)
 		}
 
-		// 094, 136, 138, 140: what the provider has seen.
+		// What the provider has seen.
 		for _, c := range w.srv.Captured() {
 			u := parsed(t, c.URL)
 			if c.Endpoint == providertest.Authorization {

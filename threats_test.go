@@ -5,14 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"go/ast"
+	"go/doc"
 	"go/parser"
 	"go/token"
 	"io"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
+	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -30,16 +33,18 @@ import (
 
 // A threat is one attack, or one bad input, that a client must withstand. It
 // is met by the tests that have its number: in their name, TestThreat067 or
-// TestThreat067_Redirects, or at the beginning of a string in them, such as
-// the name of a subtest.
+// TestThreat067_Redirects, or at the beginning of the name of a subtest, as in
+// "067 redirects" or "067, 089 redirects".
 type threat struct {
 	name string
 
 	// tests are the names of further tests that meet it, without a number.
 	tests string
 
-	// duty is documentation that leaves the rest to the application, or says
-	// what was chosen: a file, a colon, and words that are in it.
+	// duty names the definitions whose documentation leaves the rest to the
+	// application, or says what was chosen: "Manager.Finish" of this package,
+	// "egress.NewClient" of another one, "egress" for all of a package. What
+	// comes after a colon is in the documentation.
 	duty []string
 
 	// absent says which part is missing for the threat to concern us.
@@ -50,8 +55,8 @@ var threats = [...]threat{
 	1:  {name: "state that was never issued"},
 	2:  {name: "no state at all"},
 	3:  {name: "state replayed in another browser"},
-	4:  {name: "authorization URL sent to a victim", duty: []string{"flows.go: never something that the browser says", "examples/web/main.go: It looks at the session and at nothing else that the browser could make up."}},
-	5:  {name: "code and state forwarded by the application", duty: []string{"flows.go: The caller must check that both are those of Begin"}},
+	4:  {name: "authorization URL sent to a victim", duty: []string{"Manager.Begin: logged in", "examples/web.site.user: the session"}},
+	5:  {name: "code and state forwarded by the application", duty: []string{"Manager.Finish: the browser"}},
 	6:  {name: "state used twice"},
 	7:  {name: "expired flow"},
 	8:  {name: "guessable state, nonce or verifier"},
@@ -68,15 +73,15 @@ var threats = [...]threat{
 	19: {name: "tokens in a callback"},
 	20: {name: "unknown parameters of a callback"},
 	21: {name: "huge callback"},
-	22: {name: "endless beginnings", duty: []string{"flows.go: It is for the application to limit how often it calls on behalf of one person."}},
-	23: {name: "flow begun by another site", duty: []string{"redirect.go: Requests that another site has caused are refused, as far as browsers tell", "examples/web/main.go: POST /connect"}},
+	22: {name: "endless beginnings", duty: []string{"Manager.Begin: to limit"}},
+	23: {name: "flow begun by another site", duty: []string{"RedirectHandler.Begin: another site", "examples/web.newSite: by POST"}},
 	24: {name: "attributes of the cookie"},
 	25: {name: "forged Host header"},
 	26: {name: "page to return to on another site"},
 	27: {name: "redirect that posts again"},
 	28: {name: "callback page that leaks the code", tests: "TestRedirectHandler TestPages TestThreat027_RedirectsAre303"},
 	29: {name: "callback at another path"},
-	30: {name: "session kept after login", duty: []string{"redirect.go: has to begin a new session here", "examples/web/main.go: Each login begins a new session"}},
+	30: {name: "session kept after login", duty: []string{"RedirectHandler.Done: new session", "examples/web.site.login: new session"}},
 	31: {name: "loopback listener of a command-line program", absent: "there is no such listener"},
 	32: {name: "authorization endpoint that is a command"},
 	33: {name: "authorization endpoint with a query or a fragment"},
@@ -85,12 +90,12 @@ var threats = [...]threat{
 	35: {name: "mix-up: answer of another provider"},
 	36: {name: "iss that was not announced, and is wrong"},
 	37: {name: "error without the announced iss"},
-	38: {name: "providers that do not name themselves", duty: []string{"manager.go: so that each profile has its own address"}},
+	38: {name: "providers that do not name themselves", duty: []string{"Manager.RedirectURL: its own address"}},
 	39: {name: "honest provider's code for a malicious one"},
 	40: {name: "context in the redirect address alone"},
-	41: {name: "registration shared by profiles", duty: []string{"authprofile.go: so profiles that share a registration, such as those of two tenants, share no token"}},
+	41: {name: "registration shared by profiles", duty: []string{"Profile: share a registration"}},
 	42: {name: "injected code"},
-	43: {name: "PKCE stripped from the request", duty: []string{"flows.go: ask such a provider for the scope openid"}},
+	43: {name: "PKCE stripped from the request", duty: []string{"Manager.Begin: scope openid"}},
 	44: {name: "provider without S256"},
 	45: {name: "form of the verifier"},
 	46: {name: "another redirect_uri in the token request"},
@@ -103,13 +108,13 @@ var threats = [...]threat{
 	52: {name: "redirected discovery", tests: "TestGoOIDC_RedirectsAreNotFollowed"},
 	53: {name: "poisoned discovery document"},
 	54: {name: "endpoints that are no addresses", tests: "TestGoOIDC_AddressesOfOtherSchemes"},
-	55: {name: "requests to internal addresses", duty: []string{"egress/egress.go: Such a service gives its Manager a client of this package", "manager.go: which reaches public addresses only"}},
+	55: {name: "requests to internal addresses", duty: []string{"egress: server-side request forgery", "Manager.HTTPClient: package egress"}},
 	56: {name: "addresses inside tokens"},
 	57: {name: "endless documents", tests: "TestGoOIDC_DocumentsAreBounded"},
 	58: {name: "documents that are none"},
 	59: {name: "both places of a discovery document"},
 	60: {name: "documents that go away"},
-	61: {name: "unknown key IDs"},
+	61: {name: "unknown key IDs", tests: "TestConformance_FloodOfUnknownKeys"},
 	62: {name: "odd key sets"},
 	63: {name: "bad certificates"},
 	64: {name: "plain HTTP"},
@@ -134,12 +139,12 @@ var threats = [...]threat{
 	82:  {name: "characters of a scope"},
 	83:  {name: "unknown members"},
 	84:  {name: "provider that is not available", tests: "TestRetryAfterIsObeyed"},
-	85:  {name: "outage that hides a dead grant", duty: []string{"store.go: alert an operator by Since"}},
+	85:  {name: "outage that hides a dead grant", duty: []string{"Failure: by Since"}},
 	86:  {name: "connection reset", tests: "TestLostAnswer"},
 	87:  {name: "client secret that was changed", tests: "TestCorrectedSecretHealsAtTheNextCall"},
 	88:  {name: "ways to say that a grant is dead", tests: "TestFailures TestRefusedGrantInCompany TestDeadGrantMakesOneRequest"},
 	89:  {name: "request sent again by net/http"},
-	90:  {name: "proxies", duty: []string{"manager.go: and goes through the proxy that the environment names", "egress/egress.go: It takes no proxy from the environment."}},
+	90:  {name: "proxies", duty: []string{"Manager.HTTPClient: the proxy", "egress: no proxy"}},
 	91:  {name: "special characters of the client's credentials"},
 	92:  {name: "probing for the client authentication", tests: "TestOAuth2_RefreshTokensAreNotSentTwice"},
 	93:  {name: "two client authentications"},
@@ -158,11 +163,11 @@ var threats = [...]threat{
 	105: {name: "azp"},
 	106: {name: "exp, iat and nbf"},
 	107: {name: "nonce"},
-	108: {name: "sub"},
+	108: {name: "sub", tests: "TestConformance_UserInfoIsNotUsed"},
 	109: {name: "at_hash and c_hash"},
 	110: {name: "max_age"},
 	111: {name: "ID token of a renewal"},
-	112: {name: "bad ID token of a renewal", tests: "TestBadIDTokenOnRefresh TestTokenIsStoredBeforeTheIDTokenIsVerified"},
+	112: {name: "bad ID token of a renewal", tests: "TestConformance_IDTokenOfARenewal TestBadIDTokenOnRefresh TestTokenIsStoredBeforeTheIDTokenIsVerified"},
 	113: {name: "malformed ID tokens"},
 	114: {name: "access token read as a JWT"},
 	115: {name: "identity by e-mail address"},
@@ -182,7 +187,7 @@ var threats = [...]threat{
 	128: {name: "API that refuses a valid token", tests: "TestRejectedToken TestRejectedTokenThatAnotherProcessHasReplaced"},
 	129: {name: "life shorter than RenewBefore", tests: "TestShortLifetime"},
 	130: {name: "thundering herd", tests: "TestManyTokensEndAtOnce TestProviderThatIsDownForAnHour TestBackoffGrowsAndIsNeverTheSame"},
-	131: {name: "end of the refresh token", duty: []string{"store.go: RefreshExpiry is when the refresh token ends"}},
+	131: {name: "end of the refresh token", duty: []string{"Grant.RefreshExpiry"}},
 	132: {name: "tokens at rest"},
 	133: {name: "identifiers that are SQL, or are folded", tests: "TestBrokenStores"},
 	134: {name: "crash between the flow and the grant"},
@@ -192,11 +197,12 @@ var threats = [...]threat{
 	137: {name: "secrets in dumps", tests: "TestProfileJSON"},
 	138: {name: "secrets in traces and metrics"},
 	139: {name: "token for another host"},
-	140: {name: "access token in an address"},
+	140: {name: "access token in an address", tests: "TestClientSendsAToken"},
 }
 
 func TestEveryThreatHasATest(t *testing.T) {
 	numbered, names := testsOfRepository(t)
+	documented := make(map[string]*doc.Package)
 	if len(threats) != 141 {
 		t.Errorf("got %d rows, want 140", len(threats)-1)
 	}
@@ -214,8 +220,8 @@ func TestEveryThreatHasATest(t *testing.T) {
 					found = append(found, name)
 				}
 			}
-			for _, duty := range row.duty {
-				checkDuty(t, duty)
+			for _, d := range row.duty {
+				checkDuty(t, documented, d)
 			}
 			switch {
 			case row.name == "":
@@ -229,30 +235,84 @@ func TestEveryThreatHasATest(t *testing.T) {
 	}
 }
 
-// checkDuty looks for the words in the documentation, however it is wrapped.
-func checkDuty(t *testing.T, duty string) {
+// checkDuty looks for a definition with documentation that has the words of the
+// duty in it, however it is wrapped. The packages that were read before are in
+// documented, by their directories.
+func checkDuty(t *testing.T, documented map[string]*doc.Package, duty string) {
 	t.Helper()
-	name, words, _ := strings.Cut(duty, ": ")
-	text, err := os.ReadFile(filepath.FromSlash(name))
-	if _, absent := os.Stat("examples"); absent != nil && strings.HasPrefix(name, "examples/") {
+	definition, words, _ := strings.Cut(duty, ": ")
+	dir, name := ".", definition
+	if !ast.IsExported(definition) {
+		i := strings.LastIndex(definition, "/") + 1
+		last, inside, _ := strings.Cut(definition[i:], ".")
+		dir, name = definition[:i]+last, inside
+	}
+	if _, err := os.Stat("examples"); err != nil && strings.HasPrefix(dir, "examples/") {
 		return // the examples are a module of their own, and do not come with this one
 	}
-	if err != nil {
-		t.Error(err)
+	if documented[dir] == nil {
+		fset := token.NewFileSet()
+		files := slices.Collect(maps.Values(packageFiles(t, fset, dir)))
+		if len(files) == 0 {
+			t.Fatalf("%s: got no package in %s", definition, dir)
+		}
+		p, err := doc.NewFromFiles(fset, files, path.Join(modulePath, dir), doc.AllDecls)
+		if err != nil {
+			t.Fatal(err)
+		}
+		documented[dir] = p
+	}
+	text, ok := documentation(documented[dir], name)
+	if !ok {
+		t.Errorf("got no %s, want the definition", definition)
 		return
 	}
-	var flat []string
-	for line := range strings.Lines(string(text)) {
-		flat = append(flat, strings.Fields(strings.TrimPrefix(strings.TrimSpace(line), "//"))...)
-	}
-	if !strings.Contains(strings.Join(flat, " "), words) {
-		t.Errorf("%s: got no %q in it", name, words)
+	if text = strings.Join(strings.Fields(text), " "); text == "" || !strings.Contains(text, words) {
+		t.Errorf("%s: got documentation %q, want some with %q in it", definition, text, words)
 	}
 }
 
+// documentation returns that of a package, of a function or type in it, or of a
+// method or field of a type, and reports whether there is such a definition.
+func documentation(p *doc.Package, name string) (text string, ok bool) {
+	if name == "" {
+		return p.Doc, true
+	}
+	funcs := slices.Clone(p.Funcs)
+	name, member, _ := strings.Cut(name, ".")
+	for _, typ := range p.Types {
+		funcs = append(funcs, typ.Funcs...)
+		switch {
+		case typ.Name != name:
+			continue
+		case member == "":
+			return typ.Doc, true
+		}
+		for _, m := range typ.Methods {
+			if m.Name == member {
+				return m.Doc, true
+			}
+		}
+		ast.Inspect(typ.Decl, func(n ast.Node) bool {
+			if f, isField := n.(*ast.Field); isField && slices.ContainsFunc(f.Names, func(id *ast.Ident) bool { return id.Name == member }) {
+				text, ok = f.Doc.Text()+f.Comment.Text(), true
+			}
+			return !ok
+		})
+		return text, ok
+	}
+	for _, f := range funcs {
+		if f.Name == name && member == "" {
+			return f.Doc, true
+		}
+	}
+	return "", false
+}
+
 var (
-	threatName   = regexp.MustCompile(`^TestThreat((?:\d{3}_)*\d{3})(?:_|$)`)
-	threatString = regexp.MustCompile(`^(\d{3})(?:, \d{3})*:? `)
+	threatTest    = regexp.MustCompile(`^TestThreat((?:\d{3}_)*\d{3})(?:_|$)`)
+	threatSubtest = regexp.MustCompile(`^((?:\d{3}, )*\d{3}) `)
+	digits        = regexp.MustCompile(`\d{3}`)
 )
 
 // testsOfRepository returns the tests of all modules of the repository: those
@@ -260,13 +320,18 @@ var (
 func testsOfRepository(t *testing.T) (numbered map[int][]string, names map[string]bool) {
 	t.Helper()
 	numbered, names = make(map[int][]string), make(map[string]bool)
-	add := func(digits, where string) {
-		number, err := strconv.Atoi(digits)
-		if err != nil {
-			t.Fatal(err)
+	add := func(match []string, where string) {
+		if match == nil {
+			return
 		}
-		if !slices.Contains(numbered[number], where) {
-			numbered[number] = append(numbered[number], where)
+		for _, d := range digits.FindAllString(match[1], -1) {
+			number, err := strconv.Atoi(d)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !slices.Contains(numbered[number], where) {
+				numbered[number] = append(numbered[number], where)
+			}
 		}
 	}
 	for _, name := range sources(t) {
@@ -283,35 +348,86 @@ func testsOfRepository(t *testing.T) (numbered map[int][]string, names map[strin
 				where = f.Name.Name
 				if f.Recv == nil && strings.HasPrefix(where, "Test") {
 					names[where] = true
-				}
-				if m := threatName.FindStringSubmatch(where); m != nil {
-					for digits := range strings.SplitSeq(m[1], "_") {
-						add(digits, where)
-					}
+					add(threatTest.FindStringSubmatch(where), where)
 				}
 			}
-			ast.Inspect(decl, func(n ast.Node) bool {
-				lit, ok := n.(*ast.BasicLit)
-				if !ok || lit.Kind != token.STRING {
-					return true
-				}
-				text, err := strconv.Unquote(lit.Value)
-				if m := threatString.FindStringSubmatch(text); err == nil && m != nil && !isStatusLine(text) {
-					add(m[1], where)
-				}
-				return true
-			})
+			for _, subtest := range subtestNames(decl) {
+				add(threatSubtest.FindStringSubmatch(subtest), where)
+			}
 		}
 	}
 	return numbered, names
 }
 
-// isStatusLine reports whether a text is about HTTP, as in "100 Continue".
-func isStatusLine(text string) bool {
-	code, rest, _ := strings.Cut(text, " ")
-	number, err := strconv.Atoi(code)
-	reason := http.StatusText(number)
-	return err == nil && reason != "" && strings.HasPrefix(rest, reason)
+// subtestNames returns the texts in a declaration that are names of subtests:
+// those in the first argument of Run, or of a function run that passes it on,
+// and those that name the rows of tables. The name of a row is the key of a
+// map, the field "name", or the first of its fields.
+func subtestNames(decl ast.Decl) (texts []string) {
+	add := func(e ast.Expr) {
+		ast.Inspect(e, func(n ast.Node) bool {
+			if lit, ok := n.(*ast.BasicLit); ok && lit.Kind == token.STRING {
+				if text, err := strconv.Unquote(lit.Value); err == nil {
+					texts = append(texts, text)
+				}
+			}
+			_, isFunc := n.(*ast.FuncLit)
+			return !isFunc
+		})
+	}
+	ast.Inspect(decl, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.CallExpr:
+			id, ok := n.Fun.(*ast.Ident)
+			if sel, isSelector := n.Fun.(*ast.SelectorExpr); isSelector {
+				id, ok = sel.Sel, true
+			}
+			if ok && (id.Name == "Run" || id.Name == "run") && len(n.Args) > 0 {
+				add(n.Args[0])
+			}
+		case *ast.CompositeLit:
+			_, isMap := n.Type.(*ast.MapType)
+			_, isList := n.Type.(*ast.ArrayType)
+			for i, e := range n.Elts {
+				kv, keyed := e.(*ast.KeyValueExpr)
+				switch {
+				case keyed && isMap:
+					add(kv.Key)
+				case keyed:
+					if id, ok := kv.Key.(*ast.Ident); ok && id.Name == "name" {
+						add(kv.Value)
+					}
+				case i == 0 && !isList:
+					add(e)
+				}
+			}
+		}
+		return true
+	})
+	return texts
+}
+
+func TestNamesOfSubtests(t *testing.T) {
+	const source = `package p
+
+func Test(t *testing.T) {
+	for key := range map[string]int{"map": 1} {
+		t.Run(key+" plus", nil)
+	}
+	for _, test := range []struct{ name, other string }{{"row", "no"}, {name: "field", other: "no"}} {
+		t.Run(fmt.Sprintf("format %s", test.name), func(t *testing.T) { t.Error("no") })
+	}
+	run("function", func() { t.Error("no") })
+	with("no", []string{"no"})
+}`
+	file, err := parser.ParseFile(token.NewFileSet(), "p_test.go", source, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := subtestNames(file.Decls[0])
+	if want := []string{"map", " plus", "row", "field", "format %s", "function"}; !slices.Equal(got, want) {
+		t.Errorf("got names %q, want %q", got, want)
+	}
 }
 
 // sources returns the text files of the repository, all modules included, by

@@ -100,6 +100,8 @@ type site struct {
 	sessions map[string]string // user by session
 }
 
+// newSite returns the pages of the site. People connect by POST, which other
+// sites cannot make them do.
 func newSite(m *authprofile.Manager, p *authprofile.Profile) http.Handler {
 	s := &site{m: m, profile: p, sessions: make(map[string]string)}
 	s.redirect = &authprofile.RedirectHandler{Manager: m, User: s.user}
