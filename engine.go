@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/authprofile/authprofile/internal/discovery"
 	"github.com/authprofile/authprofile/internal/foreign"
 	"github.com/authprofile/authprofile/internal/transport"
 )
@@ -30,7 +31,7 @@ type engine struct {
 	// the network without a word.
 	fresh *http.Client
 
-	docs    *documents // of providers
+	resolver
 	cache   *cache
 	sweeper sweeper
 	gates   gates
@@ -83,7 +84,7 @@ func (m *Manager) engine() *engine {
 			e.http.Transport = sharedTransport()
 		}
 		e.fresh = transport.Fresh(e.http)
-		e.docs = newDocuments(e.fresh, e.log)
+		e.resolver = resolver{discovery.NewCache(e.fresh, e.log)}
 		m.e = e
 	})
 	return m.e

@@ -230,7 +230,7 @@ func (m *Manager) begin(ctx context.Context, p *Profile, f *Flow, opts []oauth2.
 	if err := m.validate(p); err != nil {
 		return nil, err
 	}
-	t, err := e.target(ctx, p)
+	t, err := e.resolve(ctx, p)
 	if err != nil {
 		return nil, err
 	}
@@ -255,8 +255,8 @@ func (m *Manager) begin(ctx context.Context, p *Profile, f *Flow, opts []oauth2.
 	}
 	f.Requested = t.withScopes(f.Requested)
 	if slices.Contains(f.Requested, "openid") {
-		if t.keys != nil && t.keys.err != nil { // Finish could not verify the ID token
-			return nil, t.keys.err
+		if t.keysErr != nil { // Finish could not verify the ID token
+			return nil, t.keysErr
 		}
 		f.Nonce = randomText()
 	}
@@ -276,7 +276,7 @@ func noAuthorization() error {
 // authorizationURL builds the address that the browser is sent to (RFC 6749,
 // section 4.1.1). What the options say comes after the profile's parameters,
 // and those after the template's; what protects the exchange comes last.
-func authorizationURL(p *Profile, t *target, f *Flow, extra url.Values) (string, error) {
+func authorizationURL(p *Profile, t *provider, f *Flow, extra url.Values) (string, error) {
 	u, err := url.Parse(t.authURL)
 	if err != nil {
 		return "", err
@@ -345,10 +345,10 @@ func optionParams(opts []oauth2.AuthCodeOption) (url.Values, error) {
 }
 
 // requestedScopes are the scopes that a user is asked to consent to.
-func requestedScopes(p *Profile, t *target) []string { return t.withScopes(p.Scopes) }
+func requestedScopes(p *Profile, t *provider) []string { return t.withScopes(p.Scopes) }
 
 // withScopes adds to scopes those that the template needs.
-func (t *target) withScopes(scopes []string) []string {
+func (t *provider) withScopes(scopes []string) []string {
 	scopes = slices.Clone(scopes)
 	if t.template != nil {
 		scopes = append(scopes, missing(t.template.Scopes, scopes)...)
@@ -493,7 +493,7 @@ func (e *engine) redeem(ctx context.Context, f *Flow, code string) (g *Grant, lo
 	if p.Version != f.ProfileVersion {
 		return nil, log, fmt.Errorf("%w: the profile has changed meanwhile; begin again", ErrConflict)
 	}
-	t, err := e.target(ctx, p)
+	t, err := e.resolve(ctx, p)
 	if err != nil {
 		return nil, log, err
 	}
@@ -528,7 +528,7 @@ func (e *engine) redeem(ctx context.Context, f *Flow, code string) (g *Grant, lo
 }
 
 // exchange exchanges the code for tokens, and finds out whose they are.
-func (e *engine) exchange(ctx context.Context, f *Flow, p *Profile, t *target, code string) (*Grant, error) {
+func (e *engine) exchange(ctx context.Context, f *Flow, p *Profile, t *provider, code string) (*Grant, error) {
 	identified := f.Nonce != ""
 	if identified {
 		if err := e.warmKeys(ctx, t); err != nil {
@@ -589,7 +589,7 @@ const grantPatience = 2 * time.Minute
 // there, with patience: the code is spent, and the person has done their part.
 // It returns what was there: an empty grant if there was none, or one that
 // cannot be read, for the reason given by damaged.
-func (e *engine) replaceGrant(ctx context.Context, t *target, g *Grant) (before *Grant, damaged, err error) {
+func (e *engine) replaceGrant(ctx context.Context, t *provider, g *Grant) (before *Grant, damaged, err error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), grantPatience)
 	defer cancel()
 	refreshToken, refreshExpiry := g.RefreshToken, g.RefreshExpiry
@@ -916,7 +916,7 @@ func (e *engine) revokeAtProvider(ctx context.Context, g *Grant) error {
 	if g.ClientID != p.ClientID {
 		return errors.New("the grant was issued to another client")
 	}
-	t, err := e.target(ctx, p)
+	t, err := e.resolve(ctx, p)
 	if err != nil {
 		return err
 	}
@@ -946,7 +946,7 @@ func (m *Manager) Shutdown(ctx context.Context) error {
 	done := make(chan struct{})
 	go func() {
 		e.work.Wait()
-		e.docs.close()
+		e.docs.Close()
 		if t, ok := e.http.Transport.(*http.Transport); ok && t == sharedTransport() {
 			t.CloseIdleConnections() // others, who may share them, open new ones
 		}

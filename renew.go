@@ -203,7 +203,7 @@ type renewal struct {
 	rejected string          // the access token that an API refuses
 
 	profile     *Profile
-	target      *target
+	target      *provider
 	company     bool   // another grant of the profile was renewed since this one last failed
 	slow        int    // how often the Store was too slow to hold a lease in it
 	entered     bool   // has a place among the requests to the provider
@@ -489,7 +489,7 @@ func (n *renewal) prepare(g *Grant) error {
 		return err
 	}
 
-	n.target, err = n.engine.target(n.ctx, p)
+	n.target, err = n.resolve(n.ctx, p)
 	if err != nil {
 		f := Failure{Reason: ReasonUnreachable}
 		status := StatusFailing
@@ -684,7 +684,7 @@ func appForm(p *Profile) url.Values {
 }
 
 // tokenRequest makes a token request of a form.
-func tokenRequest(p *Profile, t *target, form url.Values) *tokenendpoint.Request {
+func tokenRequest(p *Profile, t *provider, form url.Values) *tokenendpoint.Request {
 	return &tokenendpoint.Request{
 		URL:          t.tokenURL,
 		Form:         form,
@@ -974,7 +974,7 @@ func (n *renewal) alone(away error) (*Grant, error) {
 		return n.failed(&Grant{}, c.g, cause)
 	}
 	var err error
-	if n.target, err = n.engine.target(n.ctx, n.profile); err != nil {
+	if n.target, err = n.resolve(n.ctx, n.profile); err != nil {
 		if errors.Is(err, ErrConfiguration) {
 			return nil, fail(StatusNeedsConfiguration, Failure{Reason: ReasonConfiguration}, err)
 		}

@@ -325,7 +325,7 @@ func (n *renewal) discard() func(*Grant) {
 			if p, err = n.readProfile(ctx, g.ProfileID); err != nil || p.ClientID != g.ClientID {
 				return
 			}
-			if t, err = n.engine.target(ctx, p); err != nil || !t.issued(g, p) {
+			if t, err = n.resolve(ctx, p); err != nil || !t.issued(g, p) {
 				return
 			}
 		}
@@ -335,7 +335,7 @@ func (n *renewal) discard() func(*Grant) {
 
 // revoke asks the provider to end what it has issued (RFC 7009): the refresh
 // token first, since its end usually ends all others.
-func revoke(ctx context.Context, hc *http.Client, p *Profile, t *target, g *Grant) error {
+func revoke(ctx context.Context, hc *http.Client, p *Profile, t *provider, g *Grant) error {
 	if t.revocationURL == "" {
 		return cmp.Or(t.revocationErr, errNoRevocation)
 	}
