@@ -1,130 +1,21 @@
 package authprofile
 
 import (
-	"bytes"
-	"compress/gzip"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"log"
-	"log/slog"
-	"math/big"
 	"net"
 	"net/http"
-	"net/http/httptest"
-	"reflect"
-	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
-	"testing/synctest"
-	"time"
 
-	"github.com/authprofile/authprofile/internal/address"
-	"github.com/authprofile/authprofile/internal/catalog"
-	"github.com/authprofile/authprofile/internal/catalog/recorded"
-	"github.com/authprofile/authprofile/internal/issuer"
-	"github.com/authprofile/authprofile/internal/transport"
+	"github.com/authprofile/authprofile/internal/discovery"
+	"github.com/authprofile/authprofile/internal/webtest"
 )
 
-// A web is the network in memory: a handler for every address, and counters.
-type web struct {
-	mu       sync.Mutex
-	pages    map[string]http.HandlerFunc
-	requests map[string]int
-}
-
-func newWeb() *web {
-	return &web{pages: make(map[string]http.HandlerFunc), requests: make(map[string]int)}
-}
-
-func (w *web) set(address string, h http.HandlerFunc) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.pages[address] = h
-}
-
-func (w *web) count(address string) int {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.requests[address]
-}
-
-func (w *web) RoundTrip(req *http.Request) (*http.Response, error) {
-	w.mu.Lock()
-	w.requests[req.URL.String()]++
-	h := w.pages[req.URL.String()]
-	w.mu.Unlock()
-	if h == nil {
-		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: errors.New("nobody there")}
-	}
-	rec := httptest.NewRecorder()
-	h(rec, req)
-	if err := req.Context().Err(); err != nil {
-		return nil, err
-	}
-	resp := rec.Result()
-	resp.Request = req
-	return resp, nil
-}
-
-func (w *web) manager() *Manager {
-	return &Manager{HTTPClient: &http.Client{Transport: w}}
-}
-
-// jsonPage answers with a JSON text.
-func jsonPage(body string, header ...string) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		for i := 0; i < len(header); i += 2 {
-			w.Header().Set(header[i], header[i+1])
-		}
-		io.WriteString(w, body)
-	}
-}
-
-// pass lets time pass, in a bubble of testing/synctest.
-func pass(d time.Duration) { <-time.After(d) }
-
-func status(code int) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(code) }
-}
-
-const (
-	exampleIssuer = "https://idp.example.com"
-	exampleURL    = exampleIssuer + issuer.WellKnownOpenID
-)
-
-// document is a discovery document with some members changed; nil removes one.
-func exampleDocument(changes map[string]any) string {
-	doc := map[string]any{
-		"issuer":                   exampleIssuer,
-		"authorization_endpoint":   exampleIssuer + "/authorize",
-		"token_endpoint":           exampleIssuer + "/token",
-		"revocation_endpoint":      exampleIssuer + "/revoke",
-		"jwks_uri":                 exampleIssuer + "/keys",
-		"response_types_supported": []string{"code"},
-	}
-	for name, value := range changes {
-		if doc[name] = value; value == nil {
-			delete(doc, name)
-		}
-	}
-	text, err := json.Marshal(doc)
-	if err != nil {
-		panic(err)
-	}
-	return string(text)
-}
+// managerOn makes a Manager in a network.
+func managerOn(w *webtest.Web) *Manager { return &Manager{HTTPClient: w.Client()} }
 
 // wantWrong checks that err is about the document: to be corrected, with its
 // address, and without a word of what it says.
@@ -154,9 +45,9 @@ func wantAway(t *testing.T, err error) {
 }
 
 func TestDiscover(t *testing.T) {
-	w := newWeb()
-	w.set(exampleURL, jsonPage(exampleDocument(map[string]any{
-		"device_authorization_endpoint":                  exampleIssuer + "/device",
+	w := webtest.New()
+	w.Set(webtest.DocumentURL, webtest.JSON(webtest.Document(map[string]any{
+		"device_authorization_endpoint":                  webtest.Issuer + "/device",
 		"token_endpoint_auth_methods_supported":          []string{"client_secret_post"},
 		"scopes_supported":                               []string{"openid", "email"},
 		"grant_types_supported":                          []string{"authorization_code"},
@@ -166,16 +57,16 @@ func TestDiscover(t *testing.T) {
 		"userinfo_endpoint":                              nil,
 		"an_unknown_member":                              map[string]any{"deep": []any{1, "two", nil}},
 	})))
-	m := w.manager()
+	m := managerOn(w)
 	for range 2 {
-		got, err := m.Discover(t.Context(), exampleURL)
+		got, err := m.Discover(t.Context(), webtest.DocumentURL)
 		if err != nil {
 			t.Fatal(err)
 		}
 		want := Metadata{
-			URL: exampleURL, Issuer: exampleIssuer,
-			AuthURL: exampleIssuer + "/authorize", TokenURL: exampleIssuer + "/token", RevocationURL: exampleIssuer + "/revoke",
-			DeviceAuthURL: exampleIssuer + "/device", JWKSURL: exampleIssuer + "/keys",
+			URL: webtest.DocumentURL, Issuer: webtest.Issuer,
+			AuthURL: webtest.Issuer + "/authorize", TokenURL: webtest.Issuer + "/token", RevocationURL: webtest.Issuer + "/revoke",
+			DeviceAuthURL: webtest.Issuer + "/device", JWKSURL: webtest.Issuer + "/keys",
 			AuthMethods: []string{"client_secret_post"}, Scopes: []string{"openid", "email"}, GrantTypes: []string{"authorization_code"},
 			ResponseTypes: []string{"code"}, CodeChallengeMethods: []string{"S256"}, SigningAlgs: []string{"ES256"}, IssuerParameter: true,
 		}
@@ -184,11 +75,11 @@ func TestDiscover(t *testing.T) {
 		}
 		got.Scopes[0], got.TokenURL = "changed", "changed" // the caller's own
 	}
-	if n := w.count(exampleURL); n != 1 {
+	if n := w.Count(webtest.DocumentURL); n != 1 {
 		t.Errorf("requests: got %d, want 1", n)
 	}
 
-	for _, address := range []string{"", "idp.example.com", "http://idp.example.com/", "file:///etc/passwd", exampleURL + "#x"} {
+	for _, address := range []string{"", "idp.example.com", "http://idp.example.com/", "file:///etc/passwd", webtest.DocumentURL + "#x"} {
 		var e *Error
 		if _, err := m.Discover(t.Context(), address); !errors.As(err, &e) || e.Op != "discover" || !errors.Is(err, ErrConfiguration) {
 			t.Errorf("%q: got %v, want an *Error that is ErrConfiguration", address, err)
@@ -196,1071 +87,79 @@ func TestDiscover(t *testing.T) {
 	}
 }
 
-func TestThreat032_AuthorizationEndpoints(t *testing.T) {
-	for _, test := range []struct{ name, endpoint, want string }{
-		{"032 javascript", "javascript:alert(1)", "authorization_endpoint must be an absolute address"},
-		{"032 file", "file:///bin/sh", "authorization_endpoint must be an absolute address"},
-		{"032 data", "data:text/html,x", "authorization_endpoint must be an absolute address"},
-		{"032 command", "https://$(calc)/", "authorization_endpoint has a host that is neither"},
-		{"032 quotes", `https://"a"/`, "authorization_endpoint has a host that is neither"},
-		{"032 option", "--flag", "authorization_endpoint must be an absolute address"},
-		{"032 credentials", "https://user:pass@idp.example.com/", "authorization_endpoint must not have a user"},
-		{"032 space", "https://idp.example.com/a b", "authorization_endpoint has a space"},
-		{"033 fragment", "https://idp.example.com/#x", "authorization_endpoint must not have a fragment"},
-		{"033 query", "https://idp.example.com/authorize?p=policy", ""},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			md, problem := parseMetadata(exampleURL, nil, []byte(exampleDocument(map[string]any{"authorization_endpoint": test.endpoint})))
-			switch {
-			case problem != "":
-				t.Errorf("got %q, want no problem of the document", problem)
-			case test.want == "" && md.AuthURL != test.endpoint:
-				t.Errorf("got %q, want the address as it is", md.AuthURL)
-			case test.want != "" && (md.AuthURL != "" || !strings.HasPrefix(md.unusable[memberAuth], test.want)):
-				t.Errorf("got %q, %q, want no address and %q", md.AuthURL, md.unusable[memberAuth], test.want)
-			}
-		})
-	}
-}
-
-func TestThreat050_IssuerFitsTheAddress(t *testing.T) {
-	for _, test := range []struct {
-		name, address, issuer string
-		want                  bool
-	}{
-		{"050 OpenID", "https://a.test/.well-known/openid-configuration", "https://a.test", true},
-		{"050 final slash", "https://a.test/.well-known/openid-configuration", "https://a.test/", true},
-		{"050 two final slashes", "https://a.test/.well-known/openid-configuration", "https://a.test//", false},
-		{"050 with a path", "https://a.test/t/1/.well-known/openid-configuration", "https://a.test/t/1", true},
-		{"050 with a path and slash", "https://a.test/t/1/.well-known/openid-configuration", "https://a.test/t/1/", true},
-		{"050 another tenant", "https://a.test/t/1/.well-known/openid-configuration", "https://a.test/t/2", false},
-		{"050 no tenant", "https://a.test/t/1/.well-known/openid-configuration", "https://a.test", false},
-		{"050 another host", "https://a.test/.well-known/openid-configuration", "https://b.test", false},
-		{"050 a longer host", "https://a.test/.well-known/openid-configuration", "https://a.test.evil.test", false},
-		{"050 another case", "https://a.test/T/.well-known/openid-configuration", "https://a.test/t", false},
-		{"050 another case of the host", "https://a.test/.well-known/openid-configuration", "https://A.test", false},
-		{"050 another port", "https://a.test/.well-known/openid-configuration", "https://a.test:8443", false},
-		{"050 the default port", "https://a.test/.well-known/openid-configuration", "https://a.test:443", false},
-		{"050 another scheme", "https://localhost/.well-known/openid-configuration", "http://localhost", false},
-		{"050 localhost by number", "http://localhost:80/.well-known/openid-configuration", "http://127.0.0.1:80", false},
-
-		{"059 OAuth", "https://a.test/.well-known/oauth-authorization-server", "https://a.test", true},
-		{"059 OAuth with a path", "https://a.test/.well-known/oauth-authorization-server/t/1", "https://a.test/t/1", true},
-		{"059 OAuth with a path and slash", "https://a.test/.well-known/oauth-authorization-server/t/1", "https://a.test/t/1/", true},
-		{"059 OAuth, another tenant", "https://a.test/.well-known/oauth-authorization-server/t/1", "https://a.test/t/2", false},
-		{"059 OAuth, no tenant", "https://a.test/.well-known/oauth-authorization-server/t/1", "https://a.test", false},
-		{"059 OpenID inserted", "https://a.test/.well-known/openid-configuration/t/1", "https://a.test/t/1", true},
-		{"059 OpenID inserted, another tenant", "https://a.test/.well-known/openid-configuration/t/1", "https://a.test/t/2", false},
-
-		{"050 elsewhere at the origin", "https://a.test/metadata.json", "https://a.test/t/2", true},
-		{"050 with a query", "https://a.test/t/v2.0/.well-known/openid-configuration?p=policy", "https://a.test/id/v2.0/", true},
-		{"050 with a query, another origin", "https://a.test/t/.well-known/openid-configuration?p=policy", "https://b.test/t", false},
-		{"050 the name goes on", "https://a.test/.well-known/oauth-authorization-servers", "https://a.test/x", true},
-		{"050 elsewhere, the default port", "https://a.test/metadata.json", "https://a.test:443/t", true},
-		{"050 elsewhere, another origin", "https://a.test/metadata.json", "https://b.test", false},
-		{"050 elsewhere, another port", "https://a.test/metadata.json", "https://a.test:8443", false},
-
-		{"051 query", "https://a.test/metadata.json", "https://a.test/?x", false},
-		{"051 empty query", "https://a.test/metadata.json", "https://a.test/?", false},
-		{"051 fragment", "https://a.test/metadata.json", "https://a.test/#x", false},
-		{"051 user", "https://a.test/metadata.json", "https://u@a.test/", false},
-		{"051 http", "http://a.test/.well-known/openid-configuration", "http://a.test", false},
-		{"051 http on loopback", "http://127.0.0.1:8080/.well-known/openid-configuration", "http://127.0.0.1:8080", true},
-		{"051 no address", "https://a.test/metadata.json", "a.test", false},
-		{"051 empty", "https://a.test/metadata.json", "", false},
-		{"051 pattern", "https://a.test/{tenantid}/v2.0/.well-known/openid-configuration", "https://a.test/{tenantid}/v2.0", false},
-		{"051 pattern elsewhere", "https://a.test/metadata.json", "https://a.test/{tenantid}/v2.0", false},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			_, problem := parseMetadata(test.address, nil, []byte(exampleDocument(map[string]any{"issuer": test.issuer})))
-			if strings.HasPrefix(test.address, "http://") { // its other addresses do not matter here
-				problem = checkIssuer(test.address, test.issuer, nil)
-			}
-			if got := problem == ""; got != test.want {
-				t.Errorf("got %q, want a fit: %t", problem, test.want)
-			}
-			if problem != "" && !strings.HasPrefix(problem, "issuer ") && checkIssuer(test.address, test.issuer, nil) == "" {
-				t.Errorf("got %q, want a problem of the issuer", problem)
-			}
-		})
-	}
-}
-
-func TestThreat052_Redirects(t *testing.T) {
-	evil := httptest.NewServer(jsonPage(`{}`))
-	defer evil.Close()
-	var evilRequests atomic.Int32
-	evil.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { evilRequests.Add(1) })
-
-	mux := http.NewServeMux()
-	srv := httptest.NewServer(mux)
-	defer srv.Close()
-	mux.HandleFunc("/doc", func(w http.ResponseWriter, r *http.Request) {
-		jsonPage(fmt.Sprintf(`{"issuer":%q,"token_endpoint":%q}`, srv.URL, srv.URL+"/token"))(w, r)
-	})
-	for i, target := range []string{"/doc", "/redirect0", "/redirect1", "/redirect2"} {
-		mux.Handle(fmt.Sprintf("/redirect%d", i), http.RedirectHandler(target, http.StatusFound))
-	}
-	for _, code := range []int{301, 302, 303, 307, 308} {
-		mux.Handle(fmt.Sprintf("/evil%d", code), http.RedirectHandler(evil.URL, code))
-	}
-	mux.Handle("/credentials", http.RedirectHandler(strings.Replace(srv.URL, "http://", "http://user:pass@", 1)+"/doc", http.StatusFound))
-	mux.Handle("/downgrade", http.RedirectHandler("http://192.0.2.1/doc", http.StatusFound))
-	mux.Handle("/file", http.RedirectHandler("file:///etc/passwd", http.StatusFound))
-
-	m := new(Manager)
-	for path, want := range map[string]bool{
-		"/doc": true, "/redirect0": true, "/redirect1": true, "/redirect2": true, // three hops
-		"/redirect3": false, "/evil301": false, "/evil302": false, "/evil303": false, "/evil307": false, "/evil308": false,
-		"/credentials": false, "/downgrade": false, "/file": false,
-	} {
-		t.Run("052 "+path, func(t *testing.T) {
-			_, err := m.Discover(t.Context(), srv.URL+path)
-			if want && err != nil {
-				t.Errorf("got %v, want no error", err)
-			}
-			if !want {
-				wantWrong(t, err, srv.URL+path)
-			}
-		})
-	}
-	if n := evilRequests.Load(); n != 0 {
-		t.Errorf("requests to the other origin: got %d, want 0", n)
-	}
-}
-
-func TestThreat053_PoisonedDocuments(t *testing.T) {
-	t.Run("053 another token endpoint is reported", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			var logged bytes.Buffer
-			w := newWeb()
-			m := w.manager()
-			m.Logger = slog.New(slog.NewTextHandler(&logged, nil))
-			w.set(exampleURL, jsonPage(exampleDocument(nil)))
-			if _, err := m.Discover(t.Context(), exampleURL); err != nil {
-				t.Fatal(err)
-			}
-			changes := make(map[string]any)
-			for _, member := range []string{"token_endpoint", "authorization_endpoint", "revocation_endpoint", "jwks_uri"} {
-				for _, move := range []struct {
-					endpoint string
-					warned   bool
-				}{
-					{exampleIssuer + "/other", false},
-					{"https://evil.example.net/x", true},
-				} {
-					logged.Reset()
-					changes[member] = move.endpoint
-					w.set(exampleURL, jsonPage(exampleDocument(changes)))
-					pass(2 * time.Hour)
-					m.Discover(t.Context(), exampleURL)
-					synctest.Wait()
-					warned := strings.Contains(logged.String(), "level=WARN") && strings.Contains(logged.String(), "member="+member) &&
-						strings.Contains(logged.String(), "to=https://evil.example.net:443")
-					if warned != move.warned {
-						t.Errorf("%s: got log %q, want a warning: %t", move.endpoint, logged.String(), move.warned)
-					}
-				}
-			}
-		})
-	})
-
-	for _, test := range []struct {
-		name, address string
-		tp            Template
-		changes       map[string]any
-		want          string
-	}{
-		{"064 http", exampleURL, "", map[string]any{"token_endpoint": "http://idp.example.com/token"}, "token_endpoint must be https"},
-		{"064 http keys", exampleURL, "", map[string]any{"jwks_uri": "http://idp.example.com/keys"}, "jwks_uri must be https"},
-		{"053 loopback", exampleURL, "", map[string]any{"token_endpoint": "http://127.0.0.1:8500/token"}, "token_endpoint is on a loopback host"},
-		{"053 loopback by TLS", exampleURL, "", map[string]any{"jwks_uri": "https://localhost/keys"}, "jwks_uri is on a loopback host"},
-		{"053 another host is the provider's choice", exampleURL, "", map[string]any{"token_endpoint": "https://token.example.net/"}, ""},
-		{"053 not with a template", "", Google, map[string]any{"issuer": "https://accounts.google.com"}, "token_endpoint is on a host that is not the provider's"},
-		{"053 nor its page", "", Google, map[string]any{"issuer": "https://accounts.google.com", "token_endpoint": "https://oauth2.googleapis.com/token"},
-			"authorization_endpoint is on a host that is not the provider's"},
-		{"065 aliases are not used", exampleURL, "", map[string]any{"mtls_endpoint_aliases": map[string]any{"token_endpoint": "javascript:1"}}, ""},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			var tp *catalog.Provider
-			if test.tp != "" {
-				tp = lookup(t, test.tp)
-				test.address = tp.DiscoveryURL()
-			}
-			md, problem := parseMetadata(test.address, tp, []byte(exampleDocument(test.changes)))
-			if member, _, _ := strings.Cut(test.want, " "); problem == "" && md.unusable[member] != "" {
-				problem = md.unusable[member]
-			}
-			if test.want == "" && problem != "" || !strings.HasPrefix(problem, test.want) {
-				t.Errorf("got %q, want %q", problem, test.want)
-			}
-		})
-	}
-
-	t.Run("064 loopback for development", func(t *testing.T) {
-		address := "http://localhost:8080" + issuer.WellKnownOpenID
-		doc := `{"issuer":"http://localhost:8080","token_endpoint":"http://127.0.0.1:9090/token"}`
-		if _, problem := parseMetadata(address, nil, []byte(doc)); problem != "" {
-			t.Errorf("got %q, want no problem", problem)
-		}
-	})
-}
-
-// exampleMetadata is what the example document says.
-var exampleMetadata = Metadata{
-	URL: exampleURL, Issuer: exampleIssuer, AuthURL: exampleIssuer + "/authorize", TokenURL: exampleIssuer + "/token",
-	RevocationURL: exampleIssuer + "/revoke", JWKSURL: exampleIssuer + "/keys", ResponseTypes: []string{"code"},
-}
-
-func TestThreat054_Endpoints(t *testing.T) {
-	for _, member := range []string{"authorization_endpoint", "token_endpoint", "revocation_endpoint", "device_authorization_endpoint", "jwks_uri"} {
-		for _, value := range []any{
-			"javascript:S3NT1NEL", "file:///S3NT1NEL", "data:,S3NT1NEL", "/S3NT1NEL", "//S3NT1NEL/x", "S3NT1NEL", "", "https://", "https:///S3NT1NEL",
-			"ftp://S3NT1NEL/", "https://S3NT1NEL:99999/", "https://a%41/S3NT1NEL", "https://[fe80::1%25eth0]/S3NT1NEL",
-			"https://a.test/\u202eS3NT1NEL", "https://a.test/" + strings.Repeat("x", address.MaxLen), 7, true, []string{"S3NT1NEL"}, map[string]any{"a": "S3NT1NEL"},
-		} {
-			t.Run(fmt.Sprintf("054 %s %.20v", member, value), func(t *testing.T) {
-				w := newWeb()
-				w.set(exampleURL, jsonPage(exampleDocument(map[string]any{member: value})))
-				var logged bytes.Buffer
-				m := w.manager()
-				m.Logger = slog.New(slog.NewTextHandler(&logged, nil))
-				md, err := m.Discover(t.Context(), exampleURL)
-				if member == "token_endpoint" {
-					wantWrong(t, err, exampleURL)
-					if err != nil && !strings.Contains(err.Error(), member) {
-						t.Errorf("got %q, want the member in it", err)
-					}
-					return
-				}
-				// An address that only some profiles need costs itself.
-				if err != nil {
-					t.Fatalf("got %v, want no error", err)
-				}
-				m.Shutdown(t.Context())
-				want := exampleMetadata
-				*map[string]*string{"authorization_endpoint": &want.AuthURL, "revocation_endpoint": &want.RevocationURL,
-					"device_authorization_endpoint": &want.DeviceAuthURL, "jwks_uri": &want.JWKSURL}[member] = ""
-				md.unusable = nil
-				if fmt.Sprint(*md) != fmt.Sprint(want) {
-					t.Errorf("got %+v, want %+v", *md, want)
-				}
-				if text := logged.String(); !strings.Contains(text, "level=WARN") || !strings.Contains(text, "member="+member) || strings.Contains(text, "S3NT1NEL") {
-					t.Errorf("got log %q, want a warning with the member, and nothing of the document", text)
-				}
-			})
-		}
-	}
-	t.Run("054 null is absent", func(t *testing.T) {
-		doc := strings.Replace(exampleDocument(nil), "{", `{"device_authorization_endpoint":null,"scopes_supported":null,`, 1)
-		if md, problem := parseMetadata(exampleURL, nil, []byte(doc)); problem != "" || md.DeviceAuthURL != "" || md.Scopes != nil {
-			t.Errorf("got %+v, %q, want neither a problem nor an address", md, problem)
-		}
-	})
-}
-
-// endless is a body without end that counts what is read of it.
-type endless struct{ read atomic.Int64 }
-
-func (e *endless) Read(p []byte) (int, error) {
-	for i := range p {
-		p[i] = ' '
-	}
-	e.read.Add(int64(len(p)))
-	return len(p), nil
-}
-
-func (e *endless) Close() error { return nil }
-
-type roundTripper func(*http.Request) (*http.Response, error)
-
-func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
-
-func TestThreat057_BoundedInSizeAndTime(t *testing.T) {
-	t.Run("057 endless", func(t *testing.T) {
-		body := new(endless)
-		m := &Manager{HTTPClient: &http.Client{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
-			return &http.Response{StatusCode: 200, Header: http.Header{}, Body: body, Request: r}, nil
-		})}}
-		_, err := m.Discover(t.Context(), exampleURL)
-		wantWrong(t, err, exampleURL)
-		if n := body.read.Load(); n > maxDocument+64<<10 {
-			t.Errorf("bytes read: got %d, want about %d", n, maxDocument)
-		}
-	})
-
-	t.Run("057 compressed", func(t *testing.T) {
-		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			w.Header().Set("Content-Encoding", "gzip")
-			w.Header().Set("Content-Type", "application/json")
-			gzipSpaces(w, 4<<20)
-		}))
-		defer srv.Close()
-		_, err := new(Manager).Discover(t.Context(), srv.URL)
-		wantWrong(t, err, srv.URL)
-	})
-
-	t.Run("057 the largest, and one byte more", func(t *testing.T) {
-		doc := exampleDocument(nil)
-		doc += strings.Repeat(" ", maxDocument-len(doc))
-		w := newWeb()
-		w.set(exampleURL, jsonPage(doc))
-		if _, err := w.manager().Discover(t.Context(), exampleURL); err != nil {
-			t.Errorf("got %v, want no error", err)
-		}
-		w.set(exampleURL, jsonPage(doc+" "))
-		_, err := w.manager().Discover(t.Context(), exampleURL)
-		if wantWrong(t, err, exampleURL); err != nil && !strings.Contains(err.Error(), "larger than 256 KiB") {
-			t.Errorf("got %q, want the limit in it", err)
-		}
-	})
-
-	for name, rt := range map[string]roundTripper{
-		"057 no answer": func(r *http.Request) (*http.Response, error) {
-			<-r.Context().Done()
-			return nil, r.Context().Err()
+// The errors of package discovery come out as those of this one, whichever way
+// the document was asked for.
+func TestDocumentErrors(t *testing.T) {
+	ask := map[string]func(m *Manager) error{
+		fieldDiscovery: func(m *Manager) error {
+			_, err := m.Discover(t.Context(), webtest.DocumentURL)
+			return err
 		},
-		"057 an answer by drops": func(r *http.Request) (*http.Response, error) {
-			pr, pw := io.Pipe()
-			context.AfterFunc(r.Context(), func() { pw.CloseWithError(r.Context().Err()) })
-			return &http.Response{StatusCode: 200, Header: http.Header{}, Body: pr, Request: r}, nil
+		fieldTemplate: func(m *Manager) error {
+			_, err := m.engine().providers.resolve(t.Context(), &Profile{Type: TypeUser, ClientID: "c", Template: Google})
+			return err
 		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				began := time.Now()
-				_, err := (&Manager{HTTPClient: &http.Client{Transport: rt}}).Discover(t.Context(), exampleURL)
-				wantAway(t, err)
-				if !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != fetchTimeout {
-					t.Errorf("got %v after %v, want DeadlineExceeded after %v", err, time.Since(began), fetchTimeout)
-				}
-			})
-		})
 	}
-}
-
-func TestThreat058_WhatIsNotADocument(t *testing.T) {
-	good := exampleDocument(nil)
-	for _, test := range []struct {
-		name string
-		page http.HandlerFunc
-	}{
-		{"058 HTML", jsonPage("<html>S3NT1NEL</html>", "Content-Type", "text/html")},
-		{"058 HTML that says JSON", jsonPage("<html>S3NT1NEL</html>")},
-		{"058 HTML after a line end", jsonPage("\n <!DOCTYPE html>S3NT1NEL", "Content-Type", "text/html")},
-		{"058 another text that says HTML", jsonPage("S3NT1NEL", "Content-Type", "text/html")},
-		{"058 truncated", jsonPage(good[:len(good)-2])},
-		{"058 more after it", jsonPage(good + "{}")},
-		{"058 byte order mark", jsonPage("\xef\xbb\xbf" + good)},
-		{"058 not UTF-8", jsonPage(strings.Replace(good, "{", "{\"x\":\"\xff\",", 1))},
-		{"058 array", jsonPage("[" + good + "]")},
-		{"058 null", jsonPage("null")},
-		{"058 string", jsonPage(`"S3NT1NEL"`)},
-		{"058 number", jsonPage("7")},
-		{"058 empty", jsonPage("")},
-		{"058 empty object", jsonPage("{}")},
-		{"058 duplicate", jsonPage(strings.Replace(good, "{", `{"token_endpoint":"https://S3NT1NEL.example.com",`, 1))},
-		{"058 duplicate by escape", jsonPage(strings.Replace(good, "{", `{"\u0074oken_endpoint":"https://S3NT1NEL.example.com",`, 1))},
-		{"058 another case", jsonPage(strings.Replace(good, "token_endpoint", "Token_Endpoint", 1))},
-		{"058 deep", jsonPage(strings.Repeat("[", maxDocument/2) + strings.Repeat("]", maxDocument/2))},
-		{"058 issuer missing", jsonPage(exampleDocument(map[string]any{"issuer": nil}))},
-		{"058 issuer a number", jsonPage(exampleDocument(map[string]any{"issuer": 7}))},
-		{"058 token endpoint missing", jsonPage(exampleDocument(map[string]any{"token_endpoint": nil}))},
-		{"058 not there", status(404)},
-		{"058 not allowed", status(403)},
-		{"058 no content", status(204)},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			w := newWeb()
-			w.set(exampleURL, test.page)
-			m := w.manager()
-			_, err := m.Discover(t.Context(), exampleURL)
-			wantWrong(t, err, exampleURL)
-			if v := m.e.docs.byKey["discovery "+exampleURL].value; v != nil {
-				t.Errorf("kept as good: got %v, want nothing", v)
+	for field, ask := range ask {
+		t.Run("wrong: "+field, func(t *testing.T) {
+			w := webtest.New()
+			for _, address := range []string{webtest.DocumentURL, lookup(t, Google).DiscoveryURL()} {
+				w.Set(address, webtest.JSON("[]"))
 			}
-			for name, reason := range map[string]string{"058 byte order mark": "byte order mark", "058 HTML": "a page in HTML"} {
-				if strings.HasPrefix(test.name, name) && !strings.Contains(fmt.Sprint(err), reason) { // a byte order mark is invisible
-					t.Errorf("got %v, want the reason in it", err)
-				}
-			}
-		})
-	}
-	for _, kind := range []string{"application/json; charset=utf-8", "application/jwk-set+json", "text/plain", "application/octet-stream", "",
-		"text/html; charset=utf-8", "application/xml", "image/png", "not a type"} {
-		w := newWeb()
-		w.set(exampleURL, jsonPage(good, "Content-Type", kind))
-		if _, err := w.manager().Discover(t.Context(), exampleURL); err != nil {
-			t.Errorf("058 Content-Type %q: got %v, want no error", kind, err)
-		}
-	}
-}
-
-// What a document says by the way costs itself, and not the document.
-func TestThreat058_OddAdvice(t *testing.T) {
-	const before = `{"grant_types_supported":["authorization_code"],"grant_types_supported":["S3NT1NEL"],"unknown":1,"unknown":2,`
-	for _, test := range []struct {
-		name, document string
-		want           func(*Metadata)
-	}{
-		{"058 list a string", exampleDocument(map[string]any{"scopes_supported": "openid"}), nil},
-		{"058 list a number", exampleDocument(map[string]any{"token_endpoint_auth_methods_supported": 7}), nil},
-		{"058 list an object", exampleDocument(map[string]any{"code_challenge_methods_supported": map[string]any{"S256": true}}), nil},
-		{"058 list of numbers", exampleDocument(map[string]any{"grant_types_supported": []int{1}}), nil},
-		{"058 list with null", exampleDocument(map[string]any{"response_types_supported": []any{nil, "code", 7}}), nil},
-		{"058 list of lists", exampleDocument(map[string]any{"id_token_signing_alg_values_supported": []any{[]string{"RS256"}}}), nil},
-		{"058 twice", strings.Replace(exampleDocument(nil), "{", before, 1), nil},
-		{"058 optional address twice", strings.Replace(exampleDocument(nil), "{", `{"revocation_endpoint":"https://S3NT1NEL.example.com",`, 1),
-			func(md *Metadata) { md.RevocationURL = "" }},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			w := newWeb()
-			w.set(exampleURL, jsonPage(test.document))
-			got, err := w.manager().Discover(t.Context(), exampleURL)
-			if err != nil {
-				t.Fatalf("got %v, want no error", err)
-			}
-			want := exampleMetadata
-			if test.want != nil {
-				test.want(&want)
-			}
-			got.unusable = nil
-			if fmt.Sprint(*got) != fmt.Sprint(want) {
-				t.Errorf("got %+v, want %+v", *got, want)
-			}
-		})
-	}
-}
-
-// A protection that is announced in an odd way is announced.
-func TestThreat035_AnnouncementOfTheIssuerParameter(t *testing.T) {
-	for value, want := range map[string]bool{
-		`true`: true, `"true"`: true, `"True"`: true, `1`: true, `"yes"`: true, `{}`: true, `[true]`: true, `true,"authorization_response_iss_parameter_supported":false`: true,
-		`false`: false, `null`: false, `"false"`: false, `"False"`: false, `0`: false, `""`: false,
-	} {
-		document := strings.Replace(exampleDocument(nil), "{", `{"authorization_response_iss_parameter_supported":`+value+`,`, 1)
-		if md, problem := parseMetadata(exampleURL, nil, []byte(document)); problem != "" || md.IssuerParameter != want {
-			t.Errorf("035 %s: got %+v, %q, want announced: %t", value, md, problem, want)
-		}
-	}
-}
-
-func TestThreat060_DocumentsAreKept(t *testing.T) {
-	// step lets time pass and asks.
-	type world struct {
-		*web
-		m *Manager
-	}
-	run := func(name string, f func(t *testing.T, w world)) {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				web := newWeb()
-				web.set(exampleURL, jsonPage(exampleDocument(nil)))
-				f(t, world{web, web.manager()})
-			})
-		})
-	}
-	discover := func(t *testing.T, w world) error {
-		_, err := w.m.Discover(t.Context(), exampleURL)
-		synctest.Wait()
-		return err
-	}
-	count := func(t *testing.T, w world, want int) {
-		t.Helper()
-		if got := w.count(exampleURL); got != want {
-			t.Errorf("requests: got %d, want %d", got, want)
-		}
-	}
-
-	run("060 one fetch for 100,000 profiles", func(t *testing.T, w world) {
-		w.set(exampleURL, func(rw http.ResponseWriter, r *http.Request) {
-			pass(time.Second)
-			jsonPage(exampleDocument(nil))(rw, r)
-		})
-		e := w.m.engine()
-		var wg sync.WaitGroup
-		for range 1000 {
-			wg.Go(func() {
-				for i := range 100 {
-					p := &Profile{ID: fmt.Sprint(i), Type: TypeUser, ClientID: fmt.Sprint(i), Endpoints: Endpoints{DiscoveryURL: exampleURL}}
-					if tgt, err := e.providers.resolve(t.Context(), p); err != nil || tgt.tokenURL != exampleIssuer+"/token" {
-						t.Errorf("got %v, %v, want the token endpoint", tgt, err)
-						return
-					}
-				}
-			})
-		}
-		wg.Wait()
-		count(t, w, 1)
-	})
-
-	for _, test := range []struct {
-		header string
-		fresh  time.Duration
-	}{
-		{"", time.Hour},
-		{"max-age=1800", 30 * time.Minute},
-		{"public, Max-Age=1800, must-revalidate", 30 * time.Minute},
-		{`max-age="1800"`, 30 * time.Minute},
-		{"max-age=0", 5 * time.Minute},
-		{"no-store", 5 * time.Minute},
-		{"max-age=7200, no-cache", 5 * time.Minute},
-		{"max-age=31536000", 24 * time.Hour},
-		{"max-age=99999999999999999999", 24 * time.Hour},
-		{"max-age=-5", time.Hour},
-		{"max-age=soon", time.Hour},
-	} {
-		run("060 Cache-Control "+test.header, func(t *testing.T, w world) {
-			w.set(exampleURL, jsonPage(exampleDocument(nil), "Cache-Control", test.header))
-			discover(t, w)
-			pass(test.fresh - time.Second)
-			discover(t, w)
-			count(t, w, 1)
-			pass(time.Second)
-			discover(t, w)
-			count(t, w, 2)
-		})
-	}
-
-	run("060 an old one is served at once", func(t *testing.T, w world) {
-		discover(t, w)
-		pass(2 * time.Hour)
-		w.set(exampleURL, func(rw http.ResponseWriter, r *http.Request) {
-			pass(5 * time.Second)
-			jsonPage(exampleDocument(map[string]any{"token_endpoint": exampleIssuer + "/new"}))(rw, r)
-		})
-		began := time.Now()
-		for range 100 {
-			if md, err := w.m.Discover(t.Context(), exampleURL); err != nil || md.TokenURL != exampleIssuer+"/token" {
-				t.Fatalf("got %v, %v, want the old document", md, err)
-			}
-		}
-		if d := time.Since(began); d != 0 {
-			t.Errorf("waited %v, want 0", d)
-		}
-		pass(6 * time.Second)
-		if md, err := w.m.Discover(t.Context(), exampleURL); err != nil || md.TokenURL != exampleIssuer+"/new" {
-			t.Errorf("got %v, %v, want the new document", md, err)
-		}
-		count(t, w, 2)
-	})
-
-	for name, h := range map[string]http.HandlerFunc{
-		"away": nil, "500": status(500), "404": status(404), "HTML": jsonPage("<html>", "Content-Type", "text/html"),
-		"another issuer": jsonPage(exampleDocument(map[string]any{"issuer": "https://evil.example.com"})),
-	} {
-		run("060 the last good one is kept: "+name, func(t *testing.T, w world) {
-			discover(t, w)
-			w.set(exampleURL, h)
-			for range 7*24 - 1 {
-				pass(time.Hour)
-				if err := discover(t, w); err != nil {
-					t.Fatalf("within a week: got %v, want no error", err)
-				}
-			}
-			pass(2 * time.Hour)
-			if err := discover(t, w); err == nil {
-				t.Error("after a week: got no error, want one")
-			}
-		})
-	}
-
-	run("060 failures are backed off", func(t *testing.T, w world) {
-		w.set(exampleURL, status(503))
-		var at []int
-		began := time.Now()
-		for last := 0; time.Since(began) < 5*time.Minute; pass(time.Second) {
-			for range 10 {
-				wantAway(t, discover(t, w))
-			}
-			if n := w.count(exampleURL); n != last {
-				last = n
-				at = append(at, int(time.Since(began).Seconds()))
-			}
-		}
-		if want := []int{0, 5, 15, 35, 75, 135, 195, 255}; !slices.Equal(at, want) {
-			t.Errorf("asked at %v, want %v", at, want)
-		}
-		w.set(exampleURL, jsonPage(exampleDocument(nil)))
-		pass(time.Minute)
-		if err := discover(t, w); err != nil {
-			t.Errorf("afterwards: got %v, want no error", err)
-		}
-	})
-
-	run("060 a failing refresh is backed off and logged once", func(t *testing.T, w world) {
-		var logged bytes.Buffer
-		w.m.Logger = slog.New(slog.NewTextHandler(&logged, nil))
-		discover(t, w)
-		w.set(exampleURL, status(503))
-		pass(time.Hour)
-		for range 600 {
-			discover(t, w)
-			pass(time.Second)
-		}
-		if n := w.count(exampleURL); n < 10 || n > 15 {
-			t.Errorf("requests in ten minutes: got %d, want about 13", n)
-		}
-		if n := strings.Count(logged.String(), "level=WARN"); n != 1 {
-			t.Errorf("warnings: got %d in %q, want 1", n, logged.String())
-		}
-	})
-
-	run("060 a caller leaves, the fetch goes on", func(t *testing.T, w world) {
-		w.set(exampleURL, func(rw http.ResponseWriter, r *http.Request) {
-			pass(3 * time.Second)
-			jsonPage(exampleDocument(nil))(rw, r)
-		})
-		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-		defer cancel()
-		began := time.Now()
-		if _, err := w.m.Discover(ctx, exampleURL); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != 100*time.Millisecond {
-			t.Errorf("got %v after %v, want DeadlineExceeded after 100ms", err, time.Since(began))
-		}
-		if err := discover(t, w); err != nil || time.Since(began) != 3*time.Second {
-			t.Errorf("the next: got %v after %v, want no error after 3s", err, time.Since(began))
-		}
-		count(t, w, 1)
-	})
-
-	run("060 close ends what is going on", func(t *testing.T, w world) {
-		if err := discover(t, w); err != nil {
-			t.Fatal(err)
-		}
-		const other = "https://other.example.com" + issuer.WellKnownOpenID
-		w.set(other, func(rw http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
-		result := make(chan error)
-		go func() {
-			_, err := w.m.Discover(context.Background(), other)
-			result <- err
-		}()
-		synctest.Wait()
-		began := time.Now()
-		w.m.e.docs.close()
-		if err := <-result; !errors.Is(err, context.Canceled) || time.Since(began) != 0 {
-			t.Errorf("got %v after %v, want Canceled at once", err, time.Since(began))
-		}
-		if err := discover(t, w); err != nil {
-			t.Errorf("what is known: got %v, want no error", err)
-		}
-		pass(time.Minute)
-		if _, err := w.m.Discover(t.Context(), other); err == nil {
-			t.Error("what is not known: got no error, want one")
-		}
-		if n := w.count(other); n != 1 {
-			t.Errorf("requests: got %d, want 1", n)
-		}
-	})
-}
-
-func TestDocumentsAreBounded(t *testing.T) {
-	doc := exampleDocument(nil)
-	address := func(i int) string { return fmt.Sprintf("%s/%d", exampleIssuer, i) }
-	fill := func(t *testing.T, n, maxNumber, maxSize int) *documents {
-		d := newDocuments(&http.Client{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
-			return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(doc)), Request: r}, nil
-		})}, slog.New(slog.DiscardHandler))
-		if d.maxNumber != maxDocuments || d.maxSize != maxDocumentsSize {
-			t.Errorf("limits: got %d and %d, want %d and %d", d.maxNumber, d.maxSize, maxDocuments, maxDocumentsSize)
-		}
-		d.maxNumber, d.maxSize = maxNumber, maxSize
-		for i := range n {
-			if _, err := d.metadata(t.Context(), address(i), nil); err != nil {
-				t.Fatal(err)
-			}
-			if _, err := d.metadata(t.Context(), address(0), nil); err != nil { // in use all the time
-				t.Fatal(err)
-			}
-		}
-		return d
-	}
-	check := func(t *testing.T, d *documents, want int) {
-		t.Helper()
-		if got := len(d.byKey); got != want || d.recent.Len() != want {
-			t.Errorf("kept: got %d and %d, want %d", got, d.recent.Len(), want)
-		}
-		if d.byKey["discovery "+address(0)] == nil {
-			t.Error("the one in use has left, want it kept")
-		}
-		if d.byKey["discovery "+address(1)] != nil {
-			t.Error("the least recently used is still there, want it gone")
-		}
-	}
-	t.Run("number", func(t *testing.T) {
-		check(t, fill(t, 30, 20, 1<<30), 20)
-	})
-	t.Run("size", func(t *testing.T) {
-		d := fill(t, 30, 1000, 20*len(doc)+1)
-		check(t, d, 20)
-		if d.size != 20*len(doc) {
-			t.Errorf("size: got %d, want %d", d.size, 20*len(doc))
-		}
-	})
-	t.Run("size of what is fetched again", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			d := fill(t, 2, 1000, 1<<30)
-			pass(2 * time.Hour)
-			d.metadata(t.Context(), address(0), nil)
-			synctest.Wait()
-			if d.size != 2*len(doc) {
-				t.Errorf("size: got %d, want %d", d.size, 2*len(doc))
-			}
-		})
-	})
-	t.Run("failures", func(t *testing.T) {
-		d := newDocuments(&http.Client{Transport: newWeb()}, slog.New(slog.DiscardHandler))
-		d.maxNumber = 20
-		for i := range 30 {
-			_, err := d.metadata(t.Context(), address(i), nil)
-			wantAway(t, err)
-		}
-		if len(d.byKey) != 20 {
-			t.Errorf("kept: got %d, want 20", len(d.byKey))
-		}
-	})
-	t.Run("one that is too large by itself", func(t *testing.T) {
-		if d := fill(t, 1, 1000, 1); len(d.byKey) != 1 {
-			t.Errorf("kept: got %d, want 1", len(d.byKey))
-		}
-	})
-}
-
-func TestThreat063_TLS(t *testing.T) {
-	serve := func(t *testing.T, configure func(*tls.Config)) (*httptest.Server, *atomic.Int32) {
-		requests := new(atomic.Int32)
-		srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			requests.Add(1)
-			base := "https://" + r.Host
-			jsonPage(fmt.Sprintf(`{"issuer":%q,"token_endpoint":%q}`, base, base+"/token"))(w, r)
-		}))
-		srv.TLS = new(tls.Config)
-		configure(srv.TLS)
-		srv.Config.ErrorLog = log.New(io.Discard, "", 0)
-		srv.StartTLS()
-		t.Cleanup(srv.Close)
-		return srv, requests
-	}
-	trusting := func(certs ...*x509.Certificate) *Manager {
-		tr := transport.New(new(net.Dialer))
-		tr.TLSClientConfig = &tls.Config{RootCAs: x509.NewCertPool()}
-		for _, c := range certs {
-			tr.TLSClientConfig.RootCAs.AddCert(c)
-		}
-		t.Cleanup(tr.CloseIdleConnections)
-		return &Manager{HTTPClient: &http.Client{Transport: tr}}
-	}
-	plain := func(*tls.Config) {}
-
-	srv, requests := serve(t, plain)
-	if _, err := trusting(srv.Certificate()).Discover(t.Context(), srv.URL); err != nil {
-		t.Errorf("063 the control: got %v, want no error", err)
-	}
-	_, port, _ := net.SplitHostPort(srv.Listener.Addr().String())
-	requests.Store(0)
-
-	t.Run("063 unknown authority", func(t *testing.T) {
-		_, err := new(Manager).Discover(t.Context(), srv.URL)
-		wantWrong(t, err, srv.URL)
-	})
-	t.Run("063 wrong host", func(t *testing.T) {
-		address := "https://localhost:" + port
-		_, err := trusting(srv.Certificate()).Discover(t.Context(), address)
-		wantWrong(t, err, address)
-	})
-	if n := requests.Load(); n != 0 {
-		t.Errorf("requests: got %d, want 0", n)
-	}
-	t.Run("063 expired", func(t *testing.T) {
-		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-		if err != nil {
-			t.Fatal(err)
-		}
-		template := &x509.Certificate{
-			SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "expired"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-			NotBefore: time.Now().Add(-48 * time.Hour), NotAfter: time.Now().Add(-24 * time.Hour), IsCA: true, BasicConstraintsValid: true,
-		}
-		der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-		if err != nil {
-			t.Fatal(err)
-		}
-		cert, err := x509.ParseCertificate(der)
-		if err != nil {
-			t.Fatal(err)
-		}
-		srv, requests := serve(t, func(c *tls.Config) {
-			c.Certificates = []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}
-		})
-		_, err = trusting(cert).Discover(t.Context(), srv.URL)
-		wantWrong(t, err, srv.URL)
-		if n := requests.Load(); n != 0 {
-			t.Errorf("requests: got %d, want 0", n)
-		}
-	})
-	t.Run("063 our own settings", func(t *testing.T) {
-		if c := transport.New(new(net.Dialer)).TLSClientConfig; c != nil && (c.InsecureSkipVerify || c.MinVersion != 0 && c.MinVersion < tls.VersionTLS12) {
-			t.Error("got a TLS configuration that is weaker than Go's own")
-		}
-	})
-	t.Run("063 TLS 1.1", func(t *testing.T) {
-		srv, requests := serve(t, func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS10, tls.VersionTLS11 })
-		_, err := trusting(srv.Certificate()).Discover(t.Context(), srv.URL)
-		if err == nil || requests.Load() != 0 {
-			t.Errorf("got %v and %d requests, want an error and none", err, requests.Load())
-		}
-		wantWrong(t, err, srv.URL)
-	})
-	t.Run("063 alerts", func(t *testing.T) {
-		for alert, passes := range map[tls.AlertError]bool{
-			80: true, 90: true, 20: true, // internal_error, user_canceled, bad_record_mac: the trouble of a load balancer
-			40: false, 70: false, 112: false, // handshake_failure, protocol_version, unrecognized_name
-		} {
-			m := &Manager{HTTPClient: &http.Client{Transport: roundTripper(func(*http.Request) (*http.Response, error) {
-				return nil, &net.OpError{Op: "remote error", Err: alert}
-			})}}
-			for name, endpoints := range map[string]Endpoints{"discovery": {DiscoveryURL: exampleURL}, "token endpoint": {TokenURL: exampleIssuer + "/token"}} {
-				_, err := m.Token(t.Context(), &Profile{Type: TypeApp, ClientID: "c", ClientSecret: "s", Endpoints: endpoints})
-				if err == nil || errors.Is(err, ErrConfiguration) == passes {
-					t.Errorf("%s, alert %d: got %v, want an error that is ErrConfiguration: %t", name, alert, err, !passes)
-				}
-			}
-		}
-	})
-	t.Run("063 no TLS", func(t *testing.T) {
-		plain := httptest.NewServer(http.NotFoundHandler())
-		defer plain.Close()
-		address := strings.Replace(plain.URL, "http:", "https:", 1)
-		_, err := new(Manager).Discover(t.Context(), address)
-		wantWrong(t, err, address)
-	})
-}
-
-// The errors of net/http quote answers and proxies.
-func TestThreat136_RequestErrorsQuoteNothing(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			c.Read(make([]byte, 1<<10)) // the request
-			io.WriteString(c, "S3NT1NEL not HTTP\r\n\r\n")
-			c.Close()
-		}
-	}()
-	address := "http://" + l.Addr().String()
-	for name, m := range map[string]*Manager{
-		"136 malformed answer": {},
-		"136 proxy": {HTTPClient: &http.Client{Transport: roundTripper(func(*http.Request) (*http.Response, error) {
-			return nil, errors.New("invalid proxy address http://user:S3NT1NEL@proxy")
-		})}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			_, err := m.Discover(t.Context(), address)
-			wantAway(t, err)
-			for ; err != nil; err = unwrapOne(err) {
-				if text := fmt.Sprintf("%v %+v %s", err, err, err); strings.Contains(text, "S3NT1NEL") {
-					t.Errorf("got %q, want nothing of the answer or the proxy in it", text)
-				}
-			}
-		})
-	}
-}
-
-func unwrapOne(err error) error {
-	switch e := err.(type) {
-	case interface{ Unwrap() error }:
-		return e.Unwrap()
-	case interface{ Unwrap() []error }:
-		if list := e.Unwrap(); len(list) > 0 {
-			return list[len(list)-1]
-		}
-	}
-	return nil
-}
-
-func TestThreat066_WhatTheProviderDoesNotHave(t *testing.T) {
-	app := Profile{Type: TypeApp, ClientID: "c", ClientSecret: "s", Endpoints: Endpoints{DiscoveryURL: exampleURL}}
-	user := Profile{Type: TypeUser, ClientID: "c", ClientSecret: "s", Endpoints: Endpoints{DiscoveryURL: exampleURL}}
-	for _, test := range []struct {
-		name    string
-		p       Profile
-		changes map[string]any
-		field   string // empty: no error
-	}{
-		{"066 all", user, nil, ""},
-		{"066 PKCE plain only", user, map[string]any{"code_challenge_methods_supported": []string{"plain"}}, ""},
-		{"066 no authorization endpoint", user, map[string]any{"authorization_endpoint": nil}, fieldDiscovery},
-		{"066 no authorization endpoint for an app", app, map[string]any{"authorization_endpoint": nil, "response_types_supported": []string{"token"}}, ""},
-		{"066 authorization endpoint that is none", user, map[string]any{"authorization_endpoint": "javascript:alert(1)"}, fieldDiscovery},
-		{"066 authorization endpoint that is none for an app", app, map[string]any{"authorization_endpoint": "javascript:alert(1)", "jwks_uri": 7}, ""},
-		{"066 no code", user, map[string]any{"response_types_supported": []string{"token", "id_token"}}, ""},
-		{"066 response types not listed", user, map[string]any{"response_types_supported": nil}, ""},
-		{"066 no authorization code", user, map[string]any{"grant_types_supported": []string{"implicit", "client_credentials"}}, ""},
-		{"066 no client credentials", app, map[string]any{"grant_types_supported": []string{"authorization_code"}}, ""},
-		{"066 client credentials", app, map[string]any{"grant_types_supported": []string{"client_credentials"}}, ""},
-		{"066 auth method", app, map[string]any{"token_endpoint_auth_methods_supported": []string{"private_key_jwt", "none"}}, ""},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			w := newWeb()
-			w.set(exampleURL, jsonPage(exampleDocument(test.changes)))
-			m := w.manager()
-			_, err := m.engine().providers.resolve(t.Context(), &test.p)
-			if test.p.Type == TypeUser && err == nil {
-				p := test.p
-				p.ID, p.RedirectURL = "crm", "https://app.example.com/callback"
-				if err := m.Save(t.Context(), &p); err != nil {
-					t.Fatal(err)
-				}
-				_, err = m.Begin(t.Context(), &p, "ada")
-			}
+			err := ask(managerOn(w))
 			var f *FieldError
-			switch {
-			case test.field == "" && err != nil:
-				t.Errorf("got %v, want no error", err)
-			case test.field != "" && (!errors.As(err, &f) || f.Field != test.field || !errors.Is(err, ErrConfiguration)):
-				t.Errorf("got %v, want ErrConfiguration and a FieldError for %s", err, test.field)
+			if !errors.Is(err, ErrConfiguration) || !errors.As(err, &f) || f.Field != field || f.Problem != "is not a JSON object" {
+				t.Errorf("got %v, want ErrConfiguration and a FieldError for %s", err, field)
+			}
+			var cause *discovery.Error
+			if !errors.As(err, &cause) || !strings.Contains(err.Error(), cause.Error()) || strings.Contains(err.Error(), ErrConfiguration.Error()) {
+				t.Errorf("got %q, want the text of %v alone", err, cause)
+			}
+		})
+		t.Run("a refused connection: "+field, func(t *testing.T) {
+			cause := tls.AlertError(40)
+			err := ask(&Manager{HTTPClient: &http.Client{Transport: webtest.RoundTripper(func(*http.Request) (*http.Response, error) {
+				return nil, &net.OpError{Op: "remote error", Err: cause}
+			})}})
+			var f *FieldError
+			if !errors.Is(err, ErrConfiguration) || !errors.As(err, &f) || f.Field != field {
+				t.Errorf("got %v, want ErrConfiguration and a FieldError for %s", err, field)
+			}
+			var e *discovery.Error
+			if !errors.As(err, &e) || e.Cause == nil || !errors.Is(err, e.Cause) {
+				t.Errorf("got %v, want the cause in it", err)
+			}
+		})
+		t.Run("away: "+field, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			err := ask(&Manager{HTTPClient: &http.Client{Transport: webtest.RoundTripper(func(*http.Request) (*http.Response, error) {
+				return nil, ctx.Err()
+			})}})
+			var f *FieldError
+			if errors.Is(err, ErrConfiguration) || errors.As(err, &f) {
+				t.Errorf("got %v, want neither ErrConfiguration nor a FieldError", err)
+			}
+			if !errors.Is(err, context.Canceled) {
+				t.Errorf("got %v, want the cause in it", err)
 			}
 		})
 	}
 }
 
-func TestTarget(t *testing.T) {
-	t.Run("addresses need no network", func(t *testing.T) {
-		got, err := newWeb().manager().engine().providers.resolve(t.Context(), &Profile{Type: TypeUser, ClientID: "c", ClientSecret: "s",
-			Endpoints: Endpoints{AuthURL: "https://a.test/a", TokenURL: "https://a.test/t", RevocationURL: "https://a.test/r"}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if want := (provider{authURL: "https://a.test/a", tokenURL: "https://a.test/t", revocationURL: "https://a.test/r", issuer: issuer.Issuer{Origin: "https://a.test"}, authMethod: AuthBasic}); !reflect.DeepEqual(*got, want) {
-			t.Errorf("got %+v, want %+v", *got, want)
-		}
-	})
-
-	t.Run("discovery", func(t *testing.T) {
-		w := newWeb()
-		w.set(exampleURL, jsonPage(exampleDocument(map[string]any{"authorization_response_iss_parameter_supported": true})))
-		p := &Profile{Type: TypeUser, ClientID: "c", Endpoints: Endpoints{DiscoveryURL: exampleURL}}
-		got, err := w.manager().engine().providers.resolve(t.Context(), p)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got.keys == nil || got.keys.src.url != exampleIssuer+"/keys" {
-			t.Errorf("keys: got %v, want those at the document's jwks_uri", got.keys)
-		}
-		got.keys = nil
-		want := provider{authURL: exampleIssuer + "/authorize", tokenURL: exampleIssuer + "/token", revocationURL: exampleIssuer + "/revoke",
-			issuer: issuer.Issuer{Name: exampleIssuer, Origin: exampleIssuer}, issuerParam: true, authMethod: AuthNone}
-		if !reflect.DeepEqual(*got, want) {
-			t.Errorf("got %+v, want %+v", *got, want)
-		}
-		p.Endpoints.RevocationURL = "https://elsewhere.example.com/revoke"
-		if got, err := w.manager().engine().providers.resolve(t.Context(), p); err != nil || got.revocationURL != p.Endpoints.RevocationURL {
-			t.Errorf("got %v, %v, want the profile's own revocation address", got, err)
-		}
-	})
-
-	for _, test := range []struct {
-		name   string
-		p      Profile
-		listed []string
-		want   AuthMethod
-	}{
-		{"no secret", Profile{}, []string{"client_secret_basic"}, AuthNone},
-		{"nothing listed", Profile{ClientSecret: "s"}, nil, AuthBasic},
-		{"basic before post", Profile{ClientSecret: "s"}, []string{"client_secret_post", "private_key_jwt", "client_secret_basic"}, AuthBasic},
-		{"post", Profile{ClientSecret: "s"}, []string{"private_key_jwt", "client_secret_post"}, AuthPost},
-		{"neither", Profile{ClientSecret: "s"}, []string{"private_key_jwt", "none"}, AuthBasic},
-		{"the profile's own", Profile{ClientSecret: "s", AuthMethod: AuthBasicRaw}, []string{"client_secret_post"}, AuthBasicRaw},
-		{"the template's", Profile{ClientSecret: "s", Template: Google}, []string{"client_secret_basic"}, AuthPost},
-		{"the template's, no secret", Profile{Template: Google}, []string{"client_secret_basic"}, AuthNone},
+func TestThreat063_Alerts(t *testing.T) {
+	for alert, passes := range map[tls.AlertError]bool{
+		80: true, 90: true, 20: true, // internal_error, user_canceled, bad_record_mac: the trouble of a load balancer
+		40: false, 70: false, 112: false, // handshake_failure, protocol_version, unrecognized_name
 	} {
-		t.Run("auth method: "+test.name, func(t *testing.T) {
-			var tp *catalog.Provider
-			if test.p.Template != "" {
-				tp = lookup(t, test.p.Template)
+		m := &Manager{HTTPClient: &http.Client{Transport: webtest.RoundTripper(func(*http.Request) (*http.Response, error) {
+			return nil, &net.OpError{Op: "remote error", Err: alert}
+		})}}
+		for name, endpoints := range map[string]Endpoints{"discovery": {DiscoveryURL: webtest.DocumentURL}, "token endpoint": {TokenURL: webtest.Issuer + "/token"}} {
+			_, err := m.Token(t.Context(), &Profile{Type: TypeApp, ClientID: "c", ClientSecret: "s", Endpoints: endpoints})
+			if err == nil || errors.Is(err, ErrConfiguration) == passes {
+				t.Errorf("%s, alert %d: got %v, want an error that is ErrConfiguration: %t", name, alert, err, !passes)
 			}
-			if got := test.p.settleAuthMethod(tp, test.listed); got != test.want {
-				t.Errorf("got %q, want %q", got, test.want)
-			}
-		})
-	}
-
-	t.Run("away", func(t *testing.T) {
-		for name, h := range map[string]http.HandlerFunc{"nobody": nil, "502": status(502), "429": status(429)} {
-			w := newWeb()
-			w.set(exampleURL, h)
-			_, err := w.manager().engine().providers.resolve(t.Context(), &Profile{Type: TypeApp, ClientID: "c", Endpoints: Endpoints{DiscoveryURL: exampleURL}})
-			if wantAway(t, err); err != nil && !strings.Contains(err.Error(), exampleURL) {
-				t.Errorf("%s: got %q, want the address in it", name, err)
-			}
-		}
-	})
-}
-
-// Whatever a document says, what is accepted of it is safe to use, and what is
-// not is refused without quoting it.
-func FuzzDiscovery(f *testing.F) {
-	for _, name := range []string{"google", "microsoft-common", "microsoft-consumers", "microsoft-organizations", "microsoft-tenant"} {
-		f.Add(exampleURL, "", []byte(recorded.Document(name)))
-	}
-	f.Add("https://accounts.google.com"+issuer.WellKnownOpenID, "google", []byte(recorded.Document("google")))
-	f.Add("", "microsoft/common", []byte(recorded.Document("microsoft-common")))
-	f.Add(exampleURL, "", []byte(exampleDocument(nil)))
-	f.Fuzz(func(t *testing.T, documentURL, template string, body []byte) {
-		var tp *catalog.Provider
-		if template != "" {
-			var err error
-			if tp, err = catalog.Lookup(template); err != nil {
-				return
-			}
-			documentURL = tp.DiscoveryURL()
-		}
-		if address.Check(documentURL) != nil {
-			return
-		}
-		md, problem := parseMetadata(documentURL, tp, body)
-		if problem != "" {
-			if md != nil {
-				t.Errorf("got %+v with the problem %q, want one or the other", md, problem)
-			}
-			if strings.Contains(problem, "S3NT1NEL") || len(problem) > 150 {
-				t.Errorf("got %q, want nothing of the document in it", problem)
-			}
-			return
-		}
-		if md.TokenURL == "" || md.Issuer == "" {
-			t.Errorf("got %+v, want a token endpoint and an issuer", md)
-		}
-		if tp == nil && address.OriginOf(md.Issuer) != address.OriginOf(documentURL) {
-			t.Errorf("issuer: got %q at %q, want the same origin", md.Issuer, documentURL)
-		}
-		for _, a := range []string{md.Issuer, md.AuthURL, md.TokenURL, md.RevocationURL, md.DeviceAuthURL, md.JWKSURL} {
-			if a == "" {
-				continue
-			}
-			if problem := address.Check(a); problem != nil {
-				t.Errorf("%q %v", a, problem)
-			}
-			if _, err := http.NewRequest(http.MethodGet, a, nil); err != nil {
-				t.Errorf("%q cannot be requested: %v", a, err)
-			}
-		}
-	})
-}
-
-// gzipSpaces writes n spaces, compressed.
-func gzipSpaces(w io.Writer, n int) {
-	z := gzip.NewWriter(w)
-	defer z.Close()
-	block := bytes.Repeat([]byte(" "), 1<<16)
-	for range n / len(block) {
-		if _, err := z.Write(block); err != nil {
-			return // the client has seen enough
 		}
 	}
 }

@@ -103,8 +103,8 @@ func (m *Manager) begin(ctx context.Context, p *Profile, f *Flow, opts []oauth2.
 	}
 	f.Requested = pr.withScopes(f.Requested)
 	if slices.Contains(f.Requested, "openid") {
-		if pr.keys != nil && pr.keys.err != nil { // Finish could not verify the ID token
-			return nil, pr.keys.err
+		if pr.keysErr != nil { // Finish could not verify the ID token
+			return nil, pr.keysErr
 		}
 		f.Nonce = oauth2.GenerateVerifier()
 	}

@@ -13,7 +13,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
+	"github.com/authprofile/authprofile/internal/discovery"
 	"github.com/authprofile/authprofile/internal/issuer"
 )
 
@@ -65,20 +67,20 @@ func (t *provider) verifyIDToken(ctx context.Context, now time.Time, c loginChec
 	if len(c.raw) > maxIDToken {
 		return nil, &idTokenError{fmt.Sprintf("it is larger than %d KiB", maxIDToken>>10)}
 	}
-	h, o, problem := parseIDToken(c.raw)
-	if problem == "" {
-		problem = t.checkAlg(h)
+	h, o, err := parseIDToken(c.raw)
+	if err == nil {
+		err = t.checkAlg(h)
 	}
 	var claims *idClaims
-	if problem == "" {
-		claims, problem = c.check(t, h, o, now)
+	if err == nil {
+		claims, err = c.check(t, h, o, now)
 	}
-	if problem != "" {
-		return nil, &idTokenError{problem}
+	if err != nil {
+		return nil, &idTokenError{err.Error()}
 	}
 	claims.Issuer = t.issuer.Canonical(claims.Issuer)
 	if err := t.verifySignature(ctx, c.raw, h); err != nil {
-		return nil, err
+		return nil, documentError(err, t.documentField)
 	}
 	return claims, nil
 }
@@ -94,17 +96,17 @@ func (t *provider) verifyIDToken(ctx context.Context, now time.Time, c loginChec
 // (section 3.1.3.7, item 6). Nor is it refused for its size, which that of the
 // answer limits: so no check is left out.
 func (t *provider) verifyRenewedIDToken(ctx context.Context, c renewalCheck) error {
-	h, o, problem := parseIDToken(c.raw)
-	if problem == "" {
-		problem = t.checkAlg(h)
+	h, o, err := parseIDToken(c.raw)
+	if err == nil {
+		err = t.checkAlg(h)
 	}
-	if problem == "" {
-		problem = c.check(t, o)
+	if err == nil {
+		err = c.check(t, o)
 	}
-	if problem != "" {
-		return &idTokenError{problem}
+	if err != nil {
+		return &idTokenError{err.Error()}
 	}
-	err := t.verifySignature(ctx, c.raw, h)
+	err = t.verifySignature(ctx, c.raw, h)
 	if errors.Is(err, errKeysUnavailable) {
 		return nil
 	}
@@ -113,11 +115,11 @@ func (t *provider) verifyRenewedIDToken(ctx context.Context, c renewalCheck) err
 
 // checkAlg says what is wrong with the algorithm of a token that is to be
 // verified, or nothing.
-func (t *provider) checkAlg(h header) string {
+func (t *provider) checkAlg(h header) error {
 	if t.keys != nil && !slices.Contains(t.keys.algs, h.alg) {
-		return "it is not signed by an algorithm that is accepted"
+		return errors.New("it is not signed by an algorithm that is accepted")
 	}
-	return ""
+	return nil
 }
 
 // verifySignature makes sure that one of the provider's keys has signed a
@@ -142,7 +144,7 @@ func (t *provider) warmKeys(ctx context.Context) error {
 		return nil
 	}
 	_, err := t.keys.keys(ctx, nil)
-	return err
+	return documentError(err, t.documentField)
 }
 
 // A header is what a token's header says that we go by. Keys and addresses of
@@ -152,43 +154,43 @@ type header struct{ alg, kid string }
 // parseIDToken takes a token apart without verifying it. Of its claims only
 // those are read that are needed: what else there is, and of which type, is no
 // reason to refuse it.
-func parseIDToken(raw string) (h header, claims object, problem string) {
+func parseIDToken(raw string) (h header, claims discovery.Object, err error) {
 	switch strings.Count(raw, ".") {
 	case 2:
 	case 4:
-		return h, nil, "it is encrypted"
+		return h, nil, errors.New("it is encrypted")
 	default:
-		return h, nil, "it is malformed"
+		return h, nil, errors.New("it is malformed")
 	}
 	parts := strings.Split(raw, ".")
 	if _, err := decodeSegment(parts[2]); err != nil {
-		return h, nil, "its signature is not base64url"
+		return h, nil, errors.New("its signature is not base64url")
 	}
-	o, problem := parseSegment(parts[0])
-	if problem != "" {
-		return h, nil, "its header " + problem
+	o, err := parseSegment(parts[0])
+	if err != nil {
+		return h, nil, fmt.Errorf("its header %w", err)
 	}
 	if _, ok := o["crit"]; ok {
-		return h, nil, "its header has an extension that must be understood" // RFC 7515, section 4.1.11: we know none
+		return h, nil, errors.New("its header has an extension that must be understood") // RFC 7515, section 4.1.11: we know none
 	}
-	if h.alg, problem = o.text("alg"); problem != "" {
-		return h, nil, problem
+	if h.alg, err = o.Text("alg"); err != nil {
+		return h, nil, err
 	}
-	if h.kid, problem = o.text("kid"); problem != "" {
-		return h, nil, problem
+	if h.kid, err = o.Text("kid"); err != nil {
+		return h, nil, err
 	}
-	if claims, problem = parseSegment(parts[1]); problem != "" {
-		return h, nil, "its payload " + problem
+	if claims, err = parseSegment(parts[1]); err != nil {
+		return h, nil, fmt.Errorf("its payload %w", err)
 	}
-	return h, claims, ""
+	return h, claims, nil
 }
 
-func parseSegment(s string) (object, string) {
+func parseSegment(s string) (discovery.Object, error) {
 	data, err := decodeSegment(s)
 	if err != nil {
-		return nil, "is not base64url"
+		return nil, errors.New("is not base64url")
 	}
-	return parseObject(data)
+	return discovery.ParseObject(data)
 }
 
 // decodeSegment accepts one spelling only, so that a token cannot be changed
@@ -202,184 +204,186 @@ func decodeSegment(s string) ([]byte, error) {
 
 // readIdentity returns who issued a token and about whom, and for whom it is.
 // What is returned is not empty, and the client is among the audience.
-func readIdentity(claims object, clientID string) (c *idClaims, audience []string, problem string) {
+func readIdentity(claims discovery.Object, clientID string) (c *idClaims, audience []string, err error) {
 	c = new(idClaims)
-	if c.Issuer, problem = claims.text("iss"); problem != "" {
-		return nil, nil, problem
+	if c.Issuer, err = claims.Text("iss"); err != nil {
+		return nil, nil, err
 	}
-	if c.Subject, problem = claims.text("sub"); problem != "" {
-		return nil, nil, problem
+	if c.Subject, err = claims.Text("sub"); err != nil {
+		return nil, nil, err
 	}
 	if strings.HasPrefix(string(claims["aud"]), `"`) {
 		audience = make([]string, 1)
-		audience[0], problem = claims.text("aud")
+		audience[0], err = claims.Text("aud")
 	} else {
-		audience, problem = claims.list("aud")
+		audience, err = claims.List("aud")
 	}
-	if problem != "" {
-		return nil, nil, problem
+	if err != nil {
+		return nil, nil, err
 	}
 	switch {
 	case c.Issuer == "":
-		return nil, nil, "iss is missing"
+		return nil, nil, errors.New("iss is missing")
 	case c.Subject == "":
-		return nil, nil, "sub is missing"
-	case checkIdentifier(c.Subject, maxSubject) != "":
-		return nil, nil, "sub " + checkIdentifier(c.Subject, maxSubject)
+		return nil, nil, errors.New("sub is missing")
+	case len(c.Subject) > maxSubject:
+		return nil, nil, fmt.Errorf("sub is longer than %d bytes", maxSubject)
+	case strings.ContainsFunc(c.Subject, unicode.IsControl):
+		return nil, nil, errors.New("sub has a control character")
 	case len(audience) == 0:
-		return nil, nil, "aud is missing"
+		return nil, nil, errors.New("aud is missing")
 	case !slices.Contains(audience, clientID):
-		return nil, nil, "it is for another client"
+		return nil, nil, errors.New("it is for another client")
 	}
-	return c, audience, ""
+	return c, audience, nil
 }
 
 // check returns what the claims of a login say, or what is wrong with them.
-func (c *loginCheck) check(t *provider, h header, claims object, now time.Time) (*idClaims, string) {
-	id, audience, problem := readIdentity(claims, c.clientID)
+func (c *loginCheck) check(t *provider, h header, claims discovery.Object, now time.Time) (*idClaims, error) {
+	id, audience, err := readIdentity(claims, c.clientID)
 	switch {
-	case problem != "":
-		return nil, problem
+	case err != nil:
+		return nil, err
 	case !t.issuer.Signed(id.Issuer, tenantOf(claims)):
-		return nil, "it is from another issuer"
+		return nil, errors.New("it is from another issuer")
 	}
-	problem = cmp.Or(
+	err = cmp.Or(
 		c.checkParty(claims, audience),
 		c.checkTimes(claims, now),
 		c.checkNonce(claims),
 		checkHash(claims, "at_hash", h.alg, c.accessToken, "access token"),
 		checkHash(claims, "c_hash", h.alg, c.code, "code"),
 	)
-	if problem != "" {
-		return nil, problem
+	if err != nil {
+		return nil, err
 	}
-	return id, ""
+	return id, nil
 }
 
 // checkParty says whether a token for several was issued to this client. Some
 // providers put others beside it, such as its project.
-func (c *loginCheck) checkParty(claims object, audience []string) string {
-	party, problem := claims.text("azp")
+func (c *loginCheck) checkParty(claims discovery.Object, audience []string) error {
+	party, err := claims.Text("azp")
 	switch {
-	case problem != "":
-		return problem
+	case err != nil:
+		return err
 	case party != c.clientID && (party != "" || len(audience) > 1):
-		return "it was issued to another client"
+		return errors.New("it was issued to another client")
 	}
-	return ""
+	return nil
 }
 
-func (c *loginCheck) checkTimes(claims object, now time.Time) string {
+func (c *loginCheck) checkTimes(claims discovery.Object, now time.Time) error {
 	seconds, leeway := float64(now.UnixMilli())/1000, clockLeeway.Seconds()
-	expiry, problem := claims.time("exp")
+	expiry, err := timeOf(claims, "exp")
 	switch {
-	case problem != "":
-		return problem
+	case err != nil:
+		return err
 	case expiry == 0:
-		return "exp is missing"
+		return errors.New("exp is missing")
 	case expiry+leeway <= seconds:
-		return "it has expired"
+		return errors.New("it has expired")
 	}
-	issued, problem := claims.time("iat")
+	issued, err := timeOf(claims, "iat")
 	switch {
-	case problem != "":
-		return problem
+	case err != nil:
+		return err
 	case issued == 0:
-		return "iat is missing"
+		return errors.New("iat is missing")
 	case issued > seconds+leeway:
-		return "it was issued in the future"
+		return errors.New("it was issued in the future")
 	}
-	notBefore, problem := claims.time("nbf")
+	notBefore, err := timeOf(claims, "nbf")
 	switch {
-	case problem != "":
-		return problem
+	case err != nil:
+		return err
 	case notBefore > seconds+leeway:
-		return "it is not valid yet"
+		return errors.New("it is not valid yet")
 	}
 
 	if c.maxAge == "" {
-		return ""
+		return nil
 	}
 	age, err := strconv.ParseUint(c.maxAge, 10, 31)
 	if err != nil {
-		return "the max_age that was asked for is not a number of seconds"
+		return errors.New("the max_age that was asked for is not a number of seconds")
 	}
-	authenticated, problem := claims.time("auth_time")
+	authenticated, err := timeOf(claims, "auth_time")
 	switch {
-	case problem != "":
-		return problem
+	case err != nil:
+		return err
 	case authenticated == 0:
-		return "auth_time is missing"
+		return errors.New("auth_time is missing")
 	case authenticated+float64(age)+leeway < seconds:
-		return "the user logged in longer ago than was asked for"
+		return errors.New("the user logged in longer ago than was asked for")
 	}
-	return ""
+	return nil
 }
 
-func (c *loginCheck) checkNonce(claims object) string {
+func (c *loginCheck) checkNonce(claims discovery.Object) error {
 	if c.nonce == "" {
-		return ""
+		return nil
 	}
-	nonce, problem := claims.text("nonce")
-	if problem == "" && nonce != c.nonce {
-		problem = "it has another nonce"
+	nonce, err := claims.Text("nonce")
+	if err == nil && nonce != c.nonce {
+		err = errors.New("it has another nonce")
 	}
-	return problem
+	return err
 }
 
 // checkHash says whether a claim, if it is there, refers to what the token came
 // with.
-func checkHash(claims object, name, alg, of, kind string) string {
-	hash, problem := claims.text(name)
-	if problem == "" && hash != "" && hash != halfHash(alg, of) {
-		problem = name + " is of another " + kind
+func checkHash(claims discovery.Object, name, alg, of, kind string) error {
+	hash, err := claims.Text(name)
+	if err == nil && hash != "" && hash != halfHash(alg, of) {
+		err = errors.New(name + " is of another " + kind)
 	}
-	return problem
+	return err
 }
 
 // check says what is wrong with the claims of a renewal, or nothing.
-func (c *renewalCheck) check(t *provider, claims object) string {
-	id, _, problem := readIdentity(claims, c.clientID)
-	if problem != "" {
-		return problem
+func (c *renewalCheck) check(t *provider, claims discovery.Object) error {
+	id, _, err := readIdentity(claims, c.clientID)
+	if err != nil {
+		return err
 	}
 	// The issuer of the grant was held against the tenant then.
 	known := id.Issuer == c.issuer && issuer.Matches(t.issuer.Name, id.Issuer)
 	switch {
 	case !known && !t.issuer.Signed(id.Issuer, tenantOf(claims)):
-		return "it is from another issuer"
+		return errors.New("it is from another issuer")
 	case c.issuer != "" && c.issuer != id.Issuer && c.issuer != t.issuer.Name:
-		return "the grant is from another issuer"
+		return errors.New("the grant is from another issuer")
 	case c.subject != "" && c.subject != id.Subject:
-		return "the grant is of another subject"
+		return errors.New("the grant is of another subject")
 	}
 	if c.nonce == "" {
-		return ""
+		return nil
 	}
-	nonce, problem := claims.text("nonce")
-	if problem == "" && nonce != "" && nonce != c.nonce {
-		problem = "it has another nonce"
+	nonce, err := claims.Text("nonce")
+	if err == nil && nonce != "" && nonce != c.nonce {
+		err = errors.New("it has another nonce")
 	}
-	return problem
+	return err
 }
 
 // tenantOf returns the tenant that a token says its user is of; empty: it says
 // none.
-func tenantOf(claims object) string {
-	tenant, _ := claims.text("tid")
+func tenantOf(claims discovery.Object) string {
+	tenant, _ := claims.Text("tid")
 	return tenant
 }
 
 const lastSecond = 253402300799 // of the year 9999
 
-// time reads a member that, if there is one, is a Unix time. Zero: there is
+// timeOf reads a claim that, if there is one, is a Unix time. Zero: there is
 // none.
-func (o object) time(name string) (seconds float64, problem string) {
-	seconds, problem = o.number(name)
-	if problem == "" && (seconds < 0 || seconds > lastSecond) {
-		problem = name + " is not a time"
+func timeOf(claims discovery.Object, name string) (seconds float64, err error) {
+	seconds, err = claims.Number(name)
+	if err == nil && (seconds < 0 || seconds > lastSecond) {
+		err = errors.New(name + " is not a time")
 	}
-	return seconds, problem
+	return seconds, err
 }
 
 // halfHash is how an ID token refers to an access token or a code (OpenID

@@ -25,6 +25,7 @@ import (
 	"time"
 
 	"github.com/authprofile/authprofile/internal/issuer"
+	"github.com/authprofile/authprofile/internal/webtest"
 )
 
 // A testKey signs ID tokens and publishes itself.
@@ -144,7 +145,7 @@ func (k testKey) header() string { return fmt.Sprintf(`{"alg":%q,"kid":%q,"typ":
 // claimsAt are the claims of a good token, with some changed; nil removes one.
 func claimsAt(now time.Time, changes map[string]any) string {
 	m := map[string]any{
-		"iss": exampleIssuer, "sub": "248289761001", "aud": "client", "nonce": "n-0S6_WzA2Mj",
+		"iss": webtest.Issuer, "sub": "248289761001", "aud": "client", "nonce": "n-0S6_WzA2Mj",
 		"exp": now.Add(time.Hour).Unix(), "iat": now.Unix(),
 	}
 	for name, value := range changes {
@@ -159,21 +160,19 @@ func claimsAt(now time.Time, changes map[string]any) string {
 	return string(text)
 }
 
-const exampleKeys = exampleIssuer + "/keys"
-
 // A tokenTest is an engine whose provider publishes a key set.
 type tokenTest struct {
-	*web
+	*webtest.Web
 	e   *engine
 	t   *provider
 	key testKey
 }
 
 func newTokenTest(key testKey, set string) *tokenTest {
-	w := newWeb()
-	w.set(exampleKeys, jsonPage(set))
-	e := w.manager().engine()
-	return &tokenTest{web: w, e: e, key: key, t: &provider{issuer: issuer.Issuer{Name: exampleIssuer, Origin: exampleIssuer}, keys: e.docs.keySet(exampleKeys, nil, fieldDiscovery)}}
+	w := webtest.New()
+	w.Set(webtest.KeysURL, webtest.JSON(set))
+	e := managerOn(w).engine()
+	return &tokenTest{Web: w, e: e, key: key, t: &provider{issuer: issuer.Issuer{Name: webtest.Issuer, Origin: webtest.Issuer}, keys: newKeySet(e.docs, webtest.KeysURL, nil), documentField: fieldDiscovery}}
 }
 
 func (tt *tokenTest) verify(ctx context.Context, raw string) (*idClaims, error) {
@@ -205,7 +204,7 @@ func TestThreat101_Algorithms(t *testing.T) {
 			key := newTestKey("k", alg)
 			tt := newTokenTest(key, keySetOf(key.jwk(nil)))
 			c, err := tt.verify(t.Context(), tt.good())
-			if err != nil || c.Subject != "248289761001" || c.Issuer != exampleIssuer {
+			if err != nil || c.Subject != "248289761001" || c.Issuer != webtest.Issuer {
 				t.Fatalf("got %+v, %v, want the claims", c, err)
 			}
 			// 102: one bit of the signature, and one of what is signed.
@@ -288,7 +287,7 @@ func TestThreat101_Algorithms(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			tt := newTokenTest(key, keySetOf(key.jwk(nil)))
-			tt.t.keys = tt.e.docs.keySet(exampleKeys, test.listed, fieldDiscovery)
+			tt.t.keys = newKeySet(tt.e.docs, webtest.KeysURL, test.listed)
 			if _, err := tt.verify(t.Context(), tt.good()); (err == nil) != test.want {
 				t.Errorf("got %v, want accepted: %t", err, test.want)
 			}
@@ -313,9 +312,9 @@ func TestThreat103_Claims(t *testing.T) {
 	}{
 		{"103 iss wrong", change{"iss": "https://evil.example.com"}, false},
 		{"103 iss missing", change{"iss": nil}, false},
-		{"103 iss with a slash", change{"iss": exampleIssuer + "/"}, false},
+		{"103 iss with a slash", change{"iss": webtest.Issuer + "/"}, false},
 		{"103 iss in another case", change{"iss": "https://IDP.example.com"}, false},
-		{"103 iss a list", change{"iss": []string{exampleIssuer}}, false},
+		{"103 iss a list", change{"iss": []string{webtest.Issuer}}, false},
 
 		{"104 aud wrong", change{"aud": "evil"}, false},
 		{"104 aud missing", change{"aud": nil}, false},
@@ -398,8 +397,8 @@ func TestThreat103_Claims(t *testing.T) {
 			if !test.want {
 				wantInvalid(t, err)
 			}
-			for address, n := range tt.requests {
-				if address != exampleKeys {
+			for address, n := range tt.Requests() {
+				if address != webtest.KeysURL {
 					t.Errorf("requests to %s: got %d, want none", address, n)
 				}
 			}
@@ -511,10 +510,10 @@ func TestThreat111_IDTokenOfARenewal(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, keys away: %t", test.name, away), func(t *testing.T) {
 				tt := newTokenTest(key, keySetOf(key.jwk(nil)))
 				if away {
-					tt.set(exampleKeys, status(503))
+					tt.Set(webtest.KeysURL, webtest.Status(503))
 				}
 				c := renewalCheck{raw: key.sign(key.header(), claimsAt(time.Now(), test.changes)), clientID: "client",
-					nonce: "n-0S6_WzA2Mj", issuer: exampleIssuer, subject: "248289761001"}
+					nonce: "n-0S6_WzA2Mj", issuer: webtest.Issuer, subject: "248289761001"}
 				if test.edit != nil {
 					test.edit(&c)
 				}
@@ -537,7 +536,7 @@ func TestThreat111_IDTokenOfARenewal(t *testing.T) {
 
 	t.Run("111 a first authorization insists on the keys", func(t *testing.T) {
 		tt := newTokenTest(key, keySetOf(key.jwk(nil)))
-		tt.set(exampleKeys, status(503))
+		tt.Set(webtest.KeysURL, webtest.Status(503))
 		if err := tt.t.warmKeys(t.Context()); !errors.Is(err, errKeysUnavailable) || errors.Is(err, ErrConfiguration) {
 			t.Errorf("warmKeys: got %v, want errKeysUnavailable", err)
 		}
@@ -558,9 +557,9 @@ func TestThreat111_IDTokenOfARenewal(t *testing.T) {
 		if err := tt.t.warmKeys(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		tt.set(exampleKeys, nil)
-		if _, err := tt.verify(t.Context(), tt.good()); err != nil || tt.count(exampleKeys) != 1 {
-			t.Errorf("got %v after %d requests, want no error after 1", err, tt.count(exampleKeys))
+		tt.Set(webtest.KeysURL, nil)
+		if _, err := tt.verify(t.Context(), tt.good()); err != nil || tt.Count(webtest.KeysURL) != 1 {
+			t.Errorf("got %v after %d requests, want no error after 1", err, tt.Count(webtest.KeysURL))
 		}
 	})
 }
@@ -610,12 +609,12 @@ func TestThreat056_KeysAreNotFetchedFromTheToken(t *testing.T) {
 	evil := newTestKey("evil", "ES256")
 	tt := newTokenTest(key, keySetOf(key.jwk(nil)))
 	const address = "https://evil.example.com/keys"
-	tt.set(address, jsonPage(keySetOf(evil.jwk(nil))))
+	tt.Set(address, webtest.JSON(keySetOf(evil.jwk(nil))))
 	for _, member := range []string{"jku", "x5u"} {
 		_, err := tt.verify(t.Context(), evil.sign(fmt.Sprintf(`{"alg":"ES256","kid":"evil",%q:%q}`, member, address), claimsAt(time.Now(), nil)))
 		wantInvalid(t, err)
 	}
-	if n := tt.count(address); n != 0 {
+	if n := tt.Count(address); n != 0 {
 		t.Errorf("056 requests: got %d, want 0", n)
 	}
 }
@@ -639,21 +638,21 @@ func TestThreat061_KeysChange(t *testing.T) {
 				t.Fatalf("before: got %v, want no error", err)
 			}
 			next := newTestKey(fmt.Sprint(i), "ES256")
-			tt.set(exampleKeys, jsonPage(keySetOf(next.jwk(nil))))
+			tt.Set(webtest.KeysURL, webtest.JSON(keySetOf(next.jwk(nil))))
 			if err := verify(t, tt, next); err != nil {
 				t.Errorf("after: got %v, want no error", err)
 			}
 			wantInvalid(t, verify(t, tt, tt.key))
 			tt.key = next
-			pass(time.Minute)
+			webtest.Pass(time.Minute)
 		}
 	})
 
 	run("061 many at once", func(t *testing.T, tt *tokenTest) {
 		verify(t, tt, older)
-		tt.set(exampleKeys, func(w http.ResponseWriter, r *http.Request) {
-			pass(time.Second)
-			jsonPage(keySetOf(newer.jwk(nil)))(w, r)
+		tt.Set(webtest.KeysURL, func(w http.ResponseWriter, r *http.Request) {
+			webtest.Pass(time.Second)
+			webtest.JSON(keySetOf(newer.jwk(nil)))(w, r)
 		})
 		raw := newer.sign(newer.header(), claimsAt(time.Now(), nil))
 		var wg sync.WaitGroup
@@ -665,7 +664,7 @@ func TestThreat061_KeysChange(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		if n := tt.count(exampleKeys); n != 2 {
+		if n := tt.Count(webtest.KeysURL); n != 2 {
 			t.Errorf("requests: got %d, want 2", n)
 		}
 	})
@@ -673,11 +672,11 @@ func TestThreat061_KeysChange(t *testing.T) {
 	run("061 a key without a name", func(t *testing.T, tt *tokenTest) {
 		nameless := func(k testKey) string { return keySetOf(k.jwk(map[string]any{"kid": nil})) }
 		older, newer := testKey{"", "ES256", older.private}, testKey{"", "ES256", newer.private}
-		tt.set(exampleKeys, jsonPage(nameless(older)))
+		tt.Set(webtest.KeysURL, webtest.JSON(nameless(older)))
 		if err := verify(t, tt, older); err != nil {
 			t.Errorf("before: got %v, want no error", err)
 		}
-		tt.set(exampleKeys, jsonPage(nameless(newer)))
+		tt.Set(webtest.KeysURL, webtest.JSON(nameless(newer)))
 		if err := verify(t, tt, newer); err != nil {
 			t.Errorf("after: got %v, want no error", err)
 		}
@@ -691,9 +690,9 @@ func TestThreat061_KeysChange(t *testing.T) {
 			if wantInvalid(t, err); err != nil && !strings.Contains(err.Error(), "signature") {
 				t.Errorf("got %q, want one about the signature", err)
 			}
-			pass(100 * time.Millisecond)
+			webtest.Pass(100 * time.Millisecond)
 		}
-		if n, limit := tt.count(exampleKeys), 1+refetchBurst+int(time.Since(began)/refetchEvery); n > limit {
+		if n, limit := tt.Count(webtest.KeysURL), 1+3+int(time.Since(began)/(10*time.Second)); n > limit {
 			t.Errorf("requests in %v: got %d, want at most %d", time.Since(began), n, limit)
 		}
 		if err := verify(t, tt, older); err != nil {
@@ -702,20 +701,20 @@ func TestThreat061_KeysChange(t *testing.T) {
 	})
 
 	for name, h := range map[string]http.HandlerFunc{
-		"away": nil, "404": status(404), "500": status(500), "HTML": jsonPage("<html>", "Content-Type", "text/html"),
-		"no keys": jsonPage(keySetOf()), "no good keys": jsonPage(`{"keys":[{"kty":"oct","k":"AAAA"}]}`), "endless": jsonPage(strings.Repeat(" ", maxDocument+1)),
+		"away": nil, "404": webtest.Status(404), "500": webtest.Status(500), "HTML": webtest.JSON("<html>", "Content-Type", "text/html"),
+		"no keys": webtest.JSON(keySetOf()), "no good keys": webtest.JSON(`{"keys":[{"kty":"oct","k":"AAAA"}]}`), "endless": webtest.JSON(strings.Repeat(" ", 256<<10+1)),
 		"elsewhere": func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "https://evil.example.com/keys", http.StatusFound)
 		},
 	} {
 		run("060 the last good keys are kept: "+name, func(t *testing.T, tt *tokenTest) {
-			tt.set("https://evil.example.com/keys", jsonPage(keySetOf(newer.jwk(nil))))
+			tt.Set("https://evil.example.com/keys", webtest.JSON(keySetOf(newer.jwk(nil))))
 			if err := verify(t, tt, older); err != nil {
 				t.Fatal(err)
 			}
-			tt.set(exampleKeys, h)
+			tt.Set(webtest.KeysURL, h)
 			for range 7*24 - 1 {
-				pass(time.Hour)
+				webtest.Pass(time.Hour)
 				if err := verify(t, tt, older); err != nil {
 					t.Fatalf("within a week: got %v, want no error", err)
 				}
@@ -724,11 +723,11 @@ func TestThreat061_KeysChange(t *testing.T) {
 			if err := verify(t, tt, newer); !errors.Is(err, errKeysUnavailable) {
 				t.Errorf("another key: got %v, want errKeysUnavailable", err)
 			}
-			pass(2 * time.Hour)
+			webtest.Pass(2 * time.Hour)
 			if err := verify(t, tt, older); !errors.Is(err, errKeysUnavailable) {
 				t.Errorf("after a week: got %v, want errKeysUnavailable", err)
 			}
-			if n := tt.count("https://evil.example.com/keys"); n != 0 {
+			if n := tt.Count("https://evil.example.com/keys"); n != 0 {
 				t.Errorf("requests to the other origin: got %d, want 0", n)
 			}
 		})
@@ -744,23 +743,23 @@ func TestThreat061_KeysChange(t *testing.T) {
 				t.Errorf("got %v, %v, want later keys", later, err)
 			}
 		}
-		if n := tt.count(exampleKeys); n != 2 {
+		if n := tt.Count(webtest.KeysURL); n != 2 {
 			t.Errorf("requests: got %d, want 2", n)
 		}
 	})
 
 	run("061 a caller leaves", func(t *testing.T, tt *tokenTest) {
-		tt.set(exampleKeys, func(w http.ResponseWriter, r *http.Request) {
-			pass(3 * time.Second)
-			jsonPage(keySetOf(older.jwk(nil)))(w, r)
+		tt.Set(webtest.KeysURL, func(w http.ResponseWriter, r *http.Request) {
+			webtest.Pass(3 * time.Second)
+			webtest.JSON(keySetOf(older.jwk(nil)))(w, r)
 		})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		if err := tt.t.warmKeys(ctx); !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, errKeysUnavailable) {
 			t.Errorf("got %v, want DeadlineExceeded", err)
 		}
-		if err := tt.t.warmKeys(t.Context()); err != nil || tt.count(exampleKeys) != 1 {
-			t.Errorf("got %v after %d requests, want no error after 1", err, tt.count(exampleKeys))
+		if err := tt.t.warmKeys(t.Context()); err != nil || tt.Count(webtest.KeysURL) != 1 {
+			t.Errorf("got %v after %d requests, want no error after 1", err, tt.Count(webtest.KeysURL))
 		}
 	})
 }
@@ -867,7 +866,7 @@ func TestThreat062_KeySets(t *testing.T) {
 		"X25519":               ed.jwk(change{"crv": "X25519"}),
 		"oct":                  {"kty": "oct", "k": ones(32)},
 	} {
-		if keys, problem := parseKeys([]byte(keySetOf(jwk))); problem == "" {
+		if keys, err := parseKeys([]byte(keySetOf(jwk))); err == nil {
 			t.Errorf("062 %s: got %v, want no key", name, keys.list)
 		}
 	}
@@ -879,7 +878,7 @@ func TestThreat062_KeySets(t *testing.T) {
 	} {
 		t.Run("062 a set that is "+name, func(t *testing.T) {
 			err := newTokenTest(rs, body).t.warmKeys(t.Context())
-			wantWrong(t, err, exampleKeys)
+			wantWrong(t, err, webtest.KeysURL)
 			if !errors.Is(err, errKeysUnavailable) {
 				t.Errorf("got %v, want errKeysUnavailable", err)
 			}
@@ -924,7 +923,7 @@ func TestIDTokensOfTemplates(t *testing.T) {
 		{"Google", Google, "https://accounts.google.com", "https://accounts.google.com", nil, "https://accounts.google.com"},
 		{"Google without a scheme", Google, "https://accounts.google.com", "accounts.google.com", nil, "https://accounts.google.com"},
 		{"Google by http", Google, "https://accounts.google.com", "http://accounts.google.com", nil, ""},
-		{"Google's alias elsewhere", "", exampleIssuer, "accounts.google.com", nil, ""},
+		{"Google's alias elsewhere", "", webtest.Issuer, "accounts.google.com", nil, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			tt := newTokenTest(key, keySetOf(key.jwk(nil)))
@@ -1009,7 +1008,7 @@ func FuzzIDToken(f *testing.F) {
 		}
 		seconds := float64(now.Unix())
 		switch {
-		case id.Issuer != exampleIssuer, id.Issuer != text("iss"), id.Subject == "", id.Subject != text("sub"), len(id.Subject) > maxSubject, text("nonce") != "n-0S6_WzA2Mj",
+		case id.Issuer != webtest.Issuer, id.Issuer != text("iss"), id.Subject == "", id.Subject != text("sub"), len(id.Subject) > maxSubject, text("nonce") != "n-0S6_WzA2Mj",
 			number("exp") < seconds-60, number("iat") <= 0, number("iat") > seconds+60, number("nbf") > seconds+60,
 			!slices.Contains(audience, any("client")), len(audience) > 1 && text("azp") != "client", text("azp") != "" && text("azp") != "client",
 			text("at_hash") != "" && text("at_hash") != halfHash("EdDSA", "access"):

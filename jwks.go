@@ -15,6 +15,8 @@ import (
 	"slices"
 
 	"github.com/coreos/go-oidc/v3/oidc"
+
+	"github.com/authprofile/authprofile/internal/discovery"
 )
 
 // errKeysUnavailable: the provider's keys cannot be had, so that nobody knows
@@ -43,25 +45,21 @@ const (
 // A keySet is the published key set of a provider. It is a handle: the keys are
 // in the cache.
 type keySet struct {
-	docs *documents
-	src  *source
+	docs *discovery.Cache
+	req  *discovery.Request[publicKeys]
 	algs []string // out of signingAlgs, those that the provider lists
-	err  error    // why there are none; nil: they are at src
+	err  error    // why there are none; nil: they are at req
 }
 
-// keySet returns the key set at an address; listed are the algorithms that the
-// provider says it uses.
-func (d *documents) keySet(address string, listed []string, field string) *keySet {
-	k := &keySet{docs: d, algs: signingAlgs, src: &source{
-		kind:   "key set",
-		key:    "keys " + address,
-		url:    address,
-		field:  field,
-		accept: "application/jwk-set+json, application/json",
-		parse: func(body []byte) (any, string) {
-			keys, problem := parseKeys(body)
-			return keys, problem
-		},
+// newKeySet returns the key set at an address; listed are the algorithms that
+// the provider says it uses.
+func newKeySet(docs *discovery.Cache, address string, listed []string) *keySet {
+	k := &keySet{docs: docs, algs: signingAlgs, req: &discovery.Request[publicKeys]{
+		Kind:   "key set",
+		Key:    "keys " + address,
+		URL:    address,
+		Accept: "application/jwk-set+json, application/json",
+		Parse:  parseKeys,
 	}}
 	// A list of nothing that we accept is as good as none: a provider that does
 	// sign by what it lists is refused then by the token, and not by the list.
@@ -72,23 +70,19 @@ func (d *documents) keySet(address string, listed []string, field string) *keySe
 }
 
 // keys returns the keys at hand; or later ones than seen, if that is not nil.
-func (k *keySet) keys(ctx context.Context, seen *publicKeys) (*publicKeys, error) {
-	var v any
-	var err error
-	if k.err != nil {
+func (k *keySet) keys(ctx context.Context, seen *publicKeys) (keys *publicKeys, err error) {
+	switch {
+	case k.err != nil:
 		err = k.err
-	} else if seen == nil {
-		v, err = k.docs.get(ctx, k.src)
-	} else {
-		v, err = k.docs.getAfter(ctx, k.src, seen)
+	case seen == nil:
+		keys, err = discovery.Get(ctx, k.docs, k.req)
+	default:
+		keys, err = discovery.GetNewer(ctx, k.docs, k.req, seen)
 	}
-	if errors.Is(err, errTooSoon) {
-		return nil, err
+	if err != nil && !errors.Is(err, discovery.ErrTooSoon) {
+		err = fmt.Errorf("%w: %w", errKeysUnavailable, err)
 	}
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errKeysUnavailable, err)
-	}
-	return v.(*publicKeys), nil
+	return keys, err
 }
 
 // verify makes sure that one of the provider's keys has signed a token. The
@@ -104,7 +98,7 @@ func (k *keySet) verify(ctx context.Context, raw string, h header) error {
 	}
 	keys, err = k.keys(ctx, keys)
 	switch {
-	case errors.Is(err, errTooSoon):
+	case errors.Is(err, discovery.ErrTooSoon):
 		return errSignature
 	case err != nil:
 		return err
@@ -152,14 +146,14 @@ func fitsAlg(key crypto.PublicKey, alg string) bool {
 // parseKeys reads a key set (RFC 7517, section 5). Keys of no use to us are
 // left out, as the standard wants; a set without a single one that is left is
 // no good.
-func parseKeys(body []byte) (*publicKeys, string) {
-	o, problem := parseObject(body)
-	if problem != "" {
-		return nil, problem
+func parseKeys(body []byte) (*publicKeys, error) {
+	o, err := discovery.ParseObject(body)
+	if err != nil {
+		return nil, err
 	}
 	var list []json.RawMessage
-	if !o.has("keys") || json.Unmarshal(o["keys"], &list) != nil {
-		return nil, "has no list of keys"
+	if !o.Has("keys") || json.Unmarshal(o["keys"], &list) != nil {
+		return nil, errors.New("has no list of keys")
 	}
 	keys := new(publicKeys)
 	for _, raw := range list {
@@ -171,21 +165,21 @@ func parseKeys(body []byte) (*publicKeys, string) {
 		}
 	}
 	if len(keys.list) == 0 {
-		return nil, "has no key that ID tokens may be signed with"
+		return nil, errors.New("has no key that ID tokens may be signed with")
 	}
-	return keys, ""
+	return keys, nil
 }
 
 // parseKey reads a key, and reports whether it is one for signatures that is
 // strong enough.
 func parseKey(raw []byte) (key publicKey, ok bool) {
-	o, problem := parseObject(raw)
-	if problem != "" {
+	o, err := discovery.ParseObject(raw)
+	if err != nil {
 		return key, false
 	}
 	text := func(name string) string {
-		s, problem := o.text(name)
-		ok = ok && problem == ""
+		s, err := o.Text(name)
+		ok = ok && err == nil
 		return s
 	}
 	number := func(name string) []byte {
@@ -197,13 +191,13 @@ func parseKey(raw []byte) (key publicKey, ok bool) {
 	ok = true
 	key.id, key.alg = text("kid"), text("alg")
 	use, kind := text("use"), text("kty")
-	ops, problem := o.list("key_ops")
+	ops, err := o.List("key_ops")
 	switch {
-	case !ok, problem != "",
+	case !ok, err != nil,
 		use != "" && use != "sig",
-		o.has("key_ops") && !slices.Contains(ops, "verify"),
+		o.Has("key_ops") && !slices.Contains(ops, "verify"),
 		key.alg != "" && !slices.Contains(signingAlgs, key.alg),
-		o.has("d"): // a private key that everybody can read
+		o.Has("d"): // a private key that everybody can read
 		return key, false
 	}
 

@@ -16,6 +16,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/authprofile/authprofile/internal/discovery"
 	"github.com/authprofile/authprofile/internal/tokencache"
 	"github.com/authprofile/authprofile/internal/tokenendpoint"
 	"github.com/authprofile/authprofile/internal/transport"
@@ -101,7 +102,7 @@ type engine struct {
 	// the network without a word.
 	fresh *http.Client
 
-	docs      *documents
+	docs      *discovery.Cache
 	providers *resolver
 	cache     *tokencache.Cache
 	lifetimes *lifetimes
@@ -137,7 +138,7 @@ func newEngine(m *Manager) *engine {
 		e.events.log = slog.New(slog.DiscardHandler)
 	}
 	e.fresh = transport.Fresh(e.http)
-	e.docs = newDocuments(e.fresh, e.events.log)
+	e.docs = discovery.NewCache(e.fresh, e.events.log)
 	e.providers = &resolver{e.docs}
 	e.tasks = &tasks{events: e.events, closing: make(chan struct{})}
 	store := bounded{e.store}
@@ -313,7 +314,7 @@ func (m *Manager) Shutdown(ctx context.Context) error {
 	done := make(chan struct{})
 	go func() {
 		e.tasks.wg.Wait()
-		e.docs.close()
+		e.docs.Close()
 		if t, ok := e.http.Transport.(*http.Transport); ok && t == sharedTransport() {
 			t.CloseIdleConnections() // others, who may share them, open new ones
 		}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/authprofile/authprofile/internal/catalog"
 	"github.com/authprofile/authprofile/internal/catalog/recorded"
+	"github.com/authprofile/authprofile/internal/webtest"
 )
 
 const (
@@ -86,9 +87,11 @@ func TestTemplatesReadRealDocuments(t *testing.T) {
 		t.Run(string(template), func(t *testing.T) {
 			tp := lookup(t, template)
 			for name, doc := range documents {
-				md, problem := parseMetadata(tp.DiscoveryURL(), tp, []byte(doc))
-				if got := problem == ""; got != slices.Contains(want, name) {
-					t.Errorf("%s: got %+v, %q, want it taken: %t", name, md, problem, !got)
+				w := webtest.New()
+				w.Set(tp.DiscoveryURL(), webtest.JSON(doc))
+				_, err := managerOn(w).engine().providers.resolve(t.Context(), &Profile{Type: TypeUser, ClientID: "c", Template: template})
+				if got := err == nil; got != slices.Contains(want, name) {
+					t.Errorf("%s: got %v, want it taken: %t", name, err, !got)
 				}
 			}
 
@@ -96,9 +99,9 @@ func TestTemplatesReadRealDocuments(t *testing.T) {
 			if want == nil {
 				return
 			}
-			w := newWeb()
-			w.set(tp.DiscoveryURL(), jsonPage(documents[want[0]]))
-			got, err := w.manager().engine().providers.resolve(t.Context(), &Profile{Type: TypeUser, ClientID: "c", ClientSecret: "s", Template: template})
+			w := webtest.New()
+			w.Set(tp.DiscoveryURL(), webtest.JSON(documents[want[0]]))
+			got, err := managerOn(w).engine().providers.resolve(t.Context(), &Profile{Type: TypeUser, ClientID: "c", ClientSecret: "s", Template: template})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -112,9 +115,9 @@ func TestTemplatesReadRealDocuments(t *testing.T) {
 	}
 	t.Run("a template's issuer is accepted there and only there", func(t *testing.T) {
 		tp := lookup(t, Microsoft("common"))
-		w := newWeb()
-		w.set(tp.DiscoveryURL(), jsonPage(documents["microsoft-common"]))
-		m := w.manager()
+		w := webtest.New()
+		w.Set(tp.DiscoveryURL(), webtest.JSON(documents["microsoft-common"]))
+		m := managerOn(w)
 		if _, err := m.engine().providers.resolve(t.Context(), &Profile{Type: TypeUser, ClientID: "c", Template: Microsoft("common")}); err != nil {
 			t.Errorf("with the template: got %v, want no error", err)
 		}
@@ -132,10 +135,10 @@ func TestTemplatesReadRealDocuments(t *testing.T) {
 		}
 	})
 	t.Run("a document that is wrong is the template's fault", func(t *testing.T) {
-		w := newWeb()
+		w := webtest.New()
 		tp := lookup(t, Google)
-		w.set(tp.DiscoveryURL(), jsonPage(documents["microsoft-common"]))
-		_, err := w.manager().engine().providers.resolve(t.Context(), &Profile{Type: TypeUser, ClientID: "c", Template: Google})
+		w.Set(tp.DiscoveryURL(), webtest.JSON(documents["microsoft-common"]))
+		_, err := managerOn(w).engine().providers.resolve(t.Context(), &Profile{Type: TypeUser, ClientID: "c", Template: Google})
 		var f *FieldError
 		if wantWrong(t, err, tp.DiscoveryURL()); !errors.As(err, &f) || f.Field != fieldTemplate {
 			t.Errorf("got %v, want a FieldError for Template", err)

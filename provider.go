@@ -3,39 +3,69 @@ package authprofile
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
 
 	"github.com/authprofile/authprofile/internal/address"
 	"github.com/authprofile/authprofile/internal/catalog"
+	"github.com/authprofile/authprofile/internal/discovery"
 	"github.com/authprofile/authprofile/internal/issuer"
 	"github.com/authprofile/authprofile/internal/tokenendpoint"
 )
 
-// A provider is what a profile comes down to when the provider is asked.
+// A provider is what a profile comes down to when its provider is asked.
 type provider struct {
-	authURL, tokenURL, revocationURL, deviceAuthURL string
+	authURL, tokenURL, revocationURL string
 
 	authErr       error // why there is no authURL; nil: there is one
 	revocationErr error // why the provider's revocation address cannot be used; nil: it can, or there is none
+	keysErr       error // why the provider's keys for ID tokens cannot be used; nil: they can, or there are none
 
 	issuer      issuer.Issuer // who must answer
 	issuerParam bool          // the provider names itself when it sends a user back (RFC 9207)
 	keys        *keySet       // nil: the provider does not say where its keys for ID tokens are
 
+	documentField  string // of the profile, that names the document; empty: there is none
 	authMethod     AuthMethod
 	template       *catalog.Provider // nil: none
 	scopeOnRefresh bool
 }
 
-// invalid is a FieldError that is also ErrConfiguration.
-func invalid(field, problem string) error {
+// The fields of a profile that name a document.
+const (
+	fieldDiscovery = "Endpoints.DiscoveryURL"
+	fieldTemplate  = "Template"
+)
+
+// configurationError is a FieldError that is also ErrConfiguration.
+func configurationError(field, problem string) error {
 	return fmt.Errorf("%w: %w", &FieldError{Field: field, Problem: problem}, ErrConfiguration)
 }
 
-// A resolver finds the providers of profiles.
-type resolver struct{ docs *documents }
+// documentError makes what package discovery says of a wrong document an error
+// of the profile's field that names the document, with the same text. Other
+// errors, such as that the provider is away, stay as they are.
+func documentError(err error, field string) error {
+	e, ok := errors.AsType[*discovery.Error](err)
+	if !ok || !e.Wrong {
+		return err
+	}
+	return &wrongDocument{err, &FieldError{Field: field, Problem: e.Problem}}
+}
+
+// A wrongDocument is an error of package discovery that an operator must help
+// with.
+type wrongDocument struct {
+	error
+	field *FieldError
+}
+
+func (e *wrongDocument) Unwrap() []error { return []error{ErrConfiguration, e.field, e.error} }
+
+// A resolver finds out how to talk to providers.
+type resolver struct{ docs *discovery.Cache }
 
 // resolve settles how to talk to the provider of p. It needs the network only
 // if p has a template or a discovery address, whose document is not at hand.
@@ -47,51 +77,47 @@ type resolver struct{ docs *documents }
 // the provider, whatever it lists. Only a code is lost if something is missing
 // after the user has consented. What can be known to be missing then, an
 // authorization endpoint or the keys for an ID token, is looked at before.
-func (r *resolver) resolve(ctx context.Context, p *Profile) (*provider, error) {
+func (r resolver) resolve(ctx context.Context, p *Profile) (*provider, error) {
 	t := &provider{
 		authURL:       p.Endpoints.AuthURL,
 		tokenURL:      p.Endpoints.TokenURL,
 		revocationURL: p.Endpoints.RevocationURL,
-		deviceAuthURL: p.Endpoints.DeviceAuthURL,
 	}
-	docURL, field := p.Endpoints.DiscoveryURL, fieldDiscovery
+	documentURL := p.Endpoints.DiscoveryURL
+	if documentURL != "" {
+		t.documentField = fieldDiscovery
+	}
 	if p.Template != "" {
-		tp, err := catalog.Lookup(string(p.Template))
+		known, err := catalog.Lookup(string(p.Template))
 		if err != nil {
-			return nil, invalid(fieldTemplate, err.Error())
+			return nil, configurationError(fieldTemplate, err.Error())
 		}
-		t.template, t.scopeOnRefresh, t.issuer.Aliases = tp, tp.ScopeOnRefresh, tp.IssuerAliases
-		docURL, field = tp.DiscoveryURL(), fieldTemplate
+		t.template, t.scopeOnRefresh, t.issuer.Aliases = known, known.ScopeOnRefresh, known.IssuerAliases
+		documentURL, t.documentField = known.DiscoveryURL(), fieldTemplate
 	}
 
 	var methods []string
-	if docURL != "" {
-		md, err := r.docs.metadata(ctx, docURL, t.template)
+	if documentURL != "" {
+		doc, err := r.docs.Document(ctx, documentURL, t.template)
 		if err != nil {
-			return nil, err
+			return nil, documentError(err, t.documentField)
 		}
-		t.authURL, t.tokenURL = md.AuthURL, md.TokenURL
-		t.revocationURL = cmp.Or(t.revocationURL, md.RevocationURL)
-		t.deviceAuthURL = cmp.Or(t.deviceAuthURL, md.DeviceAuthURL)
-		t.issuer.Name, t.issuerParam = md.Issuer, md.IssuerParameter
-		wrong := func(problem string) error {
-			if problem == "" {
-				return nil
-			}
-			return &documentError{url: docURL, problem: problem, field: field}
+		t.authURL, t.tokenURL = doc.AuthURL, doc.TokenURL
+		t.revocationURL = cmp.Or(t.revocationURL, doc.RevocationURL)
+		t.issuer.Name, t.issuerParam = doc.Issuer, doc.IssuerParameter
+		if doc.AuthURL == "" {
+			t.authErr = documentError(doc.Missing(discovery.MemberAuth), t.documentField)
 		}
-		if md.AuthURL == "" {
-			t.authErr = wrong(cmp.Or(md.unusable[memberAuth], memberAuth+" is missing"))
-		}
-		t.revocationErr = wrong(md.unusable[memberRevocation])
-		if err := wrong(md.unusable[memberKeys]); err != nil {
+		t.revocationErr = documentError(doc.Unusable(discovery.MemberRevocation), t.documentField)
+		if err := doc.Unusable(discovery.MemberKeys); err != nil {
 			// The provider has keys, and means its ID tokens to be verified by
 			// them. To believe them without would be less than it asks for.
 			t.keys = &keySet{algs: signingAlgs, err: err}
-		} else if md.JWKSURL != "" {
-			t.keys = r.docs.keySet(md.JWKSURL, md.SigningAlgs, field)
+			t.keysErr = documentError(err, t.documentField)
+		} else if doc.JWKSURL != "" {
+			t.keys = newKeySet(r.docs, doc.JWKSURL, doc.SigningAlgs)
 		}
-		methods = md.AuthMethods
+		methods = doc.AuthMethods
 	}
 	t.issuer.Origin = address.ShortOriginOf(t.tokenURL)
 	t.authMethod = p.settleAuthMethod(t.template, methods)
@@ -148,7 +174,7 @@ func missing(want, have []string) []string {
 
 func intersect(a, b []string) []string { return missing(a, missing(a, b)) }
 
-// GLUE
+// loadKeys sees to it that the provider's keys for ID tokens are at hand.
 func (t *provider) loadKeys(ctx context.Context) error { return t.warmKeys(ctx) }
 
 func (t *provider) verifyRenewal(ctx context.Context, p *Profile, old *Grant, raw string) error {
