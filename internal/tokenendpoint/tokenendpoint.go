@@ -6,6 +6,8 @@
 // package therefore sends a form at most once, says afterwards whether any of
 // it left, and takes a new refresh token out of an answer however odd the rest
 // of it is.
+//
+// A [Limiter] bounds how many of these requests a provider gets at a time.
 package tokenendpoint
 
 import (
