@@ -39,14 +39,15 @@ const (
 	// Unavailable: the provider asks to come back later.
 	Unavailable
 
-	// Unreadable: the answer says success but has no usable token, or broke
-	// off after a refresh token that came along with the error.
+	// Unreadable: the answer has a status of success and no usable access
+	// token, or broke off after a refresh token, which is returned with the
+	// error.
 	Unreadable
 
 	// Refused: refused for a reason that is not known.
 	Refused
 
-	// Interaction: a person must consent, or log in, once more.
+	// Interaction: the user must consent, or log in, once more.
 	Interaction
 )
 
@@ -68,9 +69,8 @@ func (c Class) String() string {
 	return "Class(" + strconv.Itoa(int(c)) + ")"
 }
 
-// An Error says why a request failed. Nothing in it has been left as it came:
-// it holds no secret, no address and no part of a body but the cleaned fields
-// below.
+// An Error says why a request failed. It holds no secret, no address and nothing
+// of the answer's body but the fields below, which are cleaned.
 type Error struct {
 	Class       Class
 	Code        string        // the provider's error code: printable ASCII, at most 64 bytes
@@ -80,9 +80,9 @@ type Error struct {
 	RetryAfter  time.Duration // zero: not said; at most an hour
 
 	// Err is the cause: an error of a context, of crypto/x509, crypto/tls or
-	// net, ErrBodyTooLarge, what BeforeSend returned, or one that says in
-	// our own words what happened. With [errors.Is] any error of the
-	// transport can be found in it, though it is not shown.
+	// net, ErrBodyTooLarge, what BeforeSend returned, or an error of this
+	// package. [errors.Is] finds any error of the transport in it, though its
+	// text does not show them.
 	Err error
 
 	endpoint string
@@ -110,8 +110,8 @@ func (e *Error) Error() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Format writes the error's text under every verb, so that none of them
-// reaches the causes behind it.
+// Format writes the error's text under every verb, so that none of them shows
+// its causes.
 func (e *Error) Format(f fmt.State, verb rune) { transport.FormatText(f, verb, e.Error()) }
 
 // RetrieveError returns e in the type of package oauth2, without a body and
@@ -207,12 +207,12 @@ func classify(code string, status int) Class {
 func evaluate(x *exchange) (*Answer, *Error) {
 	c := parse(x.body, x.contentType())
 	if x.readErr != nil && !c.object {
-		// Nothing shows whether the last value of a form is whole.
+		// The last value of a form that broke off may be incomplete.
 		c = parse(x.body[:max(0, bytes.LastIndexByte(x.body, '&'))], x.contentType())
 	}
 	if !x.success() {
-		// Whatever such an answer calls refresh_token is not one: likely it
-		// repeats ours, or says what is wrong with it.
+		// A refresh_token in such an answer is not a new one. Most likely it
+		// is the one that was sent, or a text about it.
 		return nil, refusal(x, c)
 	}
 	// An object that is whole is an answer, even if the connection broke after
@@ -235,7 +235,7 @@ func evaluate(x *exchange) (*Answer, *Error) {
 		e.Err = x.readErr
 	case x.readErr != nil:
 		e.Err = x.readErr
-		if a == nil { // else there is nothing to ask for again
+		if a == nil { // with a new refresh token, nothing essential is lost
 			e.Class = Lost
 		}
 	}
@@ -259,7 +259,7 @@ func refusal(x *exchange, c *content) *Error {
 	case x.status >= 300 && x.status < 400 && class == Configuration:
 		e.Err = errRedirect
 	case class == Refused && code == "" && x.readErr != nil && x.readErr != ErrBodyTooLarge:
-		e.Class = Lost // what it would have said
+		e.Class = Lost // the part that says why it was refused
 	case x.success() && code == "":
 		e.Err = errNotReported
 	}
@@ -303,8 +303,8 @@ const (
 	maxURI         = 2048
 )
 
-// cleanCode leaves printable ASCII. Like cleanText it does not shorten: first
-// what is secret has to be found.
+// cleanCode leaves printable ASCII. Like cleanText it does not shorten the text:
+// before that, secrets have to be found in it.
 func cleanCode(s string) string {
 	s = strings.Map(func(r rune) rune {
 		if r < ' ' || r > '~' {
@@ -315,8 +315,8 @@ func cleanCode(s string) string {
 	return strings.TrimSpace(s)
 }
 
-// cleanText leaves characters that show themselves, and single spaces: no
-// control, no invisible and no bidirectional ones.
+// cleanText leaves visible characters and single spaces: no control characters,
+// no invisible and no bidirectional ones.
 func cleanText(s string) string {
 	s = strings.Map(func(r rune) rune {
 		switch {
@@ -363,8 +363,8 @@ func redact(s string, secrets []string) string {
 	return s
 }
 
-// cause returns what may be shown of an error of the transport, or of the
-// context if that is over.
+// cause returns an error that shows what may be shown of an error of the
+// transport, or of the context if that has ended.
 func cause(ctx context.Context, err error, sent bool) error {
 	otherwise := "the connection could not be made"
 	if sent {
@@ -373,6 +373,6 @@ func cause(ctx context.Context, err error, sent bool) error {
 	return transport.Describe(ctx, err, otherwise)
 }
 
-// refusedTLS returns the part of an error of the transport that time does not
-// heal, or nil.
+// refusedTLS returns the part of an error of the transport that waiting does
+// not help against, or nil.
 func refusedTLS(err error) error { return transport.Permanent(err) }

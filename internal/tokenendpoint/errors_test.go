@@ -88,8 +88,8 @@ func TestThreat070_084_087_088_Classification(t *testing.T) {
 	}
 }
 
-// A refresh token that came with a failure of status 200 is kept. One that came
-// with another status never is: "refresh_token" there is what was wrong.
+// A refresh token that comes with a failure of status 200 is kept. One that
+// comes with another status is not: there, "refresh_token" says what was wrong.
 func TestSalvageGoesByStatus(t *testing.T) {
 	const body = `{"error":"invalid_request","refresh_token":"is malformed"}`
 	for status, want := range map[int]string{200: "is malformed", 201: "is malformed", 400: "", 500: "", 302: ""} {
@@ -177,7 +177,7 @@ func TestThreat135_WhatWasSentIsNotRepeated(t *testing.T) {
 	})
 }
 
-// They repeat it as they got it, or as it looks after they have read it.
+// They repeat it as it was sent, or decoded.
 func TestThreat135_WhatWasSentIsNotRepeatedInAnyForm(t *testing.T) {
 	const refresh, secret = "1//0sentinel+/abc=", "two  spaces & sentinel/%"
 	for _, method := range []string{"client_secret_basic", "client_secret_basic_raw", "client_secret_post"} {

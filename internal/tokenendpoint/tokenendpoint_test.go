@@ -774,7 +774,7 @@ func endless(t *testing.T, serve func(context.Context, net.Conn), way string, li
 	return failed(t, err)
 }
 
-// poll waits until what must come about has.
+// poll waits until a condition holds.
 func poll(t *testing.T, ok func() bool) {
 	t.Helper()
 	tick := time.NewTicker(time.Millisecond)
@@ -937,8 +937,8 @@ func TestThreat063_Certificates(t *testing.T) {
 	})
 	t.Run("client certificate wanted", func(t *testing.T) {
 		mutual := quiet(httptest.NewUnstartedServer(never))
-		// In TLS 1.3 the server says so while the form is being sent, and may
-		// or may not be heard.
+		// In TLS 1.3 the server sends its alert while the form is being sent,
+		// and the client may miss it.
 		mutual.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert, MaxVersion: tls.VersionTLS12}
 		mutual.StartTLS()
 		err := try(t, trusting(func(*tls.Config) {}), mutual.URL)
