@@ -81,8 +81,8 @@ type content struct {
 	problem error // why there is no usable access token
 	object  bool  // it began as a JSON object
 
-	failed                 bool // there is an error member, or "ok" is false
-	code, description, uri string
+	failed            bool // there is an error member, or "ok" is false
+	code, description string
 }
 
 // parse reads an answer: one JSON object, whatever the content type says
@@ -357,7 +357,6 @@ func (c *content) readError(members map[string]json.RawMessage) {
 	}
 	c.code, _ = text(members, "error")
 	c.description, _ = text(members, "error_description")
-	c.uri, _ = text(members, "error_uri")
 }
 
 // standard are the members that have a field of their own.

@@ -5,14 +5,11 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
 	"unicode"
 	"unicode/utf8"
-
-	"golang.org/x/oauth2"
 
 	"github.com/authprofile/authprofile/internal/transport"
 )
@@ -75,7 +72,6 @@ type Error struct {
 	Class       Class
 	Code        string        // the provider's error code: printable ASCII, at most 64 bytes
 	Description string        // printable characters, at most 256 bytes; not part of the text
-	URI         string        // https, or empty; not part of the text
 	HTTPStatus  int           // zero: no answer
 	RetryAfter  time.Duration // zero: not said; at most an hour
 
@@ -113,24 +109,6 @@ func (e *Error) Unwrap() error { return e.Err }
 // Format writes the error's text under every verb, so that none of them shows
 // its causes.
 func (e *Error) Format(f fmt.State, verb rune) { transport.FormatText(f, verb, e.Error()) }
-
-// RetrieveError returns e in the type of package oauth2, without a body and
-// without headers, or nil if there was no answer.
-func (e *Error) RetrieveError() *oauth2.RetrieveError {
-	if e.HTTPStatus == 0 {
-		return nil
-	}
-	status := strconv.Itoa(e.HTTPStatus)
-	if text := http.StatusText(e.HTTPStatus); text != "" {
-		status += " " + text
-	}
-	return &oauth2.RetrieveError{
-		Response:         &http.Response{StatusCode: e.HTTPStatus, Status: status},
-		ErrorCode:        e.Code,
-		ErrorDescription: e.Description,
-		ErrorURI:         e.URI,
-	}
-}
 
 // codes are the error codes whose meaning is settled: those of RFC 6749
 // (sections 4.1.2.1 and 5.2), RFC 7009, RFC 8628, RFC 8707 and OpenID Connect,
@@ -252,9 +230,6 @@ func refusal(x *exchange, c *content) *Error {
 		e.Code = truncate(redact(code, sent), maxCode)
 	}
 	e.Description = truncate(redact(cleanText(c.description), sent), maxDescription)
-	if uri := cleanURI(c.uri); uri == redact(uri, sent) {
-		e.URI = uri
-	}
 	switch {
 	case x.status >= 300 && x.status < 400 && class == Configuration:
 		e.Err = errRedirect
@@ -300,7 +275,6 @@ func retryAfter(s string, now time.Time) time.Duration {
 const (
 	maxCode        = 64
 	maxDescription = 256
-	maxURI         = 2048
 )
 
 // cleanCode leaves printable ASCII. Like cleanText it does not shorten the text:
@@ -328,17 +302,6 @@ func cleanText(s string) string {
 		return r
 	}, s)
 	return strings.Join(strings.Fields(s), " ")
-}
-
-func cleanURI(s string) string {
-	if len(s) > maxURI || s != cleanCode(s) || strings.ContainsAny(s, " \"<>\\`") {
-		return ""
-	}
-	u, err := url.Parse(s)
-	if err != nil || u.Scheme != "https" || u.Hostname() == "" || u.User != nil {
-		return ""
-	}
-	return s
 }
 
 // truncate cuts s between characters.

@@ -73,7 +73,7 @@ func failed(t *testing.T, err error) *Error {
 	if !ok {
 		t.Fatalf("got %T %v, want an *Error", err, err)
 	}
-	shown := []string{fmt.Sprintf("%#v", e.RetrieveError()), e.Code, e.Description, e.URI}
+	shown := []string{e.Code, e.Description}
 	for _, err := range chain(e) {
 		shown = append(shown, err.Error())
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%d", "%x"} {
@@ -226,8 +226,8 @@ func TestWhatCannotBeSent(t *testing.T) {
 			tt.alter(r)
 			r.BeforeSend = func() error { t.Error("BeforeSend was called"); return nil }
 			a, err := Do(t.Context(), nil, r)
-			if e := wantClass(t, err, tt.want); a != nil || e.HTTPStatus != 0 || e.RetrieveError() != nil {
-				t.Errorf("got %v, status %d, %v, want no trace of an answer", a, e.HTTPStatus, e.RetrieveError())
+			if e := wantClass(t, err, tt.want); a != nil || e.HTTPStatus != 0 {
+				t.Errorf("got %v, status %d, want no trace of an answer", a, e.HTTPStatus)
 			}
 		})
 	}
