@@ -122,7 +122,7 @@ func TestThreat055_RefusesAddressesThatAreNotPublic(t *testing.T) {
 
 	t.Run("055 spellings", func(t *testing.T) {
 		_, port, requests := inside(t)
-		// Some resolvers take these names for numbers: ours does.
+		// Some resolvers take these names for numbers, as the one here does.
 		c := newClient(resolver(t, func(string) netip.Addr { return loopback }), nil)
 		for _, host := range []string{
 			"127.0.0.1", "localhost", "0.0.0.0", "[::]", "[::1]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[::127.0.0.1]", "[64:ff9b::127.0.0.1]",
@@ -175,8 +175,8 @@ func TestThreat055_RefusesAddressesThatAreNotPublic(t *testing.T) {
 		}
 	})
 
-	// Whatever a Manager asks an address that is not public for, the operator
-	// learns the same.
+	// The operator gets the same error for every kind of request of a Manager
+	// to an address that is not public.
 	srv, _, requests := inside(t)
 	m := &authprofile.Manager{HTTPClient: NewClient(), RedirectURL: "https://app.example.com/callback"}
 	for name, ask := range map[string]func(t *testing.T) error{

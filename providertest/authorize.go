@@ -48,7 +48,7 @@ type code struct {
 	claims           map[string]any
 	scopes           []string
 	offline          bool
-	authTime         time.Time // by the clock of everybody else
+	authTime         time.Time // by the clock of the test
 	expires          time.Time
 	used             bool
 	grant            *grant // what it was exchanged for

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// A Server that is used for long, or for much, does not grow without end.
+// The memory of a Server that is used for long, or for much, is bounded.
 func TestMemoryIsBounded(t *testing.T) {
 	s := NewServer(t, InMemory("https://login.example.com"))
 	send := func(pairs ...string) {

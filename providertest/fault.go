@@ -19,7 +19,8 @@ type Fault struct {
 	// all, until ClearFaults.
 	Times int
 
-	// Grant, if not empty, spares requests with another grant_type.
+	// Grant, if not empty, is the grant_type of the requests that can meet
+	// the fault.
 	Grant string
 
 	// Func, if not nil, answers the request; next is what the Server would

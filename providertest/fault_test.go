@@ -319,7 +319,7 @@ func TestCloseEndsEverything(t *testing.T) {
 			t.Fatal(err)
 		}
 		testClose(t, srv)
-		// A handler has been counted out a moment before it has returned.
+		// A handler no longer counts a moment before it returns.
 		deadline := time.Now().Add(5 * time.Second)
 		for {
 			stacks := make([]byte, 1<<20)

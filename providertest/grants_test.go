@@ -42,8 +42,8 @@ func TestCodeIsRefused(t *testing.T) {
 		})
 	}
 
-	// RFC 9700, section 2.1.1: a verifier for a code that was asked for
-	// without a challenge shows that somebody has taken the challenge away.
+	// RFC 9700, section 2.1.1: a verifier for a code that was requested
+	// without a challenge shows that an attacker has removed the challenge.
 	code := authorize(t, srv, "code_challenge", "", "code_challenge_method", "").Get("code")
 	wantError(t, srv, 400, "invalid_grant", exchange(code)...)
 	code = authorize(t, srv, "code_challenge", "", "code_challenge_method", "").Get("code")
@@ -55,9 +55,9 @@ func TestAuthorizationIsRefused(t *testing.T) {
 	srv.AddClient(providertest.Client{ID: "web", Secret: "s", RedirectURLs: []string{redirect}, Scopes: []string{"read"}})
 	srv.AddClient(providertest.Client{ID: "spa", RedirectURLs: []string{redirect}})
 
-	// Nobody is sent to an address that is not the client's.
+	// A browser is not sent to an address that is not the client's.
 	for _, v := range []url.Values{
-		form("client_id", "nobody", "redirect_uri", redirect),
+		form("client_id", "unknown", "redirect_uri", redirect),
 		form("client_id", "web", "redirect_uri", redirect+"/"),
 		form("client_id", "web", "redirect_uri", strings.ToLower(redirect)),
 		form("client_id", providertest.ClientID, "redirect_uri", redirect+"#f"),
@@ -416,7 +416,8 @@ func TestRevocation(t *testing.T) {
 	wantDead(t, srv, v["refresh_token"])
 }
 
-// A refresh token is for those who ask for it, unless a policy says otherwise.
+// A refresh token is issued if the client asks for it, unless a policy says
+// otherwise.
 func TestRefreshTokenThatIsAskedFor(t *testing.T) {
 	for _, test := range []struct {
 		name    string

@@ -91,7 +91,7 @@ func (s *Server) SetSigning(alg Signing) {
 func (s *Server) RotateKeys() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.signingKey() // the first key, if nobody has asked for it yet
+	s.signingKey() // makes the first key if it was not needed yet
 	s.addKey()
 }
 

@@ -16,10 +16,10 @@
 //
 // It is as strict as the strictest real servers are: a code works once,
 // redirect addresses are compared byte for byte, PKCE is verified, a refresh
-// token is given to those who ask for the scope offline_access, and one that is
-// used twice ends the whole grant. A [Policy] makes it
-// kinder, or gives it other habits; [Google] and [Microsoft] make it look and
-// behave like those two, at their own addresses.
+// token is issued only for the scope offline_access, and using one twice ends
+// the whole grant. A [Policy] makes it less strict, or gives it other habits;
+// [Google] and [Microsoft] make it look and behave like those two, at their own
+// addresses.
 //
 // # Users
 //
@@ -133,7 +133,7 @@ type Server struct {
 	mutateID func(header, claims map[string]any)
 	faults   map[Endpoint][]*Fault
 	hanging  map[chan struct{}]bool
-	hung     []chan struct{} // of those who wait for requests that hang
+	hung     []chan struct{} // of calls of AwaitHang
 	log      record
 
 	closed bool
@@ -142,8 +142,8 @@ type Server struct {
 	conns  map[*memoryWriter]bool
 }
 
-// An Option is what must be known before a Server starts; everything else can
-// be changed while it runs.
+// An Option is a setting that must be known before a Server starts; everything
+// else can be changed while it runs.
 type Option interface{ apply(*Server) error }
 
 type option func(*Server) error
@@ -203,8 +203,8 @@ func NewServer(t testing.TB, opts ...Option) *Server {
 	return s
 }
 
-// Start starts a Server outside a test, for programs that show something. The
-// caller closes it.
+// Start starts a Server outside a test, such as in a demonstration. The caller
+// closes it.
 func Start(opts ...Option) (*Server, error) {
 	s := &Server{
 		done:    make(chan struct{}),
@@ -391,10 +391,10 @@ func (s *Server) Now() time.Time {
 
 func (s *Server) now() time.Time { return time.Now().Add(s.offset) }
 
-// Advance moves the clock of the Server forward, and of nobody else: tokens
-// and codes end there, but a client that judges by its own clock does not know.
-// ID tokens are dated as if it had not moved, since clients refuse those that
-// come from the future.
+// Advance moves the clock of the Server forward, and no other: tokens and codes
+// end there, while a client goes on judging by its own clock. ID tokens are
+// dated as if the Server's had not moved, since clients refuse those that come
+// from the future.
 func (s *Server) Advance(d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -424,7 +424,8 @@ type Policy struct {
 	CodeLifetime    time.Duration // zero: one minute
 	RefreshLifetime time.Duration // zero: no end
 
-	// Offline says when a code is worth a refresh token. Zero: OfflineScope.
+	// Offline says when a refresh token is issued for a code. Zero:
+	// OfflineScope.
 	Offline Offline
 
 	// RequirePKCE refuses authorization requests without a code challenge.
@@ -444,9 +445,9 @@ type Policy struct {
 	// RevokeEndsGrant makes the revocation of an access token end its grant.
 	RevokeEndsGrant bool
 
-	// RevokeRefusesEnded answers 400 invalid_token when a token is to be
-	// revoked that is not in force, as Google does. RFC 7009, section 2.2
-	// wants 200.
+	// RevokeRefusesEnded answers 400 invalid_token to the revocation of a
+	// token that is not in force, as Google does. RFC 7009, section 2.2 wants
+	// 200.
 	RevokeRefusesEnded bool
 
 	// RevokeRefreshOnly answers 400 unsupported_token_type when an access
@@ -461,7 +462,7 @@ type Rotation string
 const (
 	RotateStrict Rotation = ""       // replaced; a second use of the old one ends the grant
 	RotateGrace  Rotation = "grace"  // replaced; the old one works for Policy.Grace, and ends the grant after that
-	RotateRefuse Rotation = "refuse" // replaced; the old one is refused, and no more
+	RotateRefuse Rotation = "refuse" // replaced; the old one is refused, and the grant goes on
 	RotateKeep   Rotation = "keep"   // replaced; the old one goes on working
 	RotateNever  Rotation = "never"  // not replaced
 )
@@ -529,7 +530,7 @@ type Answer struct {
 // answer makes an Answer of a JSON value.
 func answer(status int, v any) *Answer {
 	body, err := json.Marshal(v)
-	if err != nil { // a mutation has put in what JSON cannot say
+	if err != nil { // a mutation has put in a value that JSON does not have
 		return text(http.StatusInternalServerError, "providertest: "+err.Error())
 	}
 	return &Answer{status, http.Header{

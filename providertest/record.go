@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// How much is recorded. What is older than that is forgotten, but counted.
+// How many requests are recorded. Older ones are forgotten, but stay counted.
 const (
 	maxRequests      = 20_000
 	maxCaptured      = 20_000
@@ -53,7 +53,7 @@ type record struct {
 }
 
 // Fingerprint returns a short hash, which stands for a token where the token
-// itself has no business.
+// itself must not be, such as in a log.
 func Fingerprint(token string) string {
 	sum := sha256.Sum256([]byte(token))
 	return hex.EncodeToString(sum[:6])

@@ -21,7 +21,7 @@ type state struct {
 	access    map[string]*access
 	refresh   map[string]*refresh
 	consented map[[2]string]bool // client and subject
-	sweepAt   int                // number of records that is worth a sweep
+	sweepAt   int                // the number of records at which to sweep next
 }
 
 func newState() state {
@@ -40,7 +40,7 @@ type grant struct {
 	client, subject string
 	claims          map[string]any
 	scopes          []string
-	authTime        time.Time // by the clock of everybody else
+	authTime        time.Time // by the clock of the test
 	dead            bool
 	epoch           int      // of the access tokens that are valid
 	current         string   // the refresh token that was issued last
@@ -95,7 +95,7 @@ func (s *Server) sweep(now time.Time) {
 	st.sweepAt = 1000 + 2*(len(st.codes)+len(st.access)+len(st.refresh))
 }
 
-// An issue is the answer to a token request in the making.
+// An issue is an answer to a token request that is being made.
 type issue struct {
 	client   *Client
 	grant    *grant
@@ -104,7 +104,7 @@ type issue struct {
 	scopes   []string
 	lifetime time.Duration
 	at       time.Time
-	dated    time.Time // the same, by the clock of everybody else
+	dated    time.Time // the same, by the clock of the test
 	nonce    string
 	idToken  bool
 }
@@ -131,8 +131,8 @@ func (s *Server) serveToken(c *call) *Answer {
 	return s.object(Token, v)
 }
 
-// exchange decides about a token request. What it issues is issued, whether
-// the client hears of it or not.
+// exchange decides about a token request. What it issues is valid, whether the
+// client gets the answer or not.
 func (s *Server) exchange(c *call) (is *issue, refused *Answer) {
 	if problem := c.formProblem(); problem != "" {
 		return nil, refusal(http.StatusBadRequest, "invalid_request", problem)
@@ -432,7 +432,8 @@ func (s *Server) IsCurrent(refreshToken string) bool {
 	return ok && !r.ended(s.now()) && r.grant.current == refreshToken
 }
 
-// serveAPI answers to those who bring a valid access token (RFC 6750).
+// serveAPI answers requests with a valid access token (RFC 6750), and refuses
+// others.
 func (s *Server) serveAPI(c *call) *Answer {
 	scheme, token, _ := strings.Cut(c.r.Header.Get("Authorization"), " ")
 	s.mu.Lock()

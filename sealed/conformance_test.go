@@ -14,8 +14,8 @@ func TestStore(t *testing.T) {
 	})
 }
 
-// Replicas need not have made the Keyring from the same primary key, as when
-// they are being given a new one.
+// The Keyrings of replicas need not have the same primary key: they differ while
+// a new one is introduced.
 func TestSharedStore(t *testing.T) {
 	storetest.RunShared(t, func(t *testing.T, n int) []authprofile.Store {
 		inner := new(authprofile.MemStore)

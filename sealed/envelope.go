@@ -34,7 +34,7 @@ const dataKeySize = 32
 // A record is the secrets of a profile, grant or flow, and what binds them.
 type record struct {
 	kind   string
-	covers []string // plain values: the key, first of all
+	bound  []string // values in the clear that the seal covers: the key, first of all
 	fields []field
 }
 
@@ -45,8 +45,8 @@ type field struct {
 	set          func(string)
 }
 
-// wanted returns the fields that are sealed, or have to be.
-func (r record) wanted() []field {
+// sealedFields returns the fields that are sealed, or have to be.
+func (r record) sealedFields() []field {
 	var list []field
 	for _, f := range r.fields {
 		if f.value != "" || f.always {
@@ -65,8 +65,8 @@ func (r record) bind(fields []field, this field) []byte {
 		data = append(data, s...)
 	}
 	add(r.kind)
-	data = binary.AppendUvarint(data, uint64(len(r.covers)))
-	for _, s := range r.covers {
+	data = binary.AppendUvarint(data, uint64(len(r.bound)))
+	for _, s := range r.bound {
 		add(s)
 	}
 	data = binary.AppendUvarint(data, uint64(len(fields)))
@@ -79,7 +79,7 @@ func (r record) bind(fields []field, this field) []byte {
 
 // seal replaces the record's secrets by sealed values.
 func (r record) seal(ctx context.Context, k Keeper) error {
-	fields := r.wanted()
+	fields := r.sealedFields()
 	if len(fields) == 0 {
 		return nil
 	}
@@ -105,7 +105,7 @@ func (r record) seal(ctx context.Context, k Keeper) error {
 
 // open replaces the record's sealed values by the secrets, all or none.
 func (r record) open(ctx context.Context, k Keeper) error {
-	fields := r.wanted()
+	fields := r.sealedFields()
 	if len(fields) == 0 {
 		return nil
 	}
@@ -178,7 +178,8 @@ func parse(value string) (wrapped, text []byte, problem string) {
 	return wrapped, text, ""
 }
 
-// sealed reports whether the value looks sealed. Anyone can make it look so.
+// sealed reports whether the value looks sealed, which proves nothing: an
+// attacker can write the prefix too.
 func (f field) sealed() bool { return strings.HasPrefix(f.value, prefix) }
 
 func (f field) problem(s string) error {

@@ -63,7 +63,7 @@ func Example() {
 	// opened: correct horse
 }
 
-// The last step of an exchange of keys: nothing is left under the old one.
+// The last step of an exchange of keys: no record is left under the old one.
 func ExampleRotate() {
 	ctx := context.Background()
 	old := key("2026-01", "1a3OYpqLqYjU6Xk5vG3pPRkVY0Ec1Jz8q7mTq0ZcX3A=")
@@ -107,7 +107,7 @@ func ExampleRotate() {
 //	defer keeper.Close()
 //	m := &authprofile.Manager{Store: sealed.New(inner, keeper)}
 func ExampleNew_keeper() {
-	var service transit // stands for one that is a network away
+	var service transit // in place of a remote one
 	s := sealed.New(new(authprofile.MemStore), &service)
 
 	ctx := context.Background()

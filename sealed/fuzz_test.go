@@ -10,7 +10,8 @@ import (
 	"github.com/authprofile/authprofile/sealed"
 )
 
-// What is in people's databases. A change of format must still open it.
+// Values as they are in databases in use. After a change of the format they must
+// still open.
 const (
 	goldenSecret = "the refresh token"
 	goldenValue  = "sealed:1:AQJrManyLnXGLyYqVdmLcs8Lp1w2IZm4eb6OHH_qHL4QHwPTxmFw6z8ybX35KaG-Icdy8FONFUF6akPpbACm_vaA9RPj6Axxw2_GtXHodDY:bZdvA8pEQEPEGJpOdPntyRuC-Fl2nZ-VShpdC8tKrUkLyzFT0ti002Z-0Zh7"
@@ -27,8 +28,8 @@ func TestValuesOfEarlierVersionsOpen(t *testing.T) {
 	}
 }
 
-// FuzzOpen reads what may stand in a database. Nothing but the one value that
-// was sealed there opens, and no error repeats what it is about.
+// FuzzOpen reads any value as if from a database. Only the one value that was
+// sealed there opens, and no error quotes the value.
 func FuzzOpen(f *testing.F) {
 	f.Add(goldenValue)
 	f.Add("the refresh token")

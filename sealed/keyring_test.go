@@ -57,7 +57,7 @@ func TestThreat135_KeysShowTheirIDs(t *testing.T) {
 	if got, want := fmt.Sprintf("%+v", newKeyring(t, "k3", "k2", "k1")), `Keyring{Primary:"k3" Retired:["k1" "k2"]}`; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
-	// What is shown must not be taken for a key by who reads it back.
+	// What is shown cannot be read back as a key.
 	text, err := json.Marshal(newKey("k1"))
 	must(t, err)
 	if err := json.Unmarshal(text, new(sealed.Key)); err == nil {

@@ -50,8 +50,8 @@ type Progress struct {
 // they are, so that after a crash the next Rotate does only what is left. With
 // other Keepers it writes every record. A record that is written anew gets a
 // new Version and Updated, and is otherwise the same. A new Version of a
-// profile has its price: whoever is just at the provider to authorize it has
-// to begin again.
+// profile has its price: users who are at the provider at that moment, to
+// authorize it, have to begin again.
 //
 // To exchange the primary key of a Keyring in a running fleet:
 //
@@ -73,8 +73,8 @@ func Rotate(ctx context.Context, s authprofile.Store) iter.Seq2[Progress, error]
 // secrets themselves and send them to the provider. Records that are sealed
 // are left as they are, and after a crash the next SealExisting goes on.
 //
-// It trusts whatever it finds. Do not make it part of every start: a secret
-// that somebody plants in the database would be sealed with the rest.
+// It trusts what it finds in the Store. Do not make it part of every start: a
+// secret that an attacker plants in the database would be sealed with the rest.
 //
 // Old copies of the secrets may live on in the database's files, its backups
 // and its logs.
@@ -87,7 +87,8 @@ const (
 	// between two reports of progress.
 	pageSize = 100
 
-	// maxConflicts is how often a record is tried that others keep changing.
+	// maxConflicts is how often to try to write a record that other programs
+	// keep changing.
 	maxConflicts = 10
 )
 
@@ -137,7 +138,8 @@ func (w *walker) run() {
 }
 
 // pages rewrites the rows of t, counts them, and then calls then with each. It
-// returns false when all is over.
+// returns false if the walk is over: the Store failed, or the caller's loop has
+// ended.
 func pages[T any](w *walker, t table[T], count *int, then func(T) bool) bool {
 	for after := ""; ; {
 		rows, err := t.list(w.ctx, after, pageSize)
@@ -176,7 +178,8 @@ func pages[T any](w *walker, t table[T], count *int, then func(T) bool) bool {
 	}
 }
 
-// count adds one row's result up. It returns false if nobody listens any more.
+// count adds one row's result up. It returns false if the caller's loop has
+// ended.
 func (w *walker) count(n *int, r result, err error) bool {
 	*n++
 	w.since++
@@ -253,7 +256,7 @@ const (
 
 // state says what is to be done about a record, and which key it is under.
 func (w *walker) state(r record) (state, string, error) {
-	fields := r.wanted()
+	fields := r.sealedFields()
 	if len(fields) == 0 {
 		return asItShouldBe, "", nil
 	}

@@ -112,7 +112,7 @@ func TestThreat132_Rotate(t *testing.T) {
 		Profiles: n, Grants: n + 2, Rewritten: total,
 		Keys: map[string]int{"k2": total}, Done: true, Unused: []string{"k0", "k1"},
 	})
-	// And it is true: the new key alone opens everything.
+	// Indeed the new key alone opens everything.
 	checkPopulated(t, sealed.New(inner, newKeyring(t, "k2")), n)
 
 	// A second run has nothing left to do.
@@ -143,7 +143,7 @@ func TestRotateGoesOnAfterACrash(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	inner.died = cancel
 	for p, err := range sealed.Rotate(ctx, s) {
-		// An end of the context is no fault of any record.
+		// When the context ends, no record is to blame.
 		if p.Done || p.Failed != 0 || !errors.Is(err, context.Canceled) {
 			t.Errorf("stopped in the middle: got %+v and error %v, want not Done and %v", p, err, context.Canceled)
 		}
@@ -229,7 +229,7 @@ func TestRotateWhileOthersWrite(t *testing.T) {
 			}
 		})
 	}
-	// Turning the key over and over, to meet the writers often.
+	// Rotate to a new key again and again, to meet the writers often.
 	var last sealed.Progress
 	for i := range 20 {
 		ring := newKeyring(t, []string{"k2", "k1"}[i%2], []string{"k1", "k2"}[i%2])
@@ -318,7 +318,8 @@ func TestRotateReadsAgainAfterAConflict(t *testing.T) {
 	}
 }
 
-// A meddlingStore does something before the first put of a grant, or all.
+// A meddlingStore does something before the first put of a grant, or before all
+// of them.
 type meddlingStore struct {
 	*authprofile.MemStore
 	before func()
@@ -379,7 +380,7 @@ func TestThreat132_RotateReportsWhatItCannotOpen(t *testing.T) {
 	if slices.Sort(where); !slices.Equal(where, []string{"p000/lost", "p000/planted", "planted/"}) {
 		t.Errorf("got errors for %q", where)
 	}
-	// What was planted has not become trusted by it.
+	// Rotate does not seal a planted value.
 	if _, err := sealed.New(inner, newKeyring(t, "k2", "k1")).Grant(ctx, authprofile.GrantKey{ProfileID: "p000", User: "planted"}); err == nil {
 		t.Error("Rotate has sealed what was planted")
 	}
@@ -504,7 +505,7 @@ func TestSealExisting(t *testing.T) {
 	}
 	must(t, s.PutProfile(ctx, &authprofile.Profile{ID: "q"})) // sealed already
 	must(t, sealed.New(inner, newKeyring(t, "k1")).PutProfile(ctx, &authprofile.Profile{ID: "r"}))
-	// Half sealed, half plain is no work of ours.
+	// The package never leaves a record half sealed.
 	must(t, s.PutGrant(ctx, grantOf("q", "half")))
 	half, err := inner.Grant(ctx, authprofile.GrantKey{ProfileID: "q", User: "half"})
 	must(t, err)

@@ -9,7 +9,7 @@
 // Client secrets, access and refresh tokens, the values of [authprofile.Grant.Extra],
 // code verifiers, nonces and the browser of a flow reach the inner Store
 // encrypted. All else passes through as it is, so that an operator can still
-// ask the database which grants need a person.
+// ask the database which users have to authorize again.
 //
 // A sealed value is printable ASCII that begins with "sealed:1:". It belongs to
 // one field of one record: moved to another row, another column or another
@@ -17,23 +17,23 @@
 // that none can be left out, or exchanged for an older one. The seal of a
 // profile also covers how the client is known and where its secrets are sent
 // (Type, ClientID, AuthMethod, Template, Endpoints and RedirectURL), and that of
-// a flow covers everything but Expires. Who edits these in the database makes
-// the record unreadable; they are changed by saving the profile.
+// a flow covers everything but Expires. A record in which one of these is edited
+// in the database can no longer be read; to change them, save the profile.
 //
-// A value that is not sealed is refused, never used. If it were accepted,
-// whoever can write to the database could plant one. [SealExisting] is for a
-// Store that was in use before it was sealed.
+// A value that is not sealed is refused, never used. If it were accepted, an
+// attacker who can write to the database could plant one. [SealExisting] is for
+// a Store that was in use before it was sealed.
 //
 // # What is not protected
 //
-// Whoever can read the database learns who has grants at which provider, their
-// scopes and state, and about how long each secret is. Whoever can write to it
-// can delete records, or all secrets of a grant; change columns that are not
-// covered, such as the state of a grant; and put a whole record back as it was
-// earlier, or as it is in another database with the same keys: nothing within a
-// record can tell that it is not the newest. If the Keeper's encryption key is
-// public, as with RSA, they can make values of their own. A program's memory
-// holds secrets and keys in the clear.
+// An attacker who can read the database learns which users have grants at which
+// provider, their scopes and state, and about how long each secret is. One who
+// can write to it can delete records, or all secrets of a grant; change columns
+// that are not covered, such as the state of a grant; and put a whole record
+// back as it was earlier, or as it is in another database with the same keys:
+// nothing within a record can tell that it is not the newest. If the Keeper's
+// encryption key is public, as with RSA, the attacker can also seal values. A
+// program's memory holds secrets and keys in the clear.
 //
 // # Keys
 //
@@ -83,9 +83,10 @@ type Keeper interface {
 // an error that joins one [*authprofile.Error] for each record left out.
 // Fewer than limit means that there are no more, as always, and paging goes on
 // after the last one returned. A list gives up, with a short page, after a
-// hundred such records: then it is a key that is missing.
+// hundred such records: then most likely a key is missing.
 //
-// A flow that was taken and cannot be opened is gone. The user begins again.
+// A flow that was taken and cannot be opened is gone. The user has to begin
+// again.
 func New(inner authprofile.Store, k Keeper) authprofile.Store {
 	return &store{inner: inner, keeper: k}
 }
@@ -141,7 +142,7 @@ func (s *store) DeleteGrant(ctx context.Context, key authprofile.GrantKey) error
 
 func (s *store) PutFlow(ctx context.Context, f *authprofile.Flow) error {
 	c := f.Clone()
-	c.State, c.URL = "", "" // not the inner Store's to forget
+	c.State, c.URL = "", "" // a Store keeps neither: the inner one need not see them
 	if err := flowRecord(c).seal(ctx, s.keeper); err != nil {
 		return err
 	}
@@ -162,11 +163,11 @@ func (s *store) TakeFlow(ctx context.Context, id string) (*authprofile.Flow, err
 	return f, nil
 }
 
-// Format writes nothing of what s holds: a Keeper may be anything.
+// Format writes nothing of what s holds: a Keeper may show its keys.
 func (s *store) Format(f fmt.State, verb rune) { io.WriteString(f, "sealed.Store") }
 
-// errOther stops a seal from being checked against a record that nobody asked
-// for: it would hold, and one user be given another's tokens.
+// errOther is the error for a record that was not asked for. Its seal is good,
+// so opening it would give one user another's tokens.
 var errOther = errors.New("sealed: the inner store returned another record than was asked for")
 
 // A table is what profiles and grants have in common.
@@ -178,7 +179,6 @@ type table[T any] struct {
 	key    func(row T) authprofile.GrantKey
 	after  func(row T) string // where a list goes on
 	record func(row T) record
-	clear  func(row T) // of what the inner Store may have noted in an opened row
 }
 
 // profileKey is the key of a profile among those of grants.
@@ -195,7 +195,6 @@ func (s *store) profiles() table[*authprofile.Profile] {
 		key:    func(p *authprofile.Profile) authprofile.GrantKey { return profileKey(p.ID) },
 		after:  func(p *authprofile.Profile) string { return p.ID },
 		record: profileRecord,
-		clear:  forget,
 	}
 }
 
@@ -210,7 +209,6 @@ func (s *store) grants(profileID string) table[*authprofile.Grant] {
 		key:    func(g *authprofile.Grant) authprofile.GrantKey { return g.GrantKey },
 		after:  func(g *authprofile.Grant) string { return g.User },
 		record: grantRecord,
-		clear:  func(*authprofile.Grant) {},
 	}
 }
 
@@ -233,14 +231,10 @@ func one[T any](ctx context.Context, t table[T], key authprofile.GrantKey) (row 
 }
 
 func (t table[T]) open(ctx context.Context, row T) error {
-	if err := t.record(row).open(ctx, t.keeper); err != nil {
-		return err
-	}
-	t.clear(row)
-	return nil
+	return t.record(row).open(ctx, t.keeper)
 }
 
-// put seals row, which must be the callee's own, and writes it.
+// put seals row in place, so that it must not be a caller's, and writes it.
 func put[T any](ctx context.Context, t table[T], row T) error {
 	if err := t.record(row).seal(ctx, t.keeper); err != nil {
 		return err
@@ -249,8 +243,8 @@ func put[T any](ctx context.Context, t table[T], row T) error {
 }
 
 const (
-	// maxUnreadable is how many records a list passes over before it takes
-	// them for all there are.
+	// maxUnreadable is how many unreadable records a list passes over before
+	// it takes all the others for unreadable too.
 	maxUnreadable = 100
 
 	// parallel is how many records are opened at a time, for Keepers that are
@@ -260,8 +254,9 @@ const (
 
 // page returns limit rows that can be opened, if there are so many.
 //
-// Were it to return fewer, the caller would take it for the end; were it to
-// return the unreadable ones without their secrets, somebody would save them.
+// If it returned fewer, the caller would take the page for the last. If it
+// returned the unreadable ones without their secrets, the caller could save
+// them that way.
 func page[T any](ctx context.Context, t table[T], after string, limit int) ([]T, error) {
 	var (
 		good []T
@@ -270,7 +265,7 @@ func page[T any](ctx context.Context, t table[T], after string, limit int) ([]T,
 	for len(good) < limit {
 		n := limit - len(good)
 		if after == "" {
-			n = max(n, 2) // a user may be empty, and then nothing comes after it but what begins with it
+			n = max(n, 2) // the first user may be empty: after that one alone, the list would begin anew
 		}
 		rows, err := t.list(ctx, after, n)
 		damaged, failed := ofRecords(err)
@@ -346,7 +341,7 @@ func each(n int, f func(i int) error) []error {
 		slots <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-slots }()
-			errs[i] = foreign.Call(func() error { return f(i) }) // what a Keeper has not opened is not good
+			errs[i] = foreign.Call(func() error { return f(i) }) // a Keeper that panics has not opened the record
 		})
 	}
 	wg.Wait()
@@ -357,7 +352,7 @@ func profileRecord(p *authprofile.Profile) record {
 	e := p.Endpoints
 	return record{
 		kind: "profile",
-		covers: []string{
+		bound: []string{
 			p.ID, string(p.Type), p.ClientID, string(p.AuthMethod), string(p.Template), p.RedirectURL,
 			e.DiscoveryURL, e.AuthURL, e.TokenURL, e.RevocationURL, e.DeviceAuthURL,
 		},
@@ -370,8 +365,8 @@ func profileRecord(p *authprofile.Profile) record {
 
 func grantRecord(g *authprofile.Grant) record {
 	r := record{
-		kind:   "grant",
-		covers: []string{g.ProfileID, g.User},
+		kind:  "grant",
+		bound: []string{g.ProfileID, g.User},
 		fields: []field{
 			{name: "AccessToken", value: string(g.AccessToken), set: func(v string) { g.AccessToken = authprofile.Secret(v) }},
 			{name: "RefreshToken", value: string(g.RefreshToken), set: func(v string) { g.RefreshToken = authprofile.Secret(v) }},
@@ -388,7 +383,7 @@ func grantRecord(g *authprofile.Grant) record {
 func flowRecord(f *authprofile.Flow) record {
 	r := record{
 		kind: "flow",
-		covers: []string{
+		bound: []string{
 			f.ID, f.ProfileID, f.User, f.RedirectURL, f.Issuer, strconv.FormatBool(f.IssuerRequired),
 			strconv.FormatInt(f.ProfileVersion, 10), f.ReturnTo,
 		},
@@ -398,19 +393,6 @@ func flowRecord(f *authprofile.Flow) record {
 			{name: "Browser", value: f.Browser, set: func(v string) { f.Browser = v }},
 		},
 	}
-	r.covers = append(r.covers, f.Requested...)
+	r.bound = append(r.bound, f.Requested...)
 	return r
-}
-
-// forget makes p a profile of which nobody knows what its Store has. A Store
-// that notes it notes what it was given, the sealed secret, and the opened
-// profile would seem to have been edited.
-func forget(p *authprofile.Profile) {
-	*p = authprofile.Profile{
-		ID: p.ID, Name: p.Name, Description: p.Description,
-		Type: p.Type, ClientID: p.ClientID, ClientSecret: p.ClientSecret, AuthMethod: p.AuthMethod,
-		Template: p.Template, Endpoints: p.Endpoints,
-		Scopes: p.Scopes, RedirectURL: p.RedirectURL, Params: p.Params,
-		Version: p.Version, Created: p.Created, Updated: p.Updated,
-	}
 }

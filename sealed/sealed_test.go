@@ -152,7 +152,7 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// A keptFlow keeps the flow that it is given in sight.
+// A keptFlow is a Store that shows the flow that it was given.
 type keptFlow struct {
 	*authprofile.MemStore
 	flow *authprofile.Flow
@@ -205,7 +205,7 @@ func TestThreat132_InnerStoreSeesNoSecret(t *testing.T) {
 		}
 	}
 
-	// What is no secret is as it was, for operators to query.
+	// All else is stored as it is, for operators to query.
 	ip.ClientSecret, ip.Created, ip.Updated = p.ClientSecret, p.Created, p.Updated
 	if got, want := fmt.Sprint(texts(reflect.ValueOf(ip))), fmt.Sprint(texts(reflect.ValueOf(p))); !sameButSaved(ip, p) {
 		t.Errorf("inner profile is %s, want %s", got, want)
@@ -279,7 +279,7 @@ func TestEmptySecrets(t *testing.T) {
 		t.Errorf("got %d and %d calls of the Keeper, want none", keeper.encrypted, keeper.decrypted)
 	}
 
-	// Those on which the seal of other fields hangs are sealed all the same.
+	// Empty ones are sealed too where the seal covers other fields.
 	p := &authprofile.Profile{ID: "public", ClientID: "c"}
 	must(t, s.PutProfile(ctx, p))
 	got, err := s.Profile(ctx, "public")
@@ -445,7 +445,7 @@ func checkTellsNothing(t *testing.T, err error, grants ...*authprofile.Grant) {
 	}
 }
 
-// A profile's seal is what keeps somebody who can write to the database from
+// The seal of a profile keeps an attacker who can write to the database from
 // having its secrets sent elsewhere.
 func TestThreat132_ProfileCovers(t *testing.T) {
 	covered := []string{"ID", "Type", "ClientID", "ClientSecret", "AuthMethod", "Template", "RedirectURL",
@@ -604,7 +604,7 @@ func TestArgumentsStayAsTheyAre(t *testing.T) {
 		"conflict": sealed.New(new(authprofile.MemStore), newKeyring(t, "k1")),
 	} {
 		p, g, f := fullProfile(), fullGrant(), fullFlow()
-		p.Version, g.Version = 5, 5 // of nothing
+		p.Version, g.Version = 5, 5 // of records that do not exist
 		f.State, f.URL = "state", "url"
 		p2, g2, f2 := p.Clone(), g.Clone(), f.Clone()
 		want := authprofile.ErrConflict
@@ -725,8 +725,8 @@ func TestListsPassOverWhatCannotBeOpened(t *testing.T) {
 				if calls++; calls > 2*len(users) {
 					t.Fatalf("pattern %b, limit %d: the list does not end", pattern, limit)
 				}
-				// A page of one empty user is followed by what an empty
-				// after begins with, in any Store.
+				// After a page of the empty user alone, any Store
+				// begins from the start.
 				n := limit
 				if after == "" {
 					n = max(n, 2)
@@ -820,7 +820,7 @@ func TestListErrors(t *testing.T) {
 	if page, err := s.ListGrants(ctx, fullGrant().ProfileID, "", 10); !errors.Is(err, context.Canceled) || page != nil {
 		t.Errorf("context ended: got %v and error %v, want %v", page, err, context.Canceled)
 	}
-	// The context ends while the Keeper works: not the record's fault.
+	// The context ends while the Keeper works: no record is to blame.
 	inner := new(authprofile.MemStore)
 	must(t, sealed.New(inner, newKeyring(t, "k1")).PutGrant(t.Context(), fullGrant()))
 	ctx, cancel = context.WithCancel(t.Context())

@@ -42,7 +42,8 @@ func profileColumns(d *dialect, p *authprofile.Profile) []column {
 	}
 }
 
-// A grantRow is a grant with room for what it may not have.
+// A grantRow is a grant with room for a failure and a lease, whether it has
+// them or not.
 type grantRow struct {
 	authprofile.Grant
 	failing bool

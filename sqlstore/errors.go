@@ -18,9 +18,9 @@ import (
 	"github.com/authprofile/authprofile"
 )
 
-// A storeError is an error of the database. The driver's own error is behind
-// it, for errors.Is and errors.As, but not its text: databases like to quote
-// the values of a statement, and those are users and secrets.
+// A storeError is an error of the database. It wraps the driver's own error,
+// for errors.Is and errors.As, but does not show its text: databases quote the
+// values of a statement, and those are users and secrets.
 type storeError struct {
 	op  string
 	err error
@@ -30,8 +30,8 @@ func (e *storeError) Error() string { return "sqlstore: " + e.op + ": " + descri
 
 func (e *storeError) Unwrap() error { return e.err }
 
-// Format writes the error's text under every verb, so that none of them
-// reaches the error behind it.
+// Format writes the error's text under every verb, so that none of them shows
+// the error that it wraps.
 func (e *storeError) Format(f fmt.State, verb rune) {
 	if verb == 'q' {
 		fmt.Fprintf(f, "%q", e.Error())
@@ -46,8 +46,8 @@ var safe = []error{
 	io.EOF, io.ErrUnexpectedEOF, errIdentifier, errColumn, errDamaged,
 }
 
-// describe says what can be said of an error without quoting anything: the
-// code that the database gave it, or its type.
+// describe describes an error without quoting it: by the code that the database
+// gave it, or by its type.
 func describe(err error) string {
 	for _, s := range safe {
 		if errors.Is(err, s) {
@@ -75,15 +75,15 @@ func describe(err error) string {
 	return fmt.Sprintf("error of type %T", err)
 }
 
-// A code is what is known of a database's error. Only an error that rules out
-// an effect lets a call be repeated: a put that is repeated after it took effect
-// would find its own version, and report a conflict.
+// A code is what is known of a database's error. A call is repeated only after
+// an error that rules out that it took effect: a put that is repeated after it
+// did would find its own version, and report a conflict.
 type code struct {
 	text   string // "SQLSTATE 40001"
-	repeat bool   // given up for the sake of others, without any effect
+	repeat bool   // aborted because of others, without any effect
 
 	giveUp    bool // the pool must not take the connection back
-	elsewhere bool // without any effect, and it may have one on another connection
+	elsewhere bool // without any effect, and may succeed on another connection
 
 	readOnly     bool
 	missingTable bool
@@ -92,12 +92,12 @@ type code struct {
 // Errors of PostgreSQL (Appendix A of its manual) and of MySQL and MariaDB
 // after which a connection is given up.
 //
-// PostgreSQL puts 57P01 in the place of an answer, and ends, only where the
-// transaction has not been committed. (Were it told to end while it waits for
-// a standby after the commit, there would be a warning and no answer.) MySQL
-// and MariaDB roll back the statement during which a connection was ended.
+// PostgreSQL answers with 57P01, and ends, only if the transaction has not been
+// committed. (If it is told to end while it waits for a standby after the
+// commit, it sends a warning and no answer.) MySQL and MariaDB roll back the
+// statement during which a connection was ended.
 var (
-	readOnlyStates  = []string{"25006"} // a standby, or a primary that is none any more
+	readOnlyStates  = []string{"25006"} // a standby, or a server that is no longer the primary
 	elsewhereStates = []string{
 		"57P01", // the server is shut down, or the session was ended
 		"57P03", // the server is starting or stopping
@@ -125,10 +125,10 @@ var (
 const sqliteMoved = 1032
 
 // codeOf finds the code of an error without knowing its driver: PostgreSQL's
-// have a method SQLState, SQLite's most often one named Code; MySQL's is to be
-// found at the beginning of the text, "Error 1213 (40001): ...".
+// errors have a method SQLState, SQLite's most often one named Code, and the
+// text of MySQL's begins with it, "Error 1213 (40001): ...".
 func codeOf(err error) code {
-	if errors.Is(err, driver.ErrBadConn) { // by which drivers say that nothing was sent
+	if errors.Is(err, driver.ErrBadConn) { // with which drivers say that nothing was sent
 		return code{giveUp: true, elsewhere: true}
 	}
 	if e, ok := errors.AsType[interface {
@@ -191,13 +191,13 @@ func codeOf(err error) code {
 	return code{}
 }
 
-// patience is how long a call repeats what the database has given up. It is
-// there for SQLite with many writers and no busy timeout.
+// patience is how long a call repeats what the database aborts because of
+// others. It is there for SQLite with many writers and no busy timeout.
 const patience = 10 * time.Second
 
-// call runs f, which is one statement or one transaction, on a connection, and
-// repeats it, on another connection where this one is no good, as long as it
-// had no effect and there is hope that it will have one.
+// call runs f, which is one statement or one transaction, on a connection. It
+// repeats f, on another connection if this one is at fault, as long as f had no
+// effect and may yet succeed.
 func (s *Store) call(ctx context.Context, op string, f func(*sql.Conn) error) error {
 	return s.retry(ctx, op, func() error {
 		c, err := s.db.Conn(ctx)
@@ -213,16 +213,16 @@ func (s *Store) call(ctx context.Context, op string, f func(*sql.Conn) error) er
 			return nil
 		}
 		if code := codeOf(err); code.giveUp && !(code.readOnly && s.readOnly.is()) {
-			c.Raw(func(any) error { return driver.ErrBadConn }) // the pool does not take it back
+			c.Raw(func(any) error { return driver.ErrBadConn }) // so that the pool closes it
 		}
 		return err
 	})
 }
 
-// lookAgain repeats f if it has missed a table or column that may be there.
-// SQLite asks whether there are new ones, but if it cannot, because the file is
-// locked at that moment, it answers from memory. Reading the schema says that
-// it is locked, or brings it up to date.
+// lookAgain repeats f if it has missed a table or column that may exist after
+// all. SQLite checks whether its copy of the schema is the latest, but if the
+// file is locked at that moment it goes by the copy. Reading the schema brings
+// the copy up to date, or fails because the file is locked.
 func lookAgain(ctx context.Context, c *sql.Conn, err error, f func(*sql.Conn) error) error {
 	for range 3 { // and it may be locked again by then
 		code := codeOf(err)
@@ -241,9 +241,9 @@ func lookAgain(ctx context.Context, c *sql.Conn, err error, f func(*sql.Conn) er
 	return err
 }
 
-// A verdict is that the whole database is read-only: a new connection was
-// refused what the old ones were refused. For a while it stands, so that
-// connections which are good for reading are not closed at every put.
+// A verdict is that the whole database is read-only: a put was refused on a new
+// connection as on the old ones. It stands for a while, so that connections
+// which are good for reading are not closed at every put.
 type verdict struct {
 	mu    sync.Mutex
 	until time.Time
@@ -264,8 +264,8 @@ func (v *verdict) set() {
 	v.until = time.Now().Add(quarantine)
 }
 
-// retry runs f until it succeeds, or fails in a way that says more than that
-// it had no effect this time.
+// retry runs f until it succeeds, or fails with an error after which it cannot
+// be repeated, or is not worth it.
 func (s *Store) retry(ctx context.Context, op string, f func() error) error {
 	var timeout <-chan time.Time
 	delay := time.Millisecond
@@ -280,8 +280,8 @@ func (s *Store) retry(ctx context.Context, op string, f func() error) error {
 		}
 		code := codeOf(err)
 		if code.elsewhere {
-			// All that the pool has may be of the same kind: after those, it
-			// makes a new one. What that is told is so.
+			// All connections of the pool may lead to the same server. Once
+			// they are used up the pool makes a new one, whose answer counts.
 			if others < 0 {
 				others = s.db.Stats().OpenConnections + 1
 			}
@@ -321,7 +321,7 @@ func (s *Store) retry(ctx context.Context, op string, f func() error) error {
 	}
 }
 
-// ctxError is for calls that have nothing to ask the database.
+// ctxError returns the error of ctx, for calls that need not ask the database.
 func ctxError(ctx context.Context, op string) error {
 	if err := ctx.Err(); err != nil {
 		return &storeError{op, err}

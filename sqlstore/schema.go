@@ -11,8 +11,8 @@ import (
 
 // A step is one change of the tables. Steps are done once and in order, and
 // recorded in a table of their own. Steps are added at the end and never
-// changed: there are databases that have done them. A step must leave the
-// tables usable for replicas that run the release before.
+// changed, since they were done in databases that are in use. A step must leave
+// the tables usable for replicas that run the release before.
 type step []statement
 
 // A statement is written for all dialects: names of types in braces stand for
@@ -100,7 +100,7 @@ var steps = []step{
 ){end}`},
 	},
 	{
-		// For people: the grants that need one.
+		// For operators: the grants whose users have to authorize again.
 		{sql: `CREATE INDEX {ifnew}{p}grants_status ON {p}grants (status{prefix}, failing_since){failing}`, index: "grants_status"},
 		// For PutFlow, which removes some of those that have expired.
 		{sql: `CREATE INDEX {ifnew}{p}flows_expires ON {p}flows (expires)`, index: "flows_expires"},
@@ -120,7 +120,8 @@ func (d *dialect) ddl(sql, prefix string) string {
 		// A renewal puts a grant twice or more. Room in each page lets the
 		// new row stay where the old one was, and the indexes as they are.
 		often = " WITH (fillfactor = 80)"
-		// SQLite does not see that one status excludes another.
+		// SQLite does not see that a query for another status needs no more
+		// than this.
 		failing = " WHERE status <> 'active'"
 	case MySQL:
 		refused = ",\n\trefused BIGINT NOT NULL DEFAULT 0"
@@ -172,8 +173,8 @@ func Schema(d Dialect, opts *Options) (string, error) {
 // It needs the right to create tables only if there is something to do; see
 // [Schema] for how to do it by other means.
 func (s *Store) Migrate(ctx context.Context) error {
-	// Databases fail in many ways if two processes create the same thing.
-	// Whatever it was: what is there in the end counts.
+	// Databases fail in many ways if two processes create the same thing at
+	// once. So after any error look again whether the tables are there.
 	err := s.migrate(ctx)
 	for delay := 20 * time.Millisecond; err != nil && !isUnfit(err) && ctx.Err() == nil && delay <= time.Second; delay *= 2 {
 		timer := time.NewTimer(delay)
@@ -221,8 +222,8 @@ func (s *Store) migrate(ctx context.Context) error {
 	return nil
 }
 
-// An unfit is a setting of sessions with which puts are lost, or changed. Its
-// text says what to do.
+// An unfit is the error for a setting of sessions with which puts are lost or
+// changed. Its text says what to do.
 type unfit string
 
 func (u unfit) Error() string { return string(u) }
@@ -232,7 +233,7 @@ func isUnfit(err error) bool {
 	return ok
 }
 
-// unfits are named by the statement with which a dialect asks.
+// unfits are the errors by the names that a dialect's question returns.
 var unfits = map[string]unfit{
 	"autocommit": "autocommit is off, so that nothing would be committed: " +
 		"set autocommit=1 in the connection string, or take it out of the server's init_connect",
@@ -243,10 +244,10 @@ var unfits = map[string]unfit{
 		"set client_encoding=UTF8 in the connection string, or take it out of the settings of the database and its roles",
 }
 
-// checkSession asks one connection: settings come from the server, or from the
-// connection string, and are the same for all. A server that does not know the
-// question, as those may that only speak like MySQL or PostgreSQL, is not
-// refused.
+// checkSession asks one connection for its settings: they come from the server
+// or from the connection string, and are the same for all. A server that does
+// not understand the question, such as one that only imitates MySQL or
+// PostgreSQL, is not refused.
 func (s *Store) checkSession(ctx context.Context) error {
 	if s.d.unfit == "" {
 		return nil
@@ -264,7 +265,7 @@ func (s *Store) checkSession(ctx context.Context) error {
 	if isUnfit(err) {
 		return err
 	}
-	return nil // what else is wrong with the connection shows at the next statement
+	return nil // any other error comes again with the next statement
 }
 
 // applied returns the steps that are done.
@@ -288,9 +289,9 @@ func (s *Store) exec(ctx context.Context, statement string) error {
 	})
 }
 
-// applyWhole does a step in one transaction. It records the step first: of
-// several processes, the others wait there until the first has done it or has
-// failed. That takes the place of a lock.
+// applyWhole does a step in one transaction. It records the step first, which
+// serves as a lock: other processes wait there until the first has done the
+// step or has failed.
 func (s *Store) applyWhole(ctx context.Context, n int, st step) error {
 	return s.call(ctx, "migrate", func(c *sql.Conn) error {
 		tx, err := c.BeginTx(ctx, nil)
@@ -314,8 +315,8 @@ func (s *Store) applyWhole(ctx context.Context, n int, st step) error {
 	})
 }
 
-// applyInPieces does a step where each statement stands for itself: it may be
-// that some were done before, or are being done by another process.
+// applyInPieces does a step on a database that commits each statement by
+// itself. Some may have been done before, or are being done by another process.
 func (s *Store) applyInPieces(ctx context.Context, n int, st step) error {
 	for _, x := range st {
 		if ok, err := s.hasIndex(ctx, x.index); ok || err != nil {

@@ -21,7 +21,7 @@
 // behind poolers such as PgBouncer in transaction mode. There the driver must
 // not keep prepared statements: with pgx, default_query_exec_mode=exec in the
 // connection string. Any isolation level will do: statements that the database
-// gives up for the sake of others (serialization failures, deadlocks, SQLite's
+// aborts because of others (serialization failures, deadlocks, SQLite's
 // "database is locked") are repeated.
 //
 // The formats of a session make no difference (DateStyle, IntervalStyle,
@@ -55,13 +55,13 @@
 //
 // # After a failover
 //
-// Connections of the pool may lead to a server that is read-only now, or is
-// going away. When a statement is refused there, its connection is given up, and
-// the statement is repeated on another: on all that the pool has, and a new one.
-// So the database may move to another server under its name or address without
-// a restart of the application. A statement that may have taken effect is not
-// repeated. If a new connection is refused too, the error says that the database
-// is read-only, and for a second its connections are kept.
+// Connections of the pool may lead to a server that has become read-only, or
+// shuts down. When a statement is refused there, its connection is closed, and
+// the statement is repeated on the other connections of the pool, and then on a
+// new one. So the database may move to another server under its name or address
+// without a restart of the application. A statement that may have taken effect
+// is not repeated. If it is refused on the new connection too, the error says
+// that the database is read-only, and for a second its connections are kept.
 //
 // Some things only the pool and its driver can do:
 //
@@ -79,8 +79,8 @@
 //
 // # Reading the tables
 //
-// The columns are made to be queried by people and monitoring. Who has to
-// authorize again, and since when:
+// The columns are made to be queried by people and monitoring. This query
+// returns the users who have to authorize again, and since when:
 //
 //	SELECT profile_id, user_id, failing_since, failure_reason
 //	FROM authprofile_grants
@@ -193,24 +193,25 @@ const (
 	maxUser = 512
 )
 
-// An identifier that cannot be stored is not in the Store: PostgreSQL would
-// call the question an error.
+// storable reports whether an identifier fits its column. One that does not is
+// in no row, and the database is not asked for it: PostgreSQL would report an
+// error.
 func storable(id string, limit int) bool {
 	return len(id) <= limit && utf8.ValidString(id) && !strings.Contains(id, "\x00")
 }
 
 var errIdentifier = errors.New("an identifier is too long or not text")
 
-// timestamp is the present, as it is stored.
+// timestamp returns the present time, as precise as it is stored.
 func timestamp() time.Time { return time.Now().UTC().Truncate(time.Millisecond) }
 
-// firstVersion begins a record's life with a random number, so that a record
-// that is deleted and created again gets versions that it did not have before,
-// without a trace of it having to be kept. No clock is asked: clocks are coarse,
-// stand still and are set back. The number comes from the kernel, because the
-// state of a generator in this process would be there twice after a virtual
-// machine was cloned. It leaves room to count up to 2^53, beyond which readers
-// of JSON lose digits.
+// firstVersion returns a random number, with which the versions of a record
+// begin. So a record that is deleted and created again gets versions that it
+// did not have before, and nothing has to be kept of those. A clock would not
+// do: clocks are coarse, stand still and are set back. The number comes from
+// the kernel, because the state of a generator in this process would be in both
+// copies of a virtual machine that is cloned. It leaves room to count up to
+// 2^53, beyond which readers of JSON lose digits.
 func firstVersion() int64 {
 	var b [8]byte
 	rand.Read(b[:])
@@ -225,7 +226,7 @@ func (s *Store) Profile(ctx context.Context, id string) (*authprofile.Profile, e
 }
 
 func (s *Store) ListProfiles(ctx context.Context, after string, limit int) ([]*authprofile.Profile, error) {
-	return pages(after, limit, func(after place, first bool, limit int) (found[*authprofile.Profile], error) {
+	return pages(after, limit, func(after position, first bool, limit int) (page[*authprofile.Profile], error) {
 		if first {
 			return read(ctx, s, "list profiles", s.scanProfile, s.profiles.first, limit)
 		}
@@ -233,10 +234,10 @@ func (s *Store) ListProfiles(ctx context.Context, after string, limit int) ([]*a
 	})
 }
 
-func (s *Store) scanProfile(scan func([]column) error) (*authprofile.Profile, place, error) {
+func (s *Store) scanProfile(scan func([]column) error) (*authprofile.Profile, position, error) {
 	p := new(authprofile.Profile)
 	err := scan(profileColumns(s.d, p))
-	return p, place{ProfileID: p.ID}, err
+	return p, position{ProfileID: p.ID}, err
 }
 
 func (s *Store) PutProfile(ctx context.Context, p *authprofile.Profile) error {
@@ -282,7 +283,7 @@ func (s *Store) ListGrants(ctx context.Context, profileID, after string, limit i
 	if !storable(profileID, maxID) {
 		return nil, ctxError(ctx, "list grants")
 	}
-	return pages(after, limit, func(after place, first bool, limit int) (found[*authprofile.Grant], error) {
+	return pages(after, limit, func(after position, first bool, limit int) (page[*authprofile.Grant], error) {
 		if first { // an empty user included
 			return read(ctx, s, "list grants", s.scanGrant, s.grants.first, profileID, limit)
 		}
@@ -290,7 +291,7 @@ func (s *Store) ListGrants(ctx context.Context, profileID, after string, limit i
 	})
 }
 
-func (s *Store) scanGrant(scan func([]column) error) (*authprofile.Grant, place, error) {
+func (s *Store) scanGrant(scan func([]column) error) (*authprofile.Grant, position, error) {
 	row := new(grantRow)
 	err := scan(grantColumns(s.d, row))
 	return row.grant(), row.GrantKey, err
@@ -333,8 +334,9 @@ func (s *Store) PutFlow(ctx context.Context, f *authprofile.Flow) error {
 	if err != nil {
 		return err
 	}
-	// Flows of people who never came back are removed here, a few at a time
-	// and a minute late, since clocks differ. If that fails, the next does it.
+	// Flows of users who never came back are removed here, a few at a time
+	// and a minute late, since clocks differ. If that fails, the next call of
+	// PutFlow does it.
 	before := timestamp().Add(-time.Minute)
 	s.db.ExecContext(ctx, s.sweep, when{s.d, &before})
 	return nil
@@ -356,13 +358,14 @@ func (s *Store) TakeFlow(ctx context.Context, id string) (*authprofile.Flow, err
 		if s.d.returning {
 			return read(c, s.flows.take)
 		}
-		// Whoever deletes the row has it; all others have merely read it.
+		// Several callers may read the row. The one that deletes it gets the
+		// flow.
 		if err := read(c, s.flows.get); err != nil {
 			return err
 		}
 		if f == nil {
-			// A server that is the primary no more has not seen the flows of
-			// late. It says what it is when it is to write, be it nothing.
+			// A server that is no longer the primary lacks the latest flows,
+			// and answers all the same. It refuses to write, even nothing.
 			_, err := c.ExecContext(ctx, s.flows.delete+" AND FALSE", id)
 			return err
 		}
@@ -385,87 +388,88 @@ func (s *Store) TakeFlow(ctx context.Context, id string) (*authprofile.Flow, err
 	return f, nil
 }
 
-// A place is where a row stands in its list: profiles have no user.
-type place = authprofile.GrantKey
+// A position is where a row stands in its list. That of a profile has no user.
+type position = authprofile.GrantKey
 
-// found is what a query for records has found.
-type found[T any] struct {
+// A page is what a query for records has found.
+type page[T any] struct {
 	rows    []T
 	damaged []error // about rows that cannot be read
-	last    place
+	last    position
 }
 
 // read runs a query for records. The key is read first of all columns, so that
-// it can be said which row is damaged.
-func read[T any](ctx context.Context, s *Store, op string, scan func(func([]column) error) (T, place, error), query string, args ...any) (f found[T], err error) {
+// an error can say which row is damaged.
+func read[T any](ctx context.Context, s *Store, op string, scan func(func([]column) error) (T, position, error), query string, args ...any) (p page[T], err error) {
 	err = s.call(ctx, op, func(c *sql.Conn) error {
-		f = found[T]{}
+		p = page[T]{}
 		return scanAll(ctx, c, query, args, func(columns func([]column) error) error {
 			row, at, err := scan(columns)
 			switch {
 			case err == nil:
-				f.rows = append(f.rows, row)
+				p.rows = append(p.rows, row)
 			case errors.Is(err, errColumn) && at.ProfileID != "":
 				err = &storeError{op, errColumn}
-				f.damaged = append(f.damaged, &authprofile.Error{Op: "read", ProfileID: at.ProfileID, User: at.User, Err: err})
+				p.damaged = append(p.damaged, &authprofile.Error{Op: "read", ProfileID: at.ProfileID, User: at.User, Err: err})
 			default:
 				return err
 			}
-			f.last = at
+			p.last = at
 			return nil
 		})
 	})
-	return f, err
+	return p, err
 }
 
 // one returns the only row of a query.
-func one[T any](f found[T], err error) (row T, _ error) {
+func one[T any](p page[T], err error) (row T, _ error) {
 	switch {
 	case err != nil:
 		return row, err
-	case len(f.damaged) > 0:
-		return row, f.damaged[0]
-	case len(f.rows) == 0:
+	case len(p.damaged) > 0:
+		return row, p.damaged[0]
+	case len(p.rows) == 0:
 		return row, authprofile.ErrNotFound
 	}
-	return f.rows[0], nil
+	return p.rows[0], nil
 }
 
-// maxDamaged is how many damaged rows a list passes over.
+// maxDamaged is how many damaged rows a list passes over before it gives up.
 const maxDamaged = 100
 
 var errDamaged = errors.New("too many rows hold what was never put there; the rest was not read")
 
-// pages returns as many rows as are asked for, if there are so many, beginning
-// with the first or with what comes after the given name. Were damaged rows to
-// leave a page short, it would be taken for the last.
-func pages[T any](name string, limit int, page func(after place, first bool, limit int) (found[T], error)) (rows []T, _ error) {
+// pages returns limit rows, if there are so many, beginning with the first one
+// after the given name; if that is empty, with the first of all. It reads on in
+// place of damaged rows: a page that they left short would be taken for the
+// last.
+func pages[T any](name string, limit int, next func(after position, first bool, limit int) (page[T], error)) (rows []T, _ error) {
 	var damaged []error
-	after := place{ProfileID: name, User: name}
+	after := position{ProfileID: name, User: name}
 	for first := name == ""; ; first = false {
 		want := max(limit-len(rows), 0)
-		f, err := page(after, first, want)
+		p, err := next(after, first, want)
 		if err != nil && damaged == nil {
 			return nil, err
 		}
 		if err != nil {
 			return rows, errors.Join(append(damaged, err)...)
 		}
-		rows = append(rows, f.rows...)
-		damaged = append(damaged, f.damaged...)
+		rows = append(rows, p.rows...)
+		damaged = append(damaged, p.damaged...)
 		if len(damaged) >= maxDamaged {
 			return rows, errors.Join(append(damaged, &storeError{"list", errDamaged})...)
 		}
-		if len(f.rows)+len(f.damaged) < want || len(f.damaged) == 0 {
+		if len(p.rows)+len(p.damaged) < want || len(p.damaged) == 0 {
 			return rows, errors.Join(damaged...)
 		}
-		after = f.last
+		after = p.last
 	}
 }
 
 // put creates or replaces one record by compare-and-swap. version, created and
-// updated belong to the columns; they are set if the error is nil, and hold
-// anything otherwise.
+// updated belong to the columns; put sets them, and what they hold after an
+// error means nothing.
 func (s *Store) put(ctx context.Context, op string, t table, cols []column, version *int64, created, updated *time.Time) error {
 	was := *version
 	*updated = timestamp()
@@ -489,8 +493,8 @@ func (s *Store) put(ctx context.Context, op string, t table, cols []column, vers
 	}
 	where := append(keys, was)
 	*version = was + 1
-	// Whether the record is replaced does not depend on a time that cannot be
-	// read: then it is what the caller has had before.
+	// A time of creation that cannot be read does not keep the record from
+	// being replaced: then created stays what the caller had.
 	found := 0
 	readCreated := func(scan func([]column) error) error {
 		found++
@@ -509,10 +513,11 @@ func (s *Store) put(ctx context.Context, op string, t table, cols []column, vers
 			}
 			return err
 		}
-		// A version is given only once, so what was created at this one was
-		// created then, whatever happens meanwhile. If nothing is found it is
-		// for the update to say so: reading may be the work of a server that is
-		// the primary no more, or of a copy that lags behind.
+		// A version is given only once, so this is the time of creation of the
+		// record with this version, even if it is replaced before the update.
+		// If there is none, only the update can tell: the read may have been
+		// answered by a server that is no longer the primary, or by a copy that
+		// lags behind.
 		if err := scanAll(ctx, c, t.created, where, readCreated); err != nil {
 			return err
 		}
@@ -521,8 +526,9 @@ func (s *Store) put(ctx context.Context, op string, t table, cols []column, vers
 	})
 }
 
-// swapped reports a compare-and-swap that has met another version. Exactly one
-// row is one that was inserted or replaced: see dialect.table for MySQL's two.
+// swapped returns ErrConflict if a compare-and-swap has met another version.
+// Only a count of exactly one row says that the record was inserted or
+// replaced; when MySQL says two, see dialect.table.
 func swapped(res sql.Result, err error) error {
 	if err != nil {
 		return err
@@ -534,8 +540,9 @@ func swapped(res sql.Result, err error) error {
 	return err
 }
 
-// scanAll calls row for each row of a query. It reads to the end even where one row is
-// expected, because only then is it known that the statement has taken effect.
+// scanAll calls row for each row of a query. It reads to the end even where one
+// row is expected, because only then is it known that the statement has taken
+// effect.
 func scanAll(ctx context.Context, c *sql.Conn, query string, args []any, row func(scan func([]column) error) error) error {
 	rows, err := c.QueryContext(ctx, query, args...)
 	if err != nil {

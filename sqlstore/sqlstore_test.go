@@ -24,8 +24,8 @@ import (
 
 var update = flag.Bool("update", false, "write what Schema returns to testdata")
 
-// Teams keep what Schema prints in migrations of their own. Whatever is in
-// these files stays as it is; new statements come at the end.
+// Teams keep the statements of Schema in migrations of their own. So statements
+// that were released do not change; new ones come at the end.
 func TestSchema(t *testing.T) {
 	for d := range dialects {
 		t.Run(string(d), func(t *testing.T) {
@@ -148,8 +148,8 @@ func (noConnector) Connect(context.Context) (driver.Conn, error) {
 }
 func (noConnector) Driver() driver.Driver { return nil }
 
-// What cannot be in the Store is not found without asking; what cannot be put
-// is refused by us, since a lax database would cut it.
+// The database is not asked for an identifier that cannot be in it, and not
+// given one to put: a lax database would cut it.
 func TestIdentifiersThatCannotBeStored(t *testing.T) {
 	db := sql.OpenDB(noConnector{})
 	defer db.Close()
@@ -354,8 +354,8 @@ func (srv *server) open(t *testing.T, connections int) *Store {
 	return s
 }
 
-// A pool is full of connections to what was the primary, or is going away: each
-// is given up, and the call has its effect on a new one.
+// A pool is full of connections to a server that was the primary, or shuts down:
+// each is closed, and the call succeeds on a new one.
 func TestConnectionsGivenUp(t *testing.T) {
 	for _, refusal := range []error{
 		stateError("25006"), stateError("57P01"), stateError("57P03"), stateError("57P05"), stateError("25P03"),
@@ -387,8 +387,8 @@ func TestConnectionsGivenUp(t *testing.T) {
 	}
 }
 
-// What may have taken effect is not repeated, and the connection is given up;
-// other errors leave it alone.
+// A statement that may have taken effect is not repeated, and its connection is
+// closed. After other errors it stays open.
 func TestConnectionsNotRepeated(t *testing.T) {
 	for _, c := range []struct {
 		err  error
@@ -408,8 +408,8 @@ func TestConnectionsNotRepeated(t *testing.T) {
 	}
 }
 
-// A database that is read-only as a whole says so after a new connection was
-// tried, and for a while its connections are left alone: reading goes on.
+// That a database is read-only is reported after a new connection was tried.
+// Then its connections stay open for a while, for reading.
 func TestDatabaseReadOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const pool = 10
@@ -451,8 +451,8 @@ func TestDatabaseReadOnly(t *testing.T) {
 	})
 }
 
-// MySQL looks before it writes. A connection of the pool that leads to what was
-// the primary finds there what was true then: that must not decide.
+// With MySQL, a put reads before it writes. On a connection to a server that was
+// the primary it reads an old state, which must not decide.
 func TestStaleReadsDecideNothing(t *testing.T) {
 	for name, call := range map[string]func(*Store) error{
 		"PutGrant": func(s *Store) error {
@@ -478,7 +478,7 @@ func TestStaleReadsDecideNothing(t *testing.T) {
 	}
 }
 
-// Text comes back as it went in, and is text on the way.
+// Text comes back as it was put, and is stored as text.
 func FuzzEscape(f *testing.F) {
 	for _, s := range []string{"", "a", "\x00", "\xff", escaped, escaped + "YQ", `\base64`, "é😀"} {
 		f.Add(s)
@@ -497,7 +497,7 @@ func FuzzEscape(f *testing.F) {
 	})
 }
 
-// A token that never ends must not cost the write that would keep it.
+// A token that never ends must not make the write of its grant fail.
 func TestTimesBeyondDatabases(t *testing.T) {
 	for name, d := range dialects {
 		for _, c := range []struct{ put, want time.Time }{

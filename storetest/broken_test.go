@@ -20,7 +20,7 @@ import (
 	"github.com/authprofile/authprofile"
 )
 
-// A recorder is a tb that takes note of failures instead of failing.
+// A recorder is a tb that records failures instead of failing.
 type recorder struct {
 	ctx context.Context
 	mu  sync.Mutex
@@ -40,7 +40,7 @@ func (r *recorder) Fatalf(format string, args ...any) {
 	runtime.Goexit()
 }
 
-// failures runs one check, and returns what it has to say.
+// failures runs one check, and returns the failures that it reports.
 func failures(ctx context.Context, name string, s authprofile.Store) []string {
 	i := slices.IndexFunc(checks, func(c check) bool { return c.name == name })
 	if i < 0 {
@@ -56,7 +56,7 @@ func failures(ctx context.Context, name string, s authprofile.Store) []string {
 	return r.log
 }
 
-// broken is a Store that goes another way where a function is set.
+// broken is a Store in which each function that is set replaces a method.
 type broken struct {
 	authprofile.Store
 	profile       func(ctx context.Context, id string) (*authprofile.Profile, error)
@@ -1610,8 +1610,8 @@ var brokenStores = []struct {
 	}},
 }
 
-// A halfway is for a Store that does in two steps what must be one, so that
-// what is half done does not go unseen by chance.
+// A halfway is for a Store that does in two steps what must be one. It makes
+// sure that others see what is half done.
 type halfway struct {
 	over atomic.Pointer[chan struct{}] // nil: nothing is half done
 }
@@ -1711,7 +1711,7 @@ func eternal(keep func(f *flow) bool) func(*broken) {
 	}
 }
 
-// both is an error that is everything at once.
+// both is an error that is several sentinels at once.
 func both(err error) error {
 	if errors.Is(err, authprofile.ErrNotFound) || errors.Is(err, authprofile.ErrConflict) {
 		return errors.Join(authprofile.ErrNotFound, authprofile.ErrConflict)
@@ -1880,7 +1880,8 @@ func TestBrokenStores(t *testing.T) {
 	}
 }
 
-// Every field that a Store forgets is missed: those that will be added too.
+// A Store that forgets a field fails, whichever field it is, and so for fields
+// that will be added.
 func TestForgottenFields(t *testing.T) {
 	try := func(path string, names []string, brk func(*broken)) {
 		for _, name := range names {

@@ -10,8 +10,8 @@ import (
 )
 
 // counted is a Store that numbers the versions of each profile from 1, and
-// remembers how far it has come when the profile is deleted. Profiles so have
-// versions in common, which is right: a version is one of an ID.
+// remembers how far it has come when the profile is deleted. So several profiles
+// have the same versions, which is right: they are versions of different IDs.
 type counted struct {
 	*authprofile.MemStore
 	mu    sync.Mutex

@@ -204,8 +204,8 @@ func flowExpired(t tb, s authprofile.Store) {
 	}
 }
 
-// flowExpires: what was good when it was put is not when its time has come,
-// and what is good for longer is.
+// flowExpires: a flow that had not expired when it was put is gone once it has,
+// and one that expires later is there.
 func flowExpires(t tb, s authprofile.Store) {
 	other := newFlow("other", 2)
 	mustPutFlow(t, s, other)
@@ -273,8 +273,8 @@ func flowAmongMany(t tb, s authprofile.Store) {
 	}
 }
 
-// flowToTheLast: a flow is kept until it expires, and not only until the second
-// begins in which it does.
+// flowToTheLast: a flow is kept until it expires, and not only until the
+// beginning of the second in which it does.
 func flowToTheLast(t tb, s authprofile.Store) {
 	const tries = 10
 	for range tries {
@@ -299,11 +299,12 @@ func flowToTheLast(t tb, s authprofile.Store) {
 			t.Fatalf("TakeFlow, %v before the flow expires: got error %v, want none", left, err)
 		}
 	}
-	// The storage is too slow to tell.
+	// Each flow had expired before the storage answered: it is too slow to
+	// tell.
 }
 
-// flowAgain: whoever has got an error puts again; what was put last is kept,
-// and is taken once.
+// flowAgain: a caller that got an error may put again. What was put last is
+// kept, and is taken once.
 func flowAgain(t tb, s authprofile.Store) {
 	first := newFlow("f", 1)
 	first.Expires = time.Now().Add(50 * time.Millisecond)
@@ -313,7 +314,7 @@ func flowAgain(t tb, s authprofile.Store) {
 	timer := time.NewTimer(time.Until(first.Expires) + 10*time.Millisecond)
 	defer timer.Stop()
 	<-timer.C
-	mustPutFlow(t, s, newFlow("other", 3)) // when a Store may look for what has expired
+	mustPutFlow(t, s, newFlow("other", 3)) // when a Store may remove what has expired
 	mustTakeFlow(t, s, stored(second))
 	mustNotTakeFlow(t, s, "f")
 }
@@ -361,7 +362,7 @@ func flowContextEnded(t tb, s authprofile.Store) {
 	if d := diff(g, before); d != "" {
 		t.Fatalf("the argument of a PutFlow that failed: %s", d)
 	}
-	// Taken or not, nobody gets it twice.
+	// Whether that call has taken it or not, no two calls get it.
 	first, err := s.TakeFlow(t.Context(), "f")
 	if err != nil && !errors.Is(err, authprofile.ErrNotFound) {
 		t.Fatalf("TakeFlow: got error %v, want none or ErrNotFound", err)

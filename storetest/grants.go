@@ -10,8 +10,8 @@ import (
 	"github.com/authprofile/authprofile"
 )
 
-// What holds for profiles beyond what holds for all records. (For grants
-// grantsOfManyUsers has it.)
+// What holds for profiles beyond what holds for all records. (For grants,
+// grantsOfManyUsers tests the same.)
 var profileChecks = []check{
 	{"ProfilePagesOfMany", profiles.pagesOfMany},
 }
@@ -121,7 +121,7 @@ func grantsByProfile(t tb, s authprofile.Store) {
 			}
 		}
 	}
-	// One key's parts joined are not another's.
+	// Keys whose parts are the same text when joined are different keys.
 	for i, key := range []authprofile.GrantKey{{ProfileID: "x", User: "yz"}, {ProfileID: "xy", User: "z"}, {ProfileID: "x/y", User: "z"}, {ProfileID: "x", User: "y/z"}} {
 		g := newGrant(key.ProfileID, key.User, i)
 		if err := s.PutGrant(t.Context(), g); err != nil {
@@ -140,8 +140,7 @@ func grantsByProfile(t tb, s authprofile.Store) {
 	}
 }
 
-// grantsWithoutProfile: whether the profile exists is not the concern of a
-// grant.
+// grantsWithoutProfile: a grant can be put whether its profile exists or not.
 func grantsWithoutProfile(t tb, s authprofile.Store) {
 	g := newGrant("nowhere", "u", 1)
 	if err := s.PutGrant(t.Context(), g); err != nil {
@@ -157,8 +156,8 @@ func grantsWithoutProfile(t tb, s authprofile.Store) {
 	profiles.mustHave(t, s, p)
 }
 
-// grantsOfManyUsers: they come in pages like profiles, and leave with theirs,
-// however many they are.
+// grantsOfManyUsers: they are listed in pages like profiles, and deleted with
+// their profile, however many they are.
 func grantsOfManyUsers(t tb, s authprofile.Store) {
 	grants.pagesOfMany(t, s)
 	if err := s.DeleteProfile(t.Context(), ofProfile); err != nil {
@@ -232,8 +231,8 @@ func longest(n int) []string {
 	return ids
 }
 
-// kindsApart: profiles, grants and flows do not know of each other, but that
-// grants leave with their profile.
+// kindsApart: profiles, grants and flows do not affect each other, except that
+// grants are deleted with their profile.
 func kindsApart(t tb, s authprofile.Store) {
 	f := newFlow("x", 1)
 	f.GrantKey = authprofile.GrantKey{ProfileID: "x", User: "x"}
@@ -266,8 +265,8 @@ func kindsApart(t tb, s authprofile.Store) {
 	profiles.mustHave(t, s, p)
 }
 
-// deleteProfileWhileReplacing: whichever comes first, profile and grants are
-// gone in the end.
+// deleteProfileWhileReplacing: whether the profile is deleted or replaced first,
+// it and its grants are gone in the end.
 func deleteProfileWhileReplacing(t tb, s authprofile.Store) {
 	for round := range 10 {
 		p := profiles.new(ofProfile, round)
@@ -307,10 +306,11 @@ func deleteProfileWhileReplacing(t tb, s authprofile.Store) {
 	}
 }
 
-// deleteProfileAndGrants: all grants of the profile leave with it, and no
+// deleteProfileAndGrants: all grants of the profile are deleted with it, and no
 // others.
 func deleteProfileAndGrants(t tb, s authprofile.Store) {
-	// Patterns first, while there is something that they could fit.
+	// IDs that are patterns first, while there are records that they could
+	// match.
 	ids := []string{"p%", "p_", "p", "P", "p ", "pp", "p/", "p/u", "é", "e\u0301"}
 	var all []*authprofile.Grant
 	for i, id := range ids {
@@ -339,7 +339,7 @@ func deleteProfileAndGrants(t tb, s authprofile.Store) {
 			t.Fatalf("ListGrants of a deleted profile: got %d grants, error %v; want none and none", len(list), err)
 		}
 	}
-	// Grants of a profile that does not exist leave as well.
+	// Grants of a profile that does not exist are deleted as well.
 	g := newGrant("nowhere", "u", 1)
 	if err := s.PutGrant(t.Context(), g); err != nil {
 		t.Fatalf("PutGrant: got error %v, want none", err)
@@ -350,7 +350,7 @@ func deleteProfileAndGrants(t tb, s authprofile.Store) {
 	mustNotHaveGrant(t, s, g.GrantKey)
 }
 
-// deleteProfileWhole: nobody sees the profile gone and a grant left, or the
+// deleteProfileWhole: no reader sees the profile gone and a grant left, or the
 // other way round.
 func deleteProfileWhole(t tb, s authprofile.Store) {
 	for round := range 8 {
@@ -397,8 +397,8 @@ func deleteProfileWhole(t tb, s authprofile.Store) {
 	}
 }
 
-// deleteProfileAndVersions: grants that left with their profile have had their
-// versions too.
+// deleteProfileAndVersions: the versions of grants that were deleted with their
+// profile are not given again.
 func deleteProfileAndVersions(t tb, s authprofile.Store) {
 	seen := make(map[int64]bool)
 	for life := range 4 {

@@ -16,8 +16,8 @@ import (
 	"github.com/authprofile/authprofile"
 )
 
-// A table is the methods of a Store for one kind of record. Profiles are named
-// by their ID here, grants by the user, of one and the same profile.
+// A table is the methods of a Store for one kind of record. The key of a profile
+// is its ID here, that of a grant the user, all of one profile.
 type table[R any] struct {
 	get    func(ctx context.Context, s authprofile.Store, key string) (*R, error)
 	list   func(ctx context.Context, s authprofile.Store, after string, limit int) ([]*R, error)
@@ -247,7 +247,7 @@ func (k table[R]) oneField(t tb, s authprofile.Store) {
 	k.eachField(func(name string, field func(r *R) reflect.Value) {
 		r := new(R)
 		if v := field(r); v.Kind() == reflect.Pointer {
-			v.Set(reflect.New(v.Type().Elem())) // to nothing in particular, which is not nil
+			v.Set(reflect.New(v.Type().Elem())) // to a zero value, which is not nil
 		} else {
 			fill(v, name, 5)
 		}
@@ -311,7 +311,7 @@ func (k table[R]) strings(t tb, s authprofile.Store) {
 		r := new(R)
 		v := reflect.ValueOf(r).Elem()
 		for _, fv := range v.Fields() {
-			if fv.Kind() == reflect.Slice && name == "" { // one string that is empty, which is not none
+			if fv.Kind() == reflect.Slice && name == "" { // a list of one empty string is not an empty list
 				fv.Set(reflect.MakeSlice(fv.Type(), 1, 1))
 			}
 			if fv.Kind() == reflect.Map {
@@ -366,7 +366,7 @@ func (k table[R]) identifiers(t tb, s authprofile.Store) {
 	}
 	for i, r := range records {
 		if k.version(r) == k.version(records[(i+1)%len(ids)]) {
-			continue // a version is one of an ID: others may have it too
+			continue // other IDs may have the same version
 		}
 		*k.key(r) = ids[(i+1)%len(ids)]
 		if err := k.put(t.Context(), s, clone(r)); !errors.Is(err, authprofile.ErrConflict) {
@@ -432,17 +432,17 @@ func (k table[R]) keys(list []*R) []string {
 
 // notFound: getting nothing is ErrNotFound, listing and deleting it no error.
 func (k table[R]) notFound(t tb, s authprofile.Store) {
-	k.mustNotHave(t, s, "nobody")
+	k.mustNotHave(t, s, "absent")
 	if list, err := k.list(t.Context(), s, "", 10); err != nil || len(list) != 0 {
 		t.Fatalf("list of an empty store: got %d records, error %v; want none and none", len(list), err)
 	}
-	k.mustDelete(t, s, "nobody")
-	r := k.new("somebody", 1)
+	k.mustDelete(t, s, "absent")
+	r := k.new("present", 1)
 	k.mustPut(t, s, r)
-	k.mustNotHave(t, s, "nobody")
+	k.mustNotHave(t, s, "absent")
 	for range 2 {
-		k.mustDelete(t, s, "somebody")
-		k.mustNotHave(t, s, "somebody")
+		k.mustDelete(t, s, "present")
+		k.mustNotHave(t, s, "present")
 		if list, err := k.list(t.Context(), s, "", 10); err != nil || len(list) != 0 {
 			t.Fatalf("list after delete: got %d records, error %v; want none and none", len(list), err)
 		}
@@ -543,8 +543,8 @@ func (k table[R]) replaceOneField(t tb, s authprofile.Store) {
 	})
 }
 
-// versions: none is given to the same key twice, deleted or not, and none but
-// the last is replaced.
+// versions: no version is given to a key twice, not even after the record was
+// deleted, and only the latest can be replaced.
 func (k table[R]) versions(t tb, s authprofile.Store) {
 	seen := make(map[int64]bool)
 	for life := range 5 {
@@ -569,8 +569,8 @@ func (k table[R]) versions(t tb, s authprofile.Store) {
 	}
 }
 
-// versionsOfManyLives: however fast a record is deleted and made anew, its
-// versions are other ones, and a writer from an earlier life comes too late.
+// versionsOfManyLives: however fast a record is deleted and created again, its
+// versions differ from those before, and a put with one of those is a conflict.
 func (k table[R]) versionsOfManyLives(t tb, s authprofile.Store) {
 	var all []int64
 	seen := make(map[int64]bool)
@@ -631,7 +631,7 @@ func (k table[R]) versionsInParallel(t tb, s authprofile.Store) {
 		})
 	}
 	wg.Wait()
-	k.mustNotHave(t, s, "a") // each has deleted after its last put
+	k.mustNotHave(t, s, "a") // each goroutine has deleted it after its last put
 }
 
 // created: the time of creation is kept, whatever the caller puts there, and
@@ -650,7 +650,7 @@ func (k table[R]) created(t tb, s authprofile.Store) {
 	if updated.Before(created) {
 		t.Fatalf("Updated: got %v, want not before Created, %v", updated, created)
 	}
-	later := func() { // for clocks of milliseconds, of which some tick 64 times a second
+	later := func() { // waits for clocks of milliseconds, some of which tick 64 times a second
 		timer := time.NewTimer(40 * time.Millisecond)
 		defer timer.Stop()
 		<-timer.C
@@ -713,7 +713,7 @@ func (k table[R]) arguments(t tb, s authprofile.Store) {
 	if err != nil {
 		t.Fatalf("get: got error %v, want none", err)
 	}
-	stale := k.new("a", 2) // with times set, and not to what is stored
+	stale := k.new("a", 2) // its times differ from those stored
 	v, c, u := k.stamp(stale)
 	*v, *c, *u = k.version(got)+1, time.Unix(5, 0), time.Unix(6, 0)
 	k.mustConflict(t, s, stale, got)
@@ -840,7 +840,7 @@ func parallelly(n int, f func(i int)) {
 	wg.Wait()
 }
 
-// many is more than a storage likes to return, or to remove, at once.
+// many is more records than some storages return, or remove, at once.
 const many = 1001
 
 // pagesOfMany: a page is as long as it was asked for, however long that is.
@@ -906,8 +906,8 @@ func (k table[R]) pagesWhileChanging(t tb, s authprofile.Store) {
 			break
 		}
 		after = *k.key(list[2])
-		// Two of those that were listed leave, the last one too, and others
-		// come.
+		// Two of those that were listed are deleted, the last one too, and
+		// others are created.
 		k.mustDelete(t, s, *k.key(list[1]))
 		k.mustDelete(t, s, after)
 		k.mustPut(t, s, k.new(fmt.Sprintf("a%d", len(got)), 1))
@@ -920,8 +920,8 @@ func (k table[R]) pagesWhileChanging(t tb, s authprofile.Store) {
 	}
 }
 
-// pagesWhileOthersChange: what is there all the time is in its page, whatever
-// comes and goes beside it.
+// pagesWhileOthersChange: a record that exists all the time is in its page,
+// whatever other records are created and deleted meanwhile.
 func (k table[R]) pagesWhileOthersChange(t tb, s authprofile.Store) {
 	var stay []string
 	other := make([]*R, 10)
@@ -975,8 +975,8 @@ func (k table[R]) pagesWhileOthersChange(t tb, s authprofile.Store) {
 	}
 }
 
-// callsWhileListing: every method can be called between and inside of pages,
-// on the records they hold.
+// callsWhileListing: every method can be called between two pages and while one
+// is read, on the records in it.
 func (k table[R]) callsWhileListing(t tb, s authprofile.Store) {
 	for i := range 6 {
 		k.mustPut(t, s, k.new(fmt.Sprintf("k%d", i), i))
@@ -1113,8 +1113,8 @@ func (k table[R]) noUpdateLost(t tb, s authprofile.Store) {
 	}
 }
 
-// replaceWhileDeleting: whichever of the two comes first, the record is gone in
-// the end. A put that comes too late does not bring it back.
+// replaceWhileDeleting: whether it is deleted or replaced first, the record is
+// gone in the end. A put that comes too late does not bring it back.
 func (k table[R]) replaceWhileDeleting(t tb, s authprofile.Store) {
 	for round := range 10 {
 		r := k.new("a", round)
@@ -1149,8 +1149,8 @@ func (k table[R]) replaceWhileDeleting(t tb, s authprofile.Store) {
 	}
 }
 
-// createWhileDeleting: a record can be made anew only when it is gone, and then
-// it is there.
+// createWhileDeleting: a record can be created again only when it is gone, and
+// then it exists.
 func (k table[R]) createWhileDeleting(t tb, s authprofile.Store) {
 	for round := range 10 {
 		k.mustPut(t, s, k.new("a", round))
@@ -1176,8 +1176,8 @@ func (k table[R]) createWhileDeleting(t tb, s authprofile.Store) {
 	}
 }
 
-// whole: no reader ever sees a record between two states, or misses it while
-// it is replaced.
+// whole: no reader gets parts of two states of a record, or ErrNotFound while it
+// is replaced.
 func (k table[R]) whole(t tb, s authprofile.Store) {
 	r := k.new("a", 0)
 	text, secret := k.note(r)
@@ -1291,8 +1291,8 @@ func (k table[R]) contextEnded(t tb, s authprofile.Store) {
 	k.mustPut(t, s, got)
 }
 
-// contextEnds: a put whose context ends on the way happens or does not, then
-// or, where a server has been asked already, a little later.
+// contextEnds: a put whose context ends meanwhile happens as a whole or not at
+// all: at once or, if a server was already asked, a little later.
 func (k table[R]) contextEnds(t tb, s authprofile.Store) {
 	old := k.new("a", 0)
 	k.mustPut(t, s, old)

@@ -10,8 +10,8 @@
 //		})
 //	}
 //
-// Nothing is exempt. A Store that keeps its promises in most cases only is one
-// that loses somebody's authorization in the others.
+// No test can be left out. A Store that keeps its promises only in most cases
+// loses a user's authorization in the others.
 package storetest
 
 import (
@@ -22,9 +22,9 @@ import (
 	"github.com/authprofile/authprofile"
 )
 
-// Run tests the Stores that open returns. It is called once for each subtest,
-// and must return an empty Store each time; what is to be closed at the end it
-// passes to t.Cleanup.
+// Run tests the Stores that open returns. It calls open once for each subtest.
+// Each time open must return an empty Store; it passes to t.Cleanup what is to
+// be closed at the end.
 func Run(t *testing.T, open func(t *testing.T) authprofile.Store) {
 	for _, c := range checks {
 		t.Run(c.name, func(t *testing.T) { c.run(t, open(t)) })
@@ -32,10 +32,10 @@ func Run(t *testing.T, open func(t *testing.T) authprofile.Store) {
 }
 
 // RunShared tests several handles on one Store, such as the replicas of a
-// program have them: what holds for calls on one Store must hold for the same
-// calls spread over all handles. It is called once for each subtest, and must
-// return n handles, each with connections of its own, on one empty Store. They
-// may belong to different processes.
+// program have: what holds for calls on one handle must hold for the same calls
+// spread over all of them. It calls open once for each subtest. Each time open
+// must return n handles, each with connections of its own, on one empty Store.
+// They may belong to different processes.
 func RunShared(t *testing.T, open func(t *testing.T, n int) []authprofile.Store) {
 	for _, c := range checks {
 		t.Run(c.name, func(t *testing.T) {
@@ -52,8 +52,8 @@ type check struct {
 	run  func(t tb, s authprofile.Store)
 }
 
-// tb is what checks use of *testing.T. They are tested themselves, with
-// Stores that break a promise: then it is a recorder.
+// tb is what checks use of *testing.T. When the checks themselves are tested,
+// with Stores that break a promise, it is a recorder.
 type tb interface {
 	Helper()
 	Context() context.Context

@@ -12,7 +12,7 @@ import (
 )
 
 // Values are filled, changed and compared by reflection, so that a field that
-// is added to a record is tested from its first day.
+// is added to a record is tested as soon as it exists.
 
 var timeType = reflect.TypeFor[time.Time]()
 
@@ -26,8 +26,8 @@ var words = map[reflect.Type][]string{
 	reflect.TypeFor[authprofile.Reason]():     {string(authprofile.ReasonInterrupted), string(authprofile.ReasonLost)},
 }
 
-// berlin is two hours east, so that a time that was stored as it reads there
-// comes back wrong.
+// berlin is two hours east of UTC. A time whose digits are stored without the
+// zone comes back wrong.
 var berlin = time.FixedZone("CEST", 2*60*60)
 
 // fill gives every field under v a value that no other field has. Another
@@ -171,8 +171,8 @@ func scramble(v reflect.Value) {
 	}
 }
 
-// clone returns a deep copy of the exported fields of what p points to. The
-// records' own Clone is not asked: it may be what is broken.
+// clone returns a deep copy of the exported fields of what p points to. It does
+// not use the records' own Clone, which may be what is broken.
 func clone[R any](p *R) *R {
 	c := new(R)
 	copyInto(reflect.ValueOf(c).Elem(), reflect.ValueOf(p).Elem())

@@ -193,7 +193,7 @@ func login(ctx context.Context, out io.Writer, m *authprofile.Manager, p *authpr
 	connected := make(chan struct{}, 1)
 	h := &authprofile.RedirectHandler{
 		Manager: m,
-		User:    func(*http.Request) (string, error) { return key.User, nil }, // one machine, one person
+		User:    func(*http.Request) (string, error) { return key.User, nil }, // the program's only user
 		Done: func(w http.ResponseWriter, r *http.Request, g *authprofile.Grant) {
 			fmt.Fprintln(w, "Connected. You can close this page.")
 			connected <- struct{}{}
@@ -219,8 +219,8 @@ func login(ctx context.Context, out io.Writer, m *authprofile.Manager, p *authpr
 	return server.Shutdown(ctx) // the page has been delivered
 }
 
-// onlyHost refuses requests that a page elsewhere has steered here by a name
-// of its own (DNS rebinding).
+// onlyHost refuses requests under another host name, which the page of another
+// site may have pointed here (DNS rebinding).
 func onlyHost(host string, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Host != host {

@@ -4,13 +4,13 @@
 //
 //	go run ./examples/replicas
 //
-// It starts PostgreSQL if that is installed, and uses a SQLite file otherwise;
-// the provider is its own, and as common ones do, it replaces a refresh token
-// each time it is used: one that comes again after ten seconds ends the
-// authorization, and the user has to come back. So every renewal must be asked
-// for once in the whole fleet, and what the provider answers must not get
-// lost, whoever dies. The program ends with a table that says how that went,
-// after about 30 seconds.
+// It starts PostgreSQL if that is installed, and uses a SQLite file otherwise.
+// The provider is a fake within the program. As many real ones do, it replaces a
+// refresh token each time it is used; if the old one is used once more after ten
+// seconds it ends the authorization, and the user has to authorize again. So
+// only one of all replicas may ask for each renewal, and the provider's answer
+// must not get lost, whichever process is killed. After about 30 seconds the
+// program ends with a table that says what became of the authorizations.
 package main
 
 import (
@@ -60,7 +60,7 @@ func work(name string) error {
 	ctx := context.Background()
 	go func() {
 		io.Copy(io.Discard, os.Stdin)
-		os.Exit(0) // whoever has started us is gone
+		os.Exit(0) // the process that started this one has ended
 	}()
 	store, err := openStore(os.Getenv("DATABASE"))
 	if err != nil {
@@ -99,8 +99,8 @@ func fleet() error {
 		Rotation:      providertest.RotateGrace,
 		Grace:         10 * time.Second,
 	})
-	// It takes its time to answer, once it has spent the refresh token, so that
-	// those who are killed have something to lose.
+	// The provider waits before it answers, when it has already replaced the
+	// refresh token, so that a replica that is killed loses an answer.
 	provider.Fault(providertest.Token, providertest.Fault{
 		Times: -1, Grant: "refresh_token", Committed: true, Delay: 300 * time.Millisecond,
 	})
@@ -150,7 +150,7 @@ func fleet() error {
 	time.Sleep(3 * time.Second)
 
 	for n := range kills {
-		// The first one lives: somebody must be there to take over.
+		// The first replica is never killed, so that one can always take over.
 		w := workers[1+rand.IntN(replicas-1)]
 		say("Kill %d of %d: %s, process %v.", n+1, kills, w.name, w)
 		w.kill()
@@ -207,7 +207,7 @@ func (w *worker) start(database string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := w.cmd.StdinPipe(); err != nil { // open for as long as we live
+	if _, err := w.cmd.StdinPipe(); err != nil { // closed when this process ends
 		return err
 	}
 	if err := w.cmd.Start(); err != nil {
@@ -255,8 +255,8 @@ func report(ctx context.Context, m *authprofile.Manager, provider *providertest.
 			kept++
 		}
 	}
-	// A refresh token that was spent is one token that has been replaced; if
-	// it was sent more than once, the answer had gone down with somebody.
+	// Each refresh token that was sent stands for one renewal. If it was sent
+	// more than once, the answer was lost with a replica that was killed.
 	spent := make(map[string]bool)
 	for _, r := range provider.Requests() {
 		if r.Grant == "refresh_token" {

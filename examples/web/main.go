@@ -129,8 +129,8 @@ func (s *site) user(r *http.Request) (string, error) {
 	return "", errors.New("no session")
 }
 
-// login believes everybody, which is the one thing not to copy. Each login
-// begins a new session under a new name.
+// login asks for no password: do not copy that. Each login begins a new session
+// under a new name.
 func (s *site) login(w http.ResponseWriter, r *http.Request) {
 	name := r.FormValue("name")
 	if name == "" || len(name) > 100 {
@@ -156,7 +156,7 @@ func (s *site) disconnect(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if err := s.m.Revoke(r.Context(), authprofile.GrantKey{ProfileID: s.profile.ID, User: user}); err != nil {
-		log.Print(err) // it may live on: at the provider, or here if home still says so
+		log.Print(err) // the grant may still be valid at the provider, and here if home says "connected"
 	}
 	http.Redirect(w, r, "/", http.StatusSeeOther)
 }

@@ -19,8 +19,8 @@ type tally struct {
 	worst, p999         time.Duration
 }
 
-// press calls get from that many goroutines for a while, each taking a breath
-// of a millisecond between calls, as a program does that also works.
+// press calls get from that many goroutines for a while. Each pauses for a
+// millisecond between calls, as a program does that has other work.
 func press(goroutines int, d time.Duration, get func() error) tally {
 	var wg sync.WaitGroup
 	var failed atomic.Int64
@@ -49,9 +49,9 @@ func press(goroutines int, d time.Duration, get func() error) tally {
 	return t
 }
 
-// expiry lets tokens of 6 s end three times. The first token is there before
-// it begins. Peers that keep tokens for minutes before their end would renew
-// at every call; they get as long a life more.
+// expiry lets tokens of 6 s end three times. The first token is obtained before
+// it begins. Peers that renew tokens minutes before their end would do so at
+// every call: their tokens live longer by those minutes.
 func expiry(w *tabwriter.Writer) {
 	const goroutines = 1000
 	row(w, "", "calls", "token requests", "over 10 ms", "p99.9", "worst", "failed")
@@ -123,8 +123,8 @@ func impatient(w *tabwriter.Writer) {
 	row(w, gaveUp, time.Since(start), p.requests.Load())
 }
 
-// herd has 10,000 app profiles whose tokens come in the same second and are
-// good for a minute; all are asked for every 100 ms until each was renewed.
+// herd has 10,000 app profiles whose tokens are obtained in the same second. It
+// asks for all of them every 100 ms until each was renewed.
 func herd(w *tabwriter.Writer) {
 	const n = 10_000
 	p := newProvider(20*time.Millisecond, 24*time.Second)

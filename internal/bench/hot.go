@@ -77,8 +77,8 @@ func hot(w *tabwriter.Writer) {
 		results = append(results, result{name, serial, all, allocs})
 	}
 
-	// The interface is called directly: a closure around it would cost as
-	// much as the call.
+	// The interface is called without a closure around it, which would cost
+	// as much as the call.
 	m := &authprofile.Manager{HTTPClient: p.client()}
 	sources := []struct {
 		name string
@@ -222,7 +222,7 @@ func clients(w *tabwriter.Writer) {
 	}
 }
 
-// noop answers requests to the API without a look, and passes others on.
+// noop answers requests to the API at once, and passes others on.
 type noop struct{ p *provider }
 
 var ok = &http.Response{StatusCode: 200, Body: io.NopCloser(http.NoBody)}

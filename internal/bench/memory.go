@@ -94,7 +94,7 @@ func bounded(w *tabwriter.Writer) {
 			row(w, i+1, float64(live()-before)/(1<<20))
 		}
 	}
-	_, err = src.Token() // its entry has left long ago
+	_, err = src.Token() // its entry was evicted long ago
 	must(err)
 }
 

@@ -45,11 +45,11 @@ func postgres(w *tabwriter.Writer) {
 	for i := range grants {
 		must(store.PutGrant(ctx, grantOf(i, -time.Hour)))
 	}
-	// There are so many that none comes up again within the second for which
-	// even a token that ends on arrival is used.
+	// Even a token that ends on arrival is used for a second. There are so many
+	// grants that none is asked for again within that time.
 	renewals := func(renew func(user string)) float64 {
-		// Each of the 64 has its own grants, and is done with one before it
-		// takes the next: nothing waits for anything but the database.
+		// Each of the 64 goroutines has its own grants, and renews one after
+		// the other: they wait for the database alone.
 		var wg sync.WaitGroup
 		var mu sync.Mutex
 		count := 0
@@ -79,7 +79,7 @@ func postgres(w *tabwriter.Writer) {
 		beside.Wait()
 		g.Lease = &authprofile.Lease{Owner: "bare", Attempt: user, Length: 5 * time.Second}
 		must(store.PutGrant(ctx, g))
-		must2(store.Grant(ctx, key)) // whether it is still ours when the connection stands
+		must2(store.Grant(ctx, key)) // to see that the lease is still its own
 		g.Lease = nil
 		g.AccessToken = authprofile.Secret(prov.token())
 		g.Obtained, g.Expiry = time.Now(), time.Now()

@@ -1,7 +1,7 @@
 // Package foreign calls code that is not ours: transports, Stores, Keepers,
 // log handlers. Such code may panic, or end the goroutine it is called in, as
-// testing.T.FailNow does. Those who wait for what it was called for must hear
-// of it all the same.
+// testing.T.FailNow does. Either becomes an error here, so that callers who
+// wait for the result do not wait for ever.
 package foreign
 
 import (
@@ -27,8 +27,8 @@ func (e *PanicError) Error() string {
 	return fmt.Sprintf("code that was called has panicked with a %T", e.Value)
 }
 
-// Format writes the error's text under every verb, so that none of them
-// reaches the value.
+// Format writes the error's text under every verb, so that none of them shows
+// the value.
 func (e *PanicError) Format(f fmt.State, verb rune) {
 	if verb == 'q' {
 		fmt.Fprintf(f, "%q", e.Error())
@@ -46,12 +46,12 @@ func Recovered(value any) error {
 }
 
 // Call returns what f returns, or an error that says how else f has ended. f
-// runs in a goroutine of its own, since one that f ends cannot be saved.
+// runs in a goroutine of its own, since it may end the one that it runs in.
 func Call(f func() error) error { return <-begin(f) }
 
-// CallWithin is Call for no longer than ctx, whose end f gets a moment to see.
-// One that does not is left to itself, and what it brings then is lost: f must
-// not change anything that is looked at after an error.
+// CallWithin is Call for no longer than ctx and [Patience]. If f has not ended
+// by then it goes on by itself, and its result is lost: so f must not change
+// anything that the caller looks at after an error.
 func CallWithin(ctx context.Context, f func() error) error {
 	ended := begin(f)
 	select {

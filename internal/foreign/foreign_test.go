@@ -28,7 +28,7 @@ func TestCall(t *testing.T) {
 	}
 }
 
-// What code panics with may be anything, and is not shown.
+// The value that code panics with may be secret, and is not shown.
 func TestPanic(t *testing.T) {
 	err := Call(func() error { panic("S3CRET") })
 	p, ok := errors.AsType[*PanicError](err)

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/oauth2"
 )
 
-// Never is the time that does not come.
+// Never is later than any time.
 const Never = math.MaxInt64
 
 // A Token is an access token with what is known of its end. It does not

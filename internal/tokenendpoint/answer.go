@@ -17,7 +17,7 @@ import (
 	"unicode/utf8"
 )
 
-// Limits of what is taken from an answer. Real ones are far below.
+// Limits of what is taken from an answer. Real answers are far below them.
 const (
 	maxMembers  = 1000
 	maxDepth    = 32
@@ -73,26 +73,27 @@ var (
 	errNotReported = errors.New("the answer says that it failed, but not why")
 )
 
-// content is what an answer says. Its parts do not depend on each other: what
-// can be read is there, even if problem says that the answer as a whole is of
-// no use.
+// content is what an answer says. Its parts do not depend on each other: the
+// fields that could be read are set, even if problem says that the answer as a
+// whole is of no use.
 type content struct {
 	Answer
 	problem error // why there is no usable access token
 	object  bool  // it began as a JSON object
 
-	failed                 bool // there is an error member, or "ok" is false
-	code, description, uri string
+	failed            bool // there is an error member, or "ok" is false
+	code, description string
 }
 
 // parse reads an answer: one JSON object, whatever the content type says
-// (RFC 6749, section 5.1), or a form if it says so, as GitHub and Facebook
-// have sent.
+// (RFC 6749, section 5.1), or, if the content type says so, a form, as GitHub
+// and Facebook have sent.
 //
-// A refresh token may have cost the one before it. It is therefore looked for
-// by itself, also in what is not JSON in the end: only one that is ambiguous,
-// not text, or longer than 64 KiB is given up. Being sent in a form, it may
-// have characters outside ASCII, though no standard allows them.
+// Once a new refresh token was issued, the one before it may be of no use. So
+// parse looks for it separately, even in a body that is not valid JSON. It gives
+// up only a token that is ambiguous, not text, or longer than 64 KiB. Since it
+// will be sent in a form, it may have characters outside ASCII, though no
+// standard allows them.
 func parse(body []byte, contentType string) *content {
 	c := new(content)
 	body = bytes.TrimLeft(body, " \t\r\n")
@@ -119,7 +120,8 @@ func parse(body []byte, contentType string) *content {
 
 func isMediaType(s, want string) bool { return strings.EqualFold(strings.TrimSpace(s), want) }
 
-// likeForm reports whether a text is a form with what an answer must have.
+// likeForm reports whether a text looks like a form with one of the members that
+// an answer must have.
 func likeForm(body []byte) bool {
 	for pair := range bytes.SplitSeq(body, []byte("&")) {
 		if bytes.HasPrefix(pair, []byte("access_token=")) || bytes.HasPrefix(pair, []byte("error=")) {
@@ -129,9 +131,9 @@ func likeForm(body []byte) bool {
 	return false
 }
 
-// parseObject returns the members of one JSON object. What was read before
-// something is found wrong is returned with the error; of a name that occurs
-// twice with different values, neither.
+// parseObject returns the members of one JSON object. With an error it returns
+// those that could be read. A member that occurs twice with different values is
+// left out.
 func parseObject(body []byte) (map[string]json.RawMessage, error) {
 	members := make(map[string]json.RawMessage)
 	var ambiguous []string
@@ -214,8 +216,8 @@ func stringEnd(text []byte, i int) int {
 	return len(text)
 }
 
-// findRefreshToken returns the refresh_token of an object that need not be
-// JSON to its end, or anywhere else. It goes by quotes and brackets alone.
+// findRefreshToken returns the refresh_token of an object that need not be valid
+// JSON. It goes by quotes and brackets alone.
 func findRefreshToken(text []byte) string {
 	var found string
 	depth := 0
@@ -355,7 +357,6 @@ func (c *content) readError(members map[string]json.RawMessage) {
 	}
 	c.code, _ = text(members, "error")
 	c.description, _ = text(members, "error_description")
-	c.uri, _ = text(members, "error_uri")
 }
 
 // standard are the members that have a field of their own.
@@ -366,12 +367,13 @@ var standard = []string{
 }
 
 // bearerTypes are the token types that are sent as Bearer, in lower case. All
-// but the first are habits: of those who say whose token it is, or how it was
-// obtained, where the standard wants to know how it is used.
+// but the first are habits of some providers, which say whose token it is, or
+// how it was obtained, where the standard wants to know how it is used.
 //
-// They are listed one by one, as no rule tells a habit from a scheme: a client
-// must not use a token of a type that it does not know (RFC 6749, section 7.1),
-// and a token that is bound to a key says so in as free a spelling.
+// They are listed one by one, as no rule tells such a habit from another scheme:
+// a client must not use a token of a type that it does not know (RFC 6749,
+// section 7.1), and the types of tokens that are bound to a key are spelt as
+// freely.
 var bearerTypes = []string{
 	"bearer",
 	"bearertoken",        // Apigee
@@ -416,9 +418,9 @@ func (c *content) readAnswer(members map[string]json.RawMessage) {
 	c.Extra = readExtra(members)
 }
 
-// validAccessToken holds an access token to what an Authorization header can
-// carry: VSCHAR (RFC 6749, appendix A.12) without the space, which would end
-// it there (RFC 6750, section 2.1).
+// validAccessToken reports whether an Authorization header can carry an access
+// token: it consists of VSCHAR (RFC 6749, appendix A.12) without the space,
+// which would end it there (RFC 6750, section 2.1).
 func validAccessToken(s string) bool {
 	for _, c := range []byte(s) {
 		if c <= ' ' || c > '~' {
@@ -432,13 +434,13 @@ func validRefreshToken(s string) bool {
 	if s == "" || len(s) > maxToken || !utf8.ValidString(s) {
 		return false
 	}
-	// U+FFFD stands where bytes that were not text have been lost.
+	// U+FFFD takes the place of bytes that were not text, and are lost.
 	return !strings.ContainsFunc(s, func(r rune) bool { return unicode.IsControl(r) || r == utf8.RuneError })
 }
 
-// readSeconds reads a lifetime. Whatever cannot be read is not known, which is
-// not the same as no lifetime, nor as an endless one. Nor is a lifetime of 0:
-// no provider issues what has ended, and those whose tokens do not end
+// readSeconds reads a lifetime. One that cannot be read is not known, which is
+// neither none nor an endless one. A lifetime of 0 is not known either: no
+// provider issues a token that has ended, and those whose tokens do not end
 // (Mailchimp, VK) say 0.
 func readSeconds(raw json.RawMessage) (d time.Duration, known bool) {
 	s := string(raw)

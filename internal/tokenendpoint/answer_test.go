@@ -371,7 +371,7 @@ func TestThreat083_Extra(t *testing.T) {
 	})
 }
 
-// What an answer makes us allocate is bounded by its size.
+// The memory that an answer makes the client allocate is bounded by its size.
 func TestThreat074_Memory(t *testing.T) {
 	fill := func(unit string) string { return strings.Repeat(unit, (MaxBody-64)/len(unit)) }
 	for name, body := range map[string]string{

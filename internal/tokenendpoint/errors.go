@@ -5,14 +5,11 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
 	"unicode"
 	"unicode/utf8"
-
-	"golang.org/x/oauth2"
 
 	"github.com/authprofile/authprofile/internal/transport"
 )
@@ -39,14 +36,15 @@ const (
 	// Unavailable: the provider asks to come back later.
 	Unavailable
 
-	// Unreadable: the answer says success but has no usable token, or broke
-	// off after a refresh token that came along with the error.
+	// Unreadable: the answer has a status of success and no usable access
+	// token, or broke off after a refresh token, which is returned with the
+	// error.
 	Unreadable
 
 	// Refused: refused for a reason that is not known.
 	Refused
 
-	// Interaction: a person must consent, or log in, once more.
+	// Interaction: the user must consent, or log in, once more.
 	Interaction
 )
 
@@ -68,21 +66,19 @@ func (c Class) String() string {
 	return "Class(" + strconv.Itoa(int(c)) + ")"
 }
 
-// An Error says why a request failed. Nothing in it has been left as it came:
-// it holds no secret, no address and no part of a body but the cleaned fields
-// below.
+// An Error says why a request failed. It holds no secret, no address and nothing
+// of the answer's body but the fields below, which are cleaned.
 type Error struct {
 	Class       Class
 	Code        string        // the provider's error code: printable ASCII, at most 64 bytes
 	Description string        // printable characters, at most 256 bytes; not part of the text
-	URI         string        // https, or empty; not part of the text
 	HTTPStatus  int           // zero: no answer
 	RetryAfter  time.Duration // zero: not said; at most an hour
 
 	// Err is the cause: an error of a context, of crypto/x509, crypto/tls or
-	// net, ErrBodyTooLarge, what BeforeSend returned, or one that says in
-	// our own words what happened. With [errors.Is] any error of the
-	// transport can be found in it, though it is not shown.
+	// net, ErrBodyTooLarge, what BeforeSend returned, or an error of this
+	// package. [errors.Is] finds any error of the transport in it, though its
+	// text does not show them.
 	Err error
 
 	endpoint string
@@ -110,27 +106,9 @@ func (e *Error) Error() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Format writes the error's text under every verb, so that none of them
-// reaches the causes behind it.
+// Format writes the error's text under every verb, so that none of them shows
+// its causes.
 func (e *Error) Format(f fmt.State, verb rune) { transport.FormatText(f, verb, e.Error()) }
-
-// RetrieveError returns e in the type of package oauth2, without a body and
-// without headers, or nil if there was no answer.
-func (e *Error) RetrieveError() *oauth2.RetrieveError {
-	if e.HTTPStatus == 0 {
-		return nil
-	}
-	status := strconv.Itoa(e.HTTPStatus)
-	if text := http.StatusText(e.HTTPStatus); text != "" {
-		status += " " + text
-	}
-	return &oauth2.RetrieveError{
-		Response:         &http.Response{StatusCode: e.HTTPStatus, Status: status},
-		ErrorCode:        e.Code,
-		ErrorDescription: e.Description,
-		ErrorURI:         e.URI,
-	}
-}
 
 // codes are the error codes whose meaning is settled: those of RFC 6749
 // (sections 4.1.2.1 and 5.2), RFC 7009, RFC 8628, RFC 8707 and OpenID Connect,
@@ -207,12 +185,12 @@ func classify(code string, status int) Class {
 func evaluate(x *exchange) (*Answer, *Error) {
 	c := parse(x.body, x.contentType())
 	if x.readErr != nil && !c.object {
-		// Nothing shows whether the last value of a form is whole.
+		// The last value of a form that broke off may be incomplete.
 		c = parse(x.body[:max(0, bytes.LastIndexByte(x.body, '&'))], x.contentType())
 	}
 	if !x.success() {
-		// Whatever such an answer calls refresh_token is not one: likely it
-		// repeats ours, or says what is wrong with it.
+		// A refresh_token in such an answer is not a new one. Most likely it
+		// is the one that was sent, or a text about it.
 		return nil, refusal(x, c)
 	}
 	// An object that is whole is an answer, even if the connection broke after
@@ -235,7 +213,7 @@ func evaluate(x *exchange) (*Answer, *Error) {
 		e.Err = x.readErr
 	case x.readErr != nil:
 		e.Err = x.readErr
-		if a == nil { // else there is nothing to ask for again
+		if a == nil { // with a new refresh token, nothing essential is lost
 			e.Class = Lost
 		}
 	}
@@ -252,14 +230,11 @@ func refusal(x *exchange, c *content) *Error {
 		e.Code = truncate(redact(code, sent), maxCode)
 	}
 	e.Description = truncate(redact(cleanText(c.description), sent), maxDescription)
-	if uri := cleanURI(c.uri); uri == redact(uri, sent) {
-		e.URI = uri
-	}
 	switch {
 	case x.status >= 300 && x.status < 400 && class == Configuration:
 		e.Err = errRedirect
 	case class == Refused && code == "" && x.readErr != nil && x.readErr != ErrBodyTooLarge:
-		e.Class = Lost // what it would have said
+		e.Class = Lost // the part that says why it was refused
 	case x.success() && code == "":
 		e.Err = errNotReported
 	}
@@ -300,11 +275,10 @@ func retryAfter(s string, now time.Time) time.Duration {
 const (
 	maxCode        = 64
 	maxDescription = 256
-	maxURI         = 2048
 )
 
-// cleanCode leaves printable ASCII. Like cleanText it does not shorten: first
-// what is secret has to be found.
+// cleanCode leaves printable ASCII. Like cleanText it does not shorten the text:
+// before that, secrets have to be found in it.
 func cleanCode(s string) string {
 	s = strings.Map(func(r rune) rune {
 		if r < ' ' || r > '~' {
@@ -315,8 +289,8 @@ func cleanCode(s string) string {
 	return strings.TrimSpace(s)
 }
 
-// cleanText leaves characters that show themselves, and single spaces: no
-// control, no invisible and no bidirectional ones.
+// cleanText leaves visible characters and single spaces: no control characters,
+// no invisible and no bidirectional ones.
 func cleanText(s string) string {
 	s = strings.Map(func(r rune) rune {
 		switch {
@@ -328,17 +302,6 @@ func cleanText(s string) string {
 		return r
 	}, s)
 	return strings.Join(strings.Fields(s), " ")
-}
-
-func cleanURI(s string) string {
-	if len(s) > maxURI || s != cleanCode(s) || strings.ContainsAny(s, " \"<>\\`") {
-		return ""
-	}
-	u, err := url.Parse(s)
-	if err != nil || u.Scheme != "https" || u.Hostname() == "" || u.User != nil {
-		return ""
-	}
-	return s
 }
 
 // truncate cuts s between characters.
@@ -363,8 +326,8 @@ func redact(s string, secrets []string) string {
 	return s
 }
 
-// cause returns what may be shown of an error of the transport, or of the
-// context if that is over.
+// cause returns an error that shows what may be shown of an error of the
+// transport, or of the context if that has ended.
 func cause(ctx context.Context, err error, sent bool) error {
 	otherwise := "the connection could not be made"
 	if sent {
@@ -373,6 +336,6 @@ func cause(ctx context.Context, err error, sent bool) error {
 	return transport.Describe(ctx, err, otherwise)
 }
 
-// refusedTLS returns the part of an error of the transport that time does not
-// heal, or nil.
+// refusedTLS returns the part of an error of the transport that waiting does
+// not help against, or nil.
 func refusedTLS(err error) error { return transport.Permanent(err) }

@@ -6,6 +6,8 @@
 // package therefore sends a form at most once, says afterwards whether any of
 // it left, and takes a new refresh token out of an answer however odd the rest
 // of it is.
+//
+// A [Limiter] bounds how many of these requests a provider gets at a time.
 package tokenendpoint
 
 import (
@@ -75,9 +77,9 @@ func (r Request) Format(f fmt.State, verb rune) {
 // an [*Error]; with one, the Answer is nil or has nothing but Start and a
 // refresh token, which replaces the one that was sent.
 //
-// Of hc, Transport and Timeout are used; if hc is nil, http.DefaultTransport
-// is, and with it the proxy that the environment names. Redirects are not
-// followed. All must be done within ctx.
+// Do uses Transport and Timeout of hc; if hc is nil, it uses
+// http.DefaultTransport, and with it the proxy that the environment names. It
+// follows no redirect, and takes no longer than ctx lasts.
 func Do(ctx context.Context, hc *http.Client, r *Request) (*Answer, error) {
 	start := time.Now()
 	x := send(ctx, hc, r, "token endpoint", true)
@@ -94,10 +96,9 @@ func Do(ctx context.Context, hc *http.Client, r *Request) (*Answer, error) {
 	return a, nil
 }
 
-// Revoke sends r to a revocation endpoint. Any answer of success counts,
-// whatever its body, and so does one that says that the token is no good: then
-// what was asked for is so already (RFC 7009, section 2.2). The error is always
-// an [*Error].
+// Revoke sends r to a revocation endpoint. The token is revoked if the answer
+// has a status of success, whatever its body, and also if it says that the
+// token is not valid (RFC 7009, section 2.2). The error is always an [*Error].
 func Revoke(ctx context.Context, hc *http.Client, r *Request) error {
 	x := send(ctx, hc, r, "revocation endpoint", false)
 	if x.err != nil {
@@ -167,7 +168,7 @@ func send(ctx context.Context, hc *http.Client, r *Request, endpoint string, wan
 	if err != nil || req.URL.Host == "" || req.URL.Scheme != "https" && req.URL.Scheme != "http" {
 		return fail(Configuration, errURL)
 	}
-	// Without GetBody, net/http cannot send the form again behind our back.
+	// Without GetBody, net/http cannot send the form again by itself.
 	req.GetBody = nil
 	req.ContentLength = int64(len(encoded))
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
@@ -286,10 +287,10 @@ func lowerEscapes(s string) string {
 	return string(b)
 }
 
-// An onceBody is a form that is read at most once, knows whether it was, and
-// can be withdrawn.
+// An onceBody is a form that can be read at most once, reports whether it was,
+// and can be withdrawn.
 type onceBody struct {
-	over   func() error // the context's: when it is over, nothing more is sent
+	over   func() error // the context's Err: after its end nothing more is sent
 	before func() error
 
 	mu        sync.Mutex
@@ -297,7 +298,7 @@ type onceBody struct {
 	asked     bool          // before was called, or never will be
 	answered  chan struct{} // closed when before is not running, and will not
 	beforeErr error
-	sent      bool // some of the form was handed over
+	sent      bool // some of the form was read
 	sealed    bool
 }
 
@@ -333,7 +334,7 @@ func (b *onceBody) ask() {
 	if b.before == nil {
 		return
 	}
-	err := foreign.Call(b.before) // this is a goroutine of the transport's
+	err := foreign.Call(b.before) // a panic in this goroutine, of the transport, would end the program
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.beforeErr = err
@@ -343,9 +344,9 @@ func (b *onceBody) ask() {
 // it has not read and then use it on another connection.
 func (b *onceBody) Close() error { return nil }
 
-// seal keeps what was not read from being read later, and waits for before if
-// it is running. It reports whether anything was handed over, and what before
-// returned.
+// seal keeps the rest of the form from being read later, and waits for before
+// if it is running. It reports whether any of the form was read, and what
+// before returned.
 func (b *onceBody) seal() (sent bool, beforeErr error) {
 	b.mu.Lock()
 	b.sealed = true

@@ -12,13 +12,14 @@ import (
 	"os"
 )
 
-// Describe says in words of this package why a request has no whole answer.
+// Describe returns an error that says, in words of this package, why a request
+// has no whole answer.
 //
 // The errors of net/http quote malformed answers and whole URLs, and a proxy's
-// address may have a password in it. Of err the text therefore has only what
-// comes from the standard library or the operating system; if there is no such
-// part it is otherwise, and if ctx is over it says that. By [errors.As] the
-// same part is found, and by [errors.Is] all of err, which is never shown.
+// address may have a password in it. Of err the text therefore has only a part
+// that comes from the standard library or the operating system. Without such a
+// part the text is otherwise, and if ctx has ended, it says that. [errors.As]
+// finds the same part, and [errors.Is] all of err, which is never shown.
 func Describe(ctx context.Context, err error, otherwise string) error {
 	if p := Permanent(err); p != nil {
 		return &described{text: permanentText(p), part: p, whole: err}
@@ -42,8 +43,8 @@ func Describe(ctx context.Context, err error, otherwise string) error {
 // described is an error that is shown by another text than its own.
 type described struct {
 	text  string
-	part  error // of whole, fit to be given out; or nil
-	whole error // compared with, and never shown or given out; or nil
+	part  error // of whole, for errors.As; or nil
+	whole error // for errors.Is alone; or nil
 }
 
 func (d *described) Error() string                 { return d.text }
@@ -51,8 +52,8 @@ func (d *described) Unwrap() error                 { return d.part }
 func (d *described) Is(target error) bool          { return d.whole != nil && errors.Is(d.whole, target) }
 func (d *described) Format(f fmt.State, verb rune) { FormatText(f, verb, d.text) }
 
-// FormatText writes an error's text under every verb, so that none of them
-// reaches the causes behind it.
+// FormatText writes an error's text under every verb, so that none of them shows
+// its causes.
 func FormatText(f fmt.State, verb rune, text string) {
 	if verb == 'q' {
 		fmt.Fprintf(f, "%q", text)
@@ -65,10 +66,10 @@ func FormatText(f fmt.State, verb rune, text string) {
 // the answer and the connection in it.
 var errNotTLS = errors.New("the server does not speak TLS")
 
-// Permanent returns the part of an error that does not pass by itself, or nil:
-// the address must not be connected to, or client and server do not get along
-// by TLS, in particular because one does not trust the other. The address, or
-// what stands behind it, has to be corrected.
+// Permanent returns the part of an error that waiting does not help against, or
+// nil: the address must not be connected to, or client and server cannot agree
+// on TLS, most often because one does not trust the other's certificate. The
+// address has to be corrected, or the server.
 func Permanent(err error) error {
 	if errors.Is(err, ErrRefused) {
 		return ErrRefused
@@ -92,8 +93,8 @@ func Permanent(err error) error {
 		return errNotTLS
 	}
 	if alert, ok := tlsAlert(err); ok {
-		// Others, such as internal_error, are the passing trouble of a load
-		// balancer.
+		// Other alerts, such as internal_error, come from a load balancer in
+		// trouble, and pass.
 		switch alert {
 		case 42, 43, 44, 45, 46, 48, 49, 116, // about our certificate (RFC 8446, section 6.2)
 			40, 70, 71, 112, 120: // about parameters and names
@@ -103,8 +104,8 @@ func Permanent(err error) error {
 	return nil
 }
 
-// permanentText leaves out the names that a certificate has: the server wrote
-// them.
+// permanentText describes what Permanent returns, without the names in a
+// certificate: the server chose them.
 func permanentText(err error) string {
 	if err == ErrRefused {
 		return "the host has an address that this program may not connect to"
@@ -130,8 +131,8 @@ func permanentText(err error) string {
 	return "the server's certificate cannot be verified"
 }
 
-// tlsAlert returns the alert by which one side ended a connection. Package tls
-// has a type for it, but gives another that is not exported.
+// tlsAlert returns the alert with which one side ended a connection. Package tls
+// exports a type for it, but returns an error of another one.
 func tlsAlert(err error) (tls.AlertError, bool) {
 	op, ok := errors.AsType[*net.OpError](err)
 	if !ok || op.Op != "remote error" && op.Op != "local error" || op.Err == nil { // as crypto/tls names them
@@ -178,7 +179,7 @@ func knownPart(err error) error {
 	return nil
 }
 
-// noAnswer stands for the many errors by which net, net/http and package
+// noAnswer stands for the many errors with which net, net/http and package
 // context say that a time limit has passed.
 type noAnswer struct{}
 
@@ -189,8 +190,9 @@ func (noAnswer) Is(target error) bool {
 	return target == context.DeadlineExceeded || target == os.ErrDeadlineExceeded
 }
 
-// proxyRefusal returns what a proxy said to CONNECT. net/http makes an error
-// of its status text, which is the proxy's own: only the usual ones pass.
+// proxyRefusal returns what a proxy answered to CONNECT. net/http makes an error
+// of its status text, which the proxy chooses: only the standard ones are
+// returned.
 func proxyRefusal(err error) string {
 	for err != nil {
 		for status := 400; status < 600; status++ {

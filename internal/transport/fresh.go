@@ -15,14 +15,14 @@ func Fresh(hc *http.Client) *http.Client {
 	t = t.Clone()
 	t.DisableKeepAlives = true
 	if len(t.TLSNextProto) > 0 {
-		// HTTP/2 that was set up by hand goes on with the connections of the
-		// transport that it was set up for. net/http brings its own.
+		// An HTTP/2 transport that was set up by hand would go on using its
+		// kept connections. net/http has an HTTP/2 of its own.
 		t.TLSNextProto = nil
 	}
 	if t.TLSNextProto == nil && t.TLSClientConfig != nil && slices.Contains(t.TLSClientConfig.NextProtos, "h2") {
-		// net/http has put its offer of HTTP/2 there, and takes a copy of that
-		// for a configuration by hand, for which it does not set up HTTP/2: the
-		// copy would offer it, and go on in HTTP/1.1.
+		// net/http has put "h2" there itself. In the copy it takes that for a
+		// configuration by hand, and sets up no HTTP/2 unless it is told to:
+		// the copy would offer HTTP/2 to the server, and then speak HTTP/1.1.
 		t.ForceAttemptHTTP2 = true
 	}
 	c := *hc

@@ -7,19 +7,19 @@ import (
 )
 
 const (
-	// step is how finely waiting is counted. A process that is let run for a
-	// shorter time only, again and again, waits for ever.
+	// step is how finely waiting is counted. A process that is stopped again
+	// before it has run for so long, each time, waits for ever.
 	step = 250 * time.Millisecond
 
-	// stoodStill is how late a timer is of a process that was stopped: later
-	// than one of a process that is short of time.
+	// stoodStill is how late the timer must be for the process to have been
+	// stopped: that of a process on a busy machine is less late.
 	stoodStill = time.Second
 )
 
 // WithTimeout is [context.WithTimeout] for a request whose answer must not be
-// thrown away unread. Only time in which the process runs counts: a process
-// that was stopped, with the answer in its socket, gets a step to read it
-// before its time is up.
+// thrown away unread. Only time in which the process runs counts. So a process
+// that was stopped, while the answer arrived in its socket, has time to read it
+// when it goes on.
 func WithTimeout(parent context.Context, d time.Duration) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(parent)
 	w := &waiting{cancel: cancel, left: d}

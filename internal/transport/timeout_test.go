@@ -93,8 +93,8 @@ func TestWithTimeoutOfAProcessThatStoodStill(t *testing.T) {
 	})
 }
 
-// A process that is let run for half a second at a time, as on some serverless
-// platforms, has time too that is up.
+// The time is up, in the end, of a process too that may run for half a second at
+// a time, as on some serverless platforms.
 func TestWithTimeoutOfAProcessThatRunsNowAndThen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const d, run = 10 * time.Second, 500 * time.Millisecond

@@ -9,12 +9,13 @@ import (
 	"time"
 )
 
-// ErrRefused: the address must not be connected to. See package egress.
+// ErrRefused is the error for an address that must not be connected to. See
+// package egress.
 var ErrRefused = errors.New("this address may not be connected to")
 
 // New returns a transport that dials with d. It is http.DefaultTransport with
 // a limit on every step, with room for more than two idle connections to the
-// same provider, and with a watch over those of HTTP/2.
+// same provider, and with pings on silent connections of HTTP/2.
 func New(d *net.Dialer) *http.Transport {
 	d.Timeout = 10 * time.Second
 	d.KeepAlive = 30 * time.Second
@@ -29,11 +30,11 @@ func New(d *net.Dialer) *http.Transport {
 		ExpectContinueTimeout:  time.Second,
 		MaxResponseHeaderBytes: 256 << 10,
 		HTTP2: &http.HTTP2Config{
-			// HTTP/2 keeps a connection for the next request when one on it has
-			// run out of time. If the network has silently dropped it, no request
-			// would ever be answered again: so a connection on which nothing
-			// arrives is asked for a sign of life. Together the two must be well
-			// below the time that a request has.
+			// HTTP/2 goes on using a connection after a request on it has timed
+			// out. If the network has silently dropped the connection, no
+			// request would ever be answered again. So when nothing arrives on
+			// it a ping is sent, and without an answer it is closed. The sum of
+			// the two must be well below the time that a request has.
 			SendPingTimeout:  5 * time.Second,
 			PingTimeout:      5 * time.Second,
 			WriteByteTimeout: 10 * time.Second,

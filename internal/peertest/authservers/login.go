@@ -14,16 +14,16 @@ import (
 	"golang.org/x/net/html"
 )
 
-// A Person is somebody at a browser.
+// A Person is a user at a browser.
 type Person struct {
 	Name string
 	Deny bool // does not consent
 }
 
-// Login does what a browser with a person before it would: it opens an
-// authorization address, follows redirects, and fills in the forms that it is
-// shown, until it is sent to the address's redirect_uri. That one it does not
-// open: it returns its query.
+// Login plays a browser and the person before it: it opens an authorization
+// address, follows redirects, and fills in the forms that it is shown, until it
+// is sent to the redirect_uri of the address. It does not open that one, but
+// returns its query.
 func Login(t testing.TB, authURL string, p Person) url.Values {
 	t.Helper()
 	callback, err := login(authURL, p)

@@ -18,7 +18,7 @@ import (
 
 // OIDCProvider starts the npm package oidc-provider as a process of its own.
 // It names itself in its authorization responses (RFC 9207), signs ID tokens
-// with ES256, and gives a refresh token only to those who ask for consent
+// with ES256, and gives a refresh token only if the request asks for consent
 // (prompt=consent).
 func OIDCProvider(t testing.TB, opts Options) *Server {
 	t.Helper()
@@ -48,7 +48,7 @@ func OIDCProvider(t testing.TB, opts Options) *Server {
 		t.Fatal(err)
 	}
 
-	// It has been seen to start and not listen.
+	// Sometimes it starts and does not listen.
 	var address string
 	for range 2 {
 		if address, err = startNode(t, node, dir, config); err == nil {

@@ -34,7 +34,7 @@ var (
 	// App acts for itself.
 	App = Client{ID: "nightly report", Secret: `a pp:s%41+e=c&r/e?t"`, Grants: []string{"client_credentials"}}
 
-	// Web acts for people. Its redirect addresses are those of Options.
+	// Web acts for users. Its redirect addresses are those of Options.
 	Web = Client{ID: "crm:web", Secret: `we%b+s e:c=r&e~t`, Grants: []string{"authorization_code", "refresh_token"}}
 
 	// WebPost is Web, authenticated in the body of the request.
@@ -50,7 +50,7 @@ var (
 // Scopes are those that every client may ask for.
 var Scopes = []string{"openid", "offline_access", "contacts.read"}
 
-// Password is everybody's.
+// Password is the password of every user.
 const Password = "correct horse"
 
 // Options are how a server is to behave. The zero Options work.
@@ -77,8 +77,8 @@ type Server struct {
 
 	AuthURL, TokenURL, RevocationURL, IntrospectionURL string
 
-	// APIURL answers a GET that has a live access token with the server's
-	// words about it, as JSON, and any other with 401.
+	// APIURL answers a GET that has a valid access token with what the server
+	// says of the token, as JSON, and any other with 401.
 	APIURL string
 
 	// Token stands in front of the token endpoint.
@@ -103,8 +103,8 @@ func (s *Server) Refuse(token string) {
 	s.refused[token] = true
 }
 
-// Active reports whether the server takes a token for good (RFC 7662): the
-// token itself, or one of the log by its Hash.
+// Active reports whether the server considers a token valid (RFC 7662). It takes
+// the token itself, or the Hash of one in the log.
 func (s *Server) Active(t testing.TB, token string) bool {
 	t.Helper()
 	if issued := s.Token.token(token); issued != "" {
@@ -117,8 +117,8 @@ func (s *Server) Active(t testing.TB, token string) bool {
 	return said["active"] == true
 }
 
-// Revoke ends a token's grant at the server (RFC 7009), behind the back of the
-// client that has it.
+// Revoke ends a token's grant at the server (RFC 7009), while the client that
+// has the token does not know of it.
 func (s *Server) Revoke(t testing.TB, c Client, token string) {
 	t.Helper()
 	status, _, err := c.post(s.RevocationURL, url.Values{"token": {token}})
@@ -136,7 +136,7 @@ func (s *Server) introspect(token string) (map[string]any, error) {
 	return said, json.Unmarshal(body, &said)
 }
 
-// serveAPI is what stands for other people's APIs.
+// serveAPI plays an API that takes the server's tokens.
 func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request) {
 	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	s.mu.Lock()

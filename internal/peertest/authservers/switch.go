@@ -103,7 +103,7 @@ func newSwitch(next http.Handler) *Switch {
 }
 
 // Set replaces the faults that are waiting. A request meets the first that
-// fits. Without any, all is well again.
+// fits. Without faults, everything passes again.
 func (s *Switch) Set(faults ...Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -169,8 +169,7 @@ func (s *Switch) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 
-	// A server that has got a request works on, whether or not its client
-	// still listens.
+	// As a real server, it goes on with a request whose client has hung up.
 	rec := httptest.NewRecorder()
 	r2 := r.Clone(context.WithoutCancel(r.Context()))
 	r2.Body = io.NopCloser(bytes.NewReader(body))
@@ -274,5 +273,5 @@ func (s *Switch) token(hash string) string {
 	return s.issued[hash]
 }
 
-// close lets go of all who wait.
+// close ends all waiting.
 func (s *Switch) close() { close(s.closed) }

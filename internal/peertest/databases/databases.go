@@ -76,7 +76,8 @@ var postgres = kind{
 	create: func(t testing.TB, program, dir string) error {
 		initdb := filepath.Join(filepath.Dir(resolve(program)), "initdb")
 		args := []string{initdb, "-D", filepath.Join(dir, "data"), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync", "--locale=C.UTF-8"}
-		// A collation that orders as people do is the one to be withstood.
+		// The Store must not depend on the collation: this one orders as
+		// people do, not byte by byte.
 		if err := run(dir, append(args, "--locale-provider=icu", "--icu-locale=en-US")...); err != nil {
 			os.RemoveAll(filepath.Join(dir, "data"))
 			return run(dir, args...)
@@ -86,7 +87,7 @@ var postgres = kind{
 	command: func(program, dir string, port int) []string {
 		return []string{program, "-D", filepath.Join(dir, "data"), "-p", fmt.Sprint(port),
 			"-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=",
-			// What is written survives the end of the processes without it.
+			// Not needed for the data to survive the end of the processes.
 			"-c", "fsync=off", "-c", "full_page_writes=off",
 			"-c", "max_connections=400", "-c", "shared_buffers=256MB"}
 	},
@@ -287,8 +288,8 @@ func freePort() (int, error) {
 	return l.Addr().(*net.TCPAddr).Port, nil
 }
 
-// parent returns a directory that everyone may pass: servers refuse to run as
-// root, and run as somebody else then.
+// parent returns a directory that every user may pass: a server refuses to run
+// as root, and is then run as another user.
 func parent() string {
 	dir := os.TempDir()
 	for d := dir; ; d = filepath.Dir(d) {
@@ -367,7 +368,7 @@ func (p *process) log() string {
 	return strings.TrimSpace(string(b[max(0, len(b)-4000):]))
 }
 
-// kill ends the process and its children, as the end of a machine would.
+// kill ends the process and its children, as the crash of a machine would.
 func (p *process) kill() {
 	if p.running() {
 		killTree(p.p)

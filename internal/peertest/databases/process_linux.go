@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-// Both servers refuse to run as root.
+// nobody is the user of that name, if this process is root's: both servers
+// refuse to run as root. Otherwise it is nil.
 var nobody = func() *syscall.Credential {
 	if os.Getuid() != 0 {
 		return nil
@@ -29,7 +30,7 @@ func attributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Credential: nobody, Pdeathsig: syscall.SIGKILL}
 }
 
-// giveAway makes a directory belong to whom the servers run as.
+// giveAway makes a directory belong to the user that the servers run as.
 func giveAway(dir string) error {
 	if nobody == nil {
 		return nil
@@ -37,9 +38,9 @@ func giveAway(dir string) error {
 	return os.Chown(dir, int(nobody.Uid), int(nobody.Gid))
 }
 
-// killTree ends a process and those that it has started: the children of a
-// PostgreSQL go on answering for a moment after their parent is gone. They are
-// not in its process group, and it starts new ones, so it is stopped first.
+// killTree ends a process and those that it has started: the children of
+// PostgreSQL go on answering for a moment after their parent has ended. They are
+// not in its process group. It is stopped first, so that it starts no new ones.
 func killTree(p *os.Process) {
 	p.Signal(syscall.SIGSTOP)
 	list, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", p.Pid, p.Pid))
@@ -55,7 +56,7 @@ func killTree(p *os.Process) {
 	defer tick.Stop()
 	for _, pid := range children {
 		for range 1000 {
-			// Who inherits them may take its time to reap them.
+			// The process that inherits them may reap them late.
 			stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 			if _, state, _ := bytes.Cut(stat, []byte(") ")); err != nil || bytes.HasPrefix(state, []byte("Z")) {
 				break

@@ -13,7 +13,7 @@ import (
 	"github.com/authprofile/authprofile/providertest"
 )
 
-// A Death is a grant that was found to need its user.
+// A Death is a grant that was found to need a new authorization.
 type Death struct {
 	User    string
 	Refresh string // the token that was stored then
@@ -48,7 +48,8 @@ func (f *Fleet) Watch(ctx context.Context) (stop func()) {
 }
 
 // mourning is how long a dead grant is left alone before its user authorizes
-// again: longer than a lease, so that it would show if anybody went on asking.
+// again: longer than a lease, so that requests of a process that went on asking
+// for it would show.
 const mourning = 7 * time.Second
 
 func (f *Fleet) bury(ctx context.Context, grants []*authprofile.Grant) {
@@ -83,8 +84,8 @@ type Account struct {
 	Lost       int // authorizations
 	Twice      int // of them, those whose renewal was interrupted twice in a row
 	ByCause    map[string]int
-	Recoveries []time.Duration // from a holder's end until another process has taken its lease over
-	Watched    []time.Duration // of which another process has watched
+	Recoveries []time.Duration // from the end of a process with a lease until another has taken it over
+	Watched    []time.Duration // how much of that the other has watched the lease
 
 	Broken []string // promises
 	Traces []string // what the logs say about each lost authorization
@@ -94,8 +95,8 @@ func (a *Account) broke(format string, args ...any) {
 	a.Broken = append(a.Broken, fmt.Sprintf(format, args...))
 }
 
-// Settle waits until every grant has been renewed once more, or by its user:
-// only then does it show which of them are lost.
+// Settle waits until every grant has been renewed once more, or authorized by
+// its user again: only then does it show which of them are lost.
 func (f *Fleet) Settle(limit time.Duration) {
 	f.t.Helper()
 	began := time.Now()
@@ -121,7 +122,7 @@ func (f *Fleet) Settle(limit time.Duration) {
 	}
 }
 
-// lately is what the processes have noted of a user in the end.
+// lately returns the last entries about a user in the journals.
 func (f *Fleet) lately(user string) []string {
 	var entries []Entry
 	for _, p := range f.procs {
@@ -209,7 +210,7 @@ func (f *Fleet) Account() *Account {
 				continue
 			}
 			if at, ok := stored[e.Issued]; ok && at.Before(first.Received) {
-				continue // broken already, see above
+				continue // a broken promise that is noted above
 			}
 			if why := f.cause(byName[e.Process], journals[byName[e.Process]], e, first.Received); why != "" {
 				causes = append(causes, why)
@@ -253,7 +254,7 @@ func (f *Fleet) Account() *Account {
 	return a
 }
 
-// evidence is what the logs say about a user while these requests went on.
+// evidence returns what the logs say about a user during these requests.
 func (f *Fleet) evidence(journals map[*Process][]Entry, user string, requests []*Exchange) []string {
 	type line struct {
 		at   time.Time
@@ -287,8 +288,8 @@ func (f *Fleet) evidence(journals map[*Process][]Entry, user string, requests []
 	return text
 }
 
-// soon is when an answer is stored at the latest, once the provider has
-// committed, unless the Store is in the way.
+// soon is how long after the provider has committed an answer is stored at the
+// latest, unless the Store fails.
 const soon = 2 * time.Second
 
 // cause says what kept the answer to e from being stored before then, or "".
@@ -352,7 +353,7 @@ func (f *Fleet) recoveries(a *Account, journals map[*Process][]Entry) {
 				}
 			}
 			if taken.Time.IsZero() || taken.Time.Before(p.Killed) {
-				continue // nobody needed it any more, or had it already
+				continue // no process needed it any more, or one had taken it over already
 			}
 			a.Recoveries = append(a.Recoveries, taken.Time.Sub(p.Killed))
 			if watcher, since := f.watched(journals, e.Lease, taken.Time); watcher != nil {

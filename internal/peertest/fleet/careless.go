@@ -11,10 +11,10 @@ import (
 	"github.com/authprofile/authprofile"
 )
 
-// A careless client is the code that many programs have written around
-// x/oauth2: load the token, refresh it if it has expired, save it. Within the
-// process it even has a lock. It is here to lose grants: if it does not, the
-// harness would not notice either if the library did.
+// A careless client is what many programs have written around x/oauth2: load the
+// token, refresh it if it has expired, save it. Within the process it even has a
+// lock. It is here to lose grants: if the harness finds none lost, it would not
+// find those that the library loses.
 type careless struct {
 	w  *worker
 	mu map[string]*sync.Mutex

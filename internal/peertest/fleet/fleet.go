@@ -158,7 +158,7 @@ func (f *Fleet) Start(c Config) *Process {
 	p.in, p.out = json.NewEncoder(in), json.NewDecoder(out)
 	started := make(chan error)
 	go func() {
-		// The system ends a child with the thread that has started it.
+		// The kernel ends a child together with the thread that started it.
 		runtime.LockOSThread()
 		defer close(p.ended)
 		err := p.cmd.Start()

@@ -101,7 +101,7 @@ type journalStore struct {
 	puts atomic.Int64
 
 	mu   sync.Mutex
-	seen map[authprofile.GrantKey]string // the latest attempt, our own included
+	seen map[authprofile.GrantKey]string // the latest attempt, this process's own included
 }
 
 func newJournalStore(s authprofile.Store, j *journal) *journalStore {

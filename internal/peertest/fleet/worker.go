@@ -28,7 +28,7 @@ const (
 // A Config is what a process of a fleet is told when it starts.
 type Config struct {
 	// Careless processes do as many programs do: they load the refresh token,
-	// use it, and save what they get, without regard to others.
+	// use it, and save what they get, whatever other processes do.
 	Careless bool
 
 	// RenewBefore is the Manager's.
@@ -160,7 +160,7 @@ func (w *worker) obey() error {
 	for {
 		var c command
 		if err := in.Decode(&c); err != nil {
-			return err // the test has ended without a word
+			return err // the test has ended without a command
 		}
 		var r Reply
 		switch c.Op {
@@ -191,8 +191,8 @@ func (w *worker) obey() error {
 	}
 }
 
-// careful gets a token as programs should. The empty user stands for the
-// application itself.
+// careful gets a token from a Manager. The empty user stands for the application
+// itself.
 func (w *worker) careful(ctx context.Context, user string) (string, time.Time, error) {
 	p, opts := w.app, []authprofile.Option(nil)
 	if user != "" {
@@ -268,7 +268,7 @@ func (w *worker) loop(ctx context.Context, user string, pace time.Duration) {
 	}
 }
 
-// named tells the provider which process asks.
+// named is a transport that tells the provider which process asks.
 type named struct {
 	name string
 	base http.RoundTripper
