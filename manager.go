@@ -2,6 +2,7 @@ package authprofile
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -202,7 +203,7 @@ func (m *Manager) Save(ctx context.Context, p *Profile) error {
 	}
 	p.ID, p.made = c.ID, c.made
 
-	c.made = "" // this is the caller's to know
+	c.made, c.saved = "", [sha256.Size]byte{} // these are the caller's to know
 	err := e.store.PutProfile(ctx, c)
 	if errors.Is(err, ErrConflict) && (p.Version != 0 || p.made == p.ID) {
 		c, err = e.savedBefore(ctx, p, err)

@@ -126,7 +126,7 @@ func (s *MemStore) PutProfile(ctx context.Context, p *Profile) error {
 	s.version++
 	p.Version, p.Created, p.Updated = s.version, created, now
 	kept := p.Clone()
-	kept.saved = [sha256.Size]byte{} // a Manager's, who has to note it for every Store
+	kept.saved = [sha256.Size]byte{} // other Stores do not keep it either
 	s.profiles.put(p.ID, kept)
 	return nil
 }
