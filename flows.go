@@ -14,6 +14,7 @@ import (
 
 	"github.com/authprofile/authprofile/internal/address"
 	"github.com/authprofile/authprofile/internal/foreign"
+	"github.com/authprofile/authprofile/internal/idtoken"
 	"github.com/authprofile/authprofile/internal/tokencache"
 	"github.com/authprofile/authprofile/internal/tokenendpoint"
 	"github.com/authprofile/authprofile/internal/transport"
@@ -379,9 +380,14 @@ func (e *engine) exchange(ctx context.Context, f *Flow, p *Profile, pr *provider
 		if a.IDToken == "" {
 			return nil, errors.New("the provider gave no ID token, though openid was asked for")
 		}
-		if g.Issuer, g.Subject, err = pr.verifyLogin(ctx, p, f, a, code, e.lifetimes.now); err != nil {
+		claims, err := pr.verifyLogin(ctx, a.IDToken, idtoken.Login{
+			ClientID: p.ClientID, AccessToken: a.AccessToken, Code: code,
+			Nonce: f.Nonce, MaxAge: p.Params.Get("max_age"),
+		}, e.lifetimes.now())
+		if err != nil {
 			return nil, err
 		}
+		g.Issuer, g.Subject = claims.Issuer, claims.Subject
 	}
 	g.Issuer = pr.issuer.Recorded(g.Issuer)
 	return g, nil

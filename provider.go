@@ -11,8 +11,8 @@ import (
 	"github.com/authprofile/authprofile/internal/address"
 	"github.com/authprofile/authprofile/internal/catalog"
 	"github.com/authprofile/authprofile/internal/discovery"
+	"github.com/authprofile/authprofile/internal/idtoken"
 	"github.com/authprofile/authprofile/internal/issuer"
-	"github.com/authprofile/authprofile/internal/tokenendpoint"
 )
 
 // A provider is what a profile comes down to when its provider is asked.
@@ -23,9 +23,9 @@ type provider struct {
 	revocationErr error // why the provider's revocation address cannot be used; nil: it can, or there is none
 	keysErr       error // why the provider's keys for ID tokens cannot be used; nil: they can, or there are none
 
-	issuer      issuer.Issuer // who must answer
-	issuerParam bool          // the provider names itself when it sends a user back (RFC 9207)
-	keys        *keySet       // nil: the provider does not say where its keys for ID tokens are
+	issuer      issuer.Issuer   // who must answer
+	issuerParam bool            // the provider names itself when it sends a user back (RFC 9207)
+	keys        *idtoken.KeySet // nil: the provider does not say where its keys for ID tokens are
 
 	documentField  string // of the profile, that names the document; empty: there is none
 	authMethod     AuthMethod
@@ -78,56 +78,56 @@ type resolver struct{ docs *discovery.Cache }
 // after the user has consented. What can be known to be missing then, an
 // authorization endpoint or the keys for an ID token, is looked at before.
 func (r resolver) resolve(ctx context.Context, p *Profile) (*provider, error) {
-	t := &provider{
+	pr := &provider{
 		authURL:       p.Endpoints.AuthURL,
 		tokenURL:      p.Endpoints.TokenURL,
 		revocationURL: p.Endpoints.RevocationURL,
 	}
 	documentURL := p.Endpoints.DiscoveryURL
 	if documentURL != "" {
-		t.documentField = fieldDiscovery
+		pr.documentField = fieldDiscovery
 	}
 	if p.Template != "" {
 		known, err := catalog.Lookup(string(p.Template))
 		if err != nil {
 			return nil, configurationError(fieldTemplate, err.Error())
 		}
-		t.template, t.scopeOnRefresh, t.issuer.Aliases = known, known.ScopeOnRefresh, known.IssuerAliases
-		documentURL, t.documentField = known.DiscoveryURL(), fieldTemplate
+		pr.template, pr.scopeOnRefresh, pr.issuer.Aliases = known, known.ScopeOnRefresh, known.IssuerAliases
+		documentURL, pr.documentField = known.DiscoveryURL(), fieldTemplate
 	}
 
 	var methods []string
 	if documentURL != "" {
-		doc, err := r.docs.Document(ctx, documentURL, t.template)
+		doc, err := r.docs.Document(ctx, documentURL, pr.template)
 		if err != nil {
-			return nil, documentError(err, t.documentField)
+			return nil, documentError(err, pr.documentField)
 		}
-		t.authURL, t.tokenURL = doc.AuthURL, doc.TokenURL
-		t.revocationURL = cmp.Or(t.revocationURL, doc.RevocationURL)
-		t.issuer.Name, t.issuerParam = doc.Issuer, doc.IssuerParameter
+		pr.authURL, pr.tokenURL = doc.AuthURL, doc.TokenURL
+		pr.revocationURL = cmp.Or(pr.revocationURL, doc.RevocationURL)
+		pr.issuer.Name, pr.issuerParam = doc.Issuer, doc.IssuerParameter
 		if doc.AuthURL == "" {
-			t.authErr = documentError(doc.Missing(discovery.MemberAuth), t.documentField)
+			pr.authErr = documentError(doc.Missing(discovery.MemberAuth), pr.documentField)
 		}
-		t.revocationErr = documentError(doc.Unusable(discovery.MemberRevocation), t.documentField)
+		pr.revocationErr = documentError(doc.Unusable(discovery.MemberRevocation), pr.documentField)
 		if err := doc.Unusable(discovery.MemberKeys); err != nil {
 			// The provider has keys, and means its ID tokens to be verified by
 			// them. To believe them without would be less than it asks for.
-			t.keys = &keySet{algs: signingAlgs, err: err}
-			t.keysErr = documentError(err, t.documentField)
+			pr.keys = idtoken.UnusableKeySet(err)
+			pr.keysErr = documentError(err, pr.documentField)
 		} else if doc.JWKSURL != "" {
-			t.keys = newKeySet(r.docs, doc.JWKSURL, doc.SigningAlgs)
+			pr.keys = idtoken.NewKeySet(r.docs, doc.JWKSURL, doc.SigningAlgs)
 		}
 		methods = doc.AuthMethods
 	}
-	t.issuer.Origin = address.ShortOriginOf(t.tokenURL)
-	t.authMethod = p.settleAuthMethod(t.template, methods)
-	return t, nil
+	pr.issuer.Origin = address.ShortOriginOf(pr.tokenURL)
+	pr.authMethod = p.settleAuthMethod(pr.template, methods)
+	return pr, nil
 }
 
 // issued reports whether g, a grant of p, may be one of this provider: it is,
 // or it is not known whose.
-func (t *provider) issued(g *Grant, p *Profile) bool {
-	return t.issuer.Issued(g.Issuer, p.Updated.Add(maxSkew).Before(g.Obtained))
+func (pr *provider) issued(g *Grant, p *Profile) bool {
+	return pr.issuer.Issued(g.Issuer, p.Updated.Add(maxSkew).Before(g.Obtained))
 }
 
 // maxSkew is how far the clocks of processes may be apart.
@@ -135,8 +135,27 @@ const maxSkew = time.Minute
 
 // isAnotherAccount reports whether g, a new grant, is of another account at this
 // provider than old.
-func (t *provider) isAnotherAccount(old, g *Grant) bool {
-	return t.issuer.IsAnotherAccount(issuer.Account{Issuer: old.Issuer, Subject: old.Subject}, issuer.Account{Issuer: g.Issuer, Subject: g.Subject})
+func (pr *provider) isAnotherAccount(old, g *Grant) bool {
+	return pr.issuer.IsAnotherAccount(issuer.Account{Issuer: old.Issuer, Subject: old.Subject}, issuer.Account{Issuer: g.Issuer, Subject: g.Subject})
+}
+
+// loadKeys sees to it that the provider's keys are at hand, before a code is
+// spent.
+func (pr *provider) loadKeys(ctx context.Context) error {
+	return documentError(pr.keys.Load(ctx), pr.documentField)
+}
+
+// verifyLogin verifies the ID token of a login, and returns what it claims.
+func (pr *provider) verifyLogin(ctx context.Context, raw string, want idtoken.Login, now time.Time) (*idtoken.Claims, error) {
+	claims, err := idtoken.VerifyLogin(ctx, raw, pr.issuer, pr.keys, want, now)
+	return claims, documentError(err, pr.documentField)
+}
+
+// verifyRenewal verifies the ID token that came with the renewal of a grant.
+func (pr *provider) verifyRenewal(ctx context.Context, p *Profile, g *Grant, raw string) error {
+	return idtoken.VerifyRenewal(ctx, raw, pr.issuer, pr.keys, idtoken.Renewal{
+		ClientID: p.ClientID, Nonce: g.Nonce, Issuer: pr.issuer.Claimed(g.Issuer), Subject: g.Subject,
+	})
 }
 
 // settleAuthMethod decides how the client authenticates. It never comes to
@@ -159,10 +178,10 @@ func (p *Profile) settleAuthMethod(tp *catalog.Provider, listed []string) AuthMe
 }
 
 // withScopes adds to scopes those that the template needs.
-func (t *provider) withScopes(scopes []string) []string {
+func (pr *provider) withScopes(scopes []string) []string {
 	scopes = slices.Clone(scopes)
-	if t.template != nil {
-		scopes = append(scopes, missing(t.template.Scopes, scopes)...)
+	if pr.template != nil {
+		scopes = append(scopes, missing(pr.template.Scopes, scopes)...)
 	}
 	return scopes
 }
@@ -173,23 +192,3 @@ func missing(want, have []string) []string {
 }
 
 func intersect(a, b []string) []string { return missing(a, missing(a, b)) }
-
-// loadKeys sees to it that the provider's keys for ID tokens are at hand.
-func (t *provider) loadKeys(ctx context.Context) error { return t.warmKeys(ctx) }
-
-func (t *provider) verifyRenewal(ctx context.Context, p *Profile, old *Grant, raw string) error {
-	return t.verifyRenewedIDToken(ctx, renewalCheck{
-		raw: raw, clientID: p.ClientID, nonce: old.Nonce, issuer: t.issuer.Claimed(old.Issuer), subject: old.Subject,
-	})
-}
-
-func (t *provider) verifyLogin(ctx context.Context, p *Profile, f *Flow, a *tokenendpoint.Answer, code string, now func() time.Time) (issuer, subject string, err error) {
-	claims, err := t.verifyIDToken(ctx, now(), loginCheck{
-		raw: a.IDToken, clientID: p.ClientID, accessToken: a.AccessToken, code: code,
-		nonce: f.Nonce, maxAge: p.Params.Get("max_age"),
-	})
-	if err != nil {
-		return "", "", err
-	}
-	return claims.Issuer, claims.Subject, nil
-}
