@@ -3,14 +3,17 @@ package authprofile
 import (
 	"context"
 	"crypto/tls"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/authprofile/authprofile/internal/discovery"
+	"github.com/authprofile/authprofile/internal/idtoken"
 	"github.com/authprofile/authprofile/internal/webtest"
 )
 
@@ -142,6 +145,58 @@ func TestDocumentErrors(t *testing.T) {
 			}
 			if !errors.Is(err, context.Canceled) {
 				t.Errorf("got %v, want the cause in it", err)
+			}
+		})
+	}
+}
+
+// So do those of a key set, wherever it is needed.
+func TestKeySetErrors(t *testing.T) {
+	claims := fmt.Sprintf(`{"iss":%q,"sub":"ada","aud":"c","iat":1,"exp":100}`, webtest.Issuer)
+	token := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"RS256"}`)) + "." + base64.RawURLEncoding.EncodeToString([]byte(claims)) + "."
+	load := func(p *provider) error { return p.loadKeys(t.Context()) }
+	verify := func(p *provider) error {
+		_, err := p.verifyLogin(t.Context(), token, idtoken.Login{ClientID: "c"}, time.Unix(50, 0))
+		return err
+	}
+	before := func(p *provider) error { return p.keysErr }
+	const noAddress = "jwks_uri must be an absolute address: https://host/..."
+	for _, test := range []struct {
+		name, keys string
+		page       http.HandlerFunc
+		ask        func(p *provider) error
+		problem    string // empty: the provider is away
+	}{
+		{"a wrong set, loaded", webtest.KeysURL, webtest.JSON("[]"), load, "is not a JSON object"},
+		{"a wrong set, to verify a login", webtest.KeysURL, webtest.JSON("[]"), verify, "is not a JSON object"},
+		{"a wrong address, loaded", "https://", nil, load, noAddress},
+		{"a wrong address, to verify a login", "https://", nil, verify, noAddress},
+		{"a wrong address, before either", "https://", nil, before, noAddress},
+		{"away, loaded", webtest.KeysURL, webtest.Status(503), load, ""},
+		{"away, to verify a login", webtest.KeysURL, webtest.Status(503), verify, ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			w := webtest.New()
+			w.Set(webtest.DocumentURL, webtest.JSON(webtest.Document(map[string]any{"jwks_uri": test.keys})))
+			w.Set(webtest.KeysURL, test.page)
+			p, err := managerOn(w).engine().resolve(t.Context(), &Profile{Type: TypeUser, ClientID: "c", Endpoints: Endpoints{DiscoveryURL: webtest.DocumentURL}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = test.ask(p)
+			var f *FieldError
+			switch wrong := errors.As(err, &f); {
+			case wrong != errors.Is(err, ErrConfiguration) || wrong != (test.problem != ""):
+				t.Errorf("got %v, want ErrConfiguration and a FieldError: %t", err, test.problem != "")
+			case wrong && (f.Field != fieldDiscovery || f.Problem != test.problem):
+				t.Errorf("got %v, want %s: %s", f, fieldDiscovery, test.problem)
+			}
+			var cause *discovery.Error
+			if !errors.As(err, &cause) || !strings.HasSuffix(err.Error(), cause.Error()) {
+				t.Errorf("got %v, want an Error of package discovery in it", err)
+			}
+			if got, want := errors.Is(err, idtoken.ErrKeysUnavailable), err != p.keysErr; got != want {
+				t.Errorf("got %v, want ErrKeysUnavailable: %t", err, want)
 			}
 		})
 	}

@@ -21,6 +21,7 @@ import (
 	"golang.org/x/oauth2"
 
 	"github.com/authprofile/authprofile/internal/foreign"
+	"github.com/authprofile/authprofile/internal/idtoken"
 	"github.com/authprofile/authprofile/internal/issuer"
 	"github.com/authprofile/authprofile/internal/tokenendpoint"
 	"github.com/authprofile/authprofile/internal/transport"
@@ -531,7 +532,7 @@ func (e *engine) redeem(ctx context.Context, f *Flow, code string) (g *Grant, lo
 func (e *engine) exchange(ctx context.Context, f *Flow, p *Profile, t *provider, code string) (*Grant, error) {
 	identified := f.Nonce != ""
 	if identified {
-		if err := e.warmKeys(ctx, t); err != nil {
+		if err := t.loadKeys(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -551,10 +552,10 @@ func (e *engine) exchange(ctx context.Context, f *Flow, p *Profile, t *provider,
 		if a.IDToken == "" {
 			return nil, errors.New("the provider gave no ID token, though openid was asked for")
 		}
-		claims, err := e.verifyIDToken(ctx, t, loginCheck{
-			raw: a.IDToken, clientID: p.ClientID, accessToken: a.AccessToken, code: code,
-			nonce: f.Nonce, maxAge: p.Params.Get("max_age"),
-		})
+		claims, err := t.verifyLogin(ctx, a.IDToken, idtoken.Login{
+			ClientID: p.ClientID, AccessToken: a.AccessToken, Code: code,
+			Nonce: f.Nonce, MaxAge: p.Params.Get("max_age"),
+		}, e.now())
 		if err != nil {
 			return nil, err
 		}

@@ -47,7 +47,7 @@ func TestRequirements(t *testing.T) {
 		}
 	}
 	slices.Sort(direct)
-	if want := []string{"github.com/coreos/go-oidc/v3", "github.com/google/uuid", "golang.org/x/oauth2"}; !slices.Equal(direct, want) {
+	if want := []string{"github.com/coreos/go-oidc/v3", "github.com/go-jose/go-jose/v4", "github.com/google/uuid", "golang.org/x/oauth2"}; !slices.Equal(direct, want) {
 		t.Errorf("got direct requirements %q, want %q", direct, want)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/authprofile/authprofile/internal/address"
 	"github.com/authprofile/authprofile/internal/catalog"
 	"github.com/authprofile/authprofile/internal/discovery"
+	"github.com/authprofile/authprofile/internal/idtoken"
 	"github.com/authprofile/authprofile/internal/issuer"
 )
 
@@ -22,9 +23,9 @@ type provider struct {
 	revocationErr error // why the provider's revocation address cannot be used; nil: it can, or there is none
 	keysErr       error // why the provider's keys for ID tokens cannot be used; nil: they can, or there are none
 
-	issuer      issuer.Issuer // who must answer
-	issuerParam bool          // the provider names itself when it sends a user back (RFC 9207)
-	keys        *keySet       // nil: the provider does not say where its keys for ID tokens are
+	issuer      issuer.Issuer   // who must answer
+	issuerParam bool            // the provider names itself when it sends a user back (RFC 9207)
+	keys        *idtoken.KeySet // nil: the provider does not say where its keys for ID tokens are
 
 	documentField  string // of the profile, that names the document; empty: there is none
 	authMethod     AuthMethod
@@ -105,10 +106,10 @@ func (r resolver) resolve(ctx context.Context, p *Profile) (*provider, error) {
 		if err := doc.Unusable(discovery.MemberKeys); err != nil {
 			// The provider has keys, and means its ID tokens to be verified by
 			// them. To believe them without would be less than it asks for.
-			t.keys = &keySet{algs: signingAlgs, err: err}
+			t.keys = idtoken.UnusableKeySet(err)
 			t.keysErr = documentError(err, t.documentField)
 		} else if doc.JWKSURL != "" {
-			t.keys = newKeySet(r.docs, doc.JWKSURL, doc.SigningAlgs)
+			t.keys = idtoken.NewKeySet(r.docs, doc.JWKSURL, doc.SigningAlgs)
 		}
 		methods = doc.AuthMethods
 	}
@@ -130,6 +131,18 @@ const maxSkew = time.Minute
 // provider than old.
 func (t *provider) isAnotherAccount(old, g *Grant) bool {
 	return t.issuer.IsAnotherAccount(issuer.Account{Issuer: old.Issuer, Subject: old.Subject}, issuer.Account{Issuer: g.Issuer, Subject: g.Subject})
+}
+
+// loadKeys sees to it that the provider's keys are at hand, before a code is
+// spent.
+func (t *provider) loadKeys(ctx context.Context) error {
+	return documentError(t.keys.Load(ctx), t.documentField)
+}
+
+// verifyLogin verifies the ID token of a login, and returns what it claims.
+func (t *provider) verifyLogin(ctx context.Context, raw string, want idtoken.Login, now time.Time) (*idtoken.Claims, error) {
+	claims, err := idtoken.VerifyLogin(ctx, raw, t.issuer, t.keys, want, now)
+	return claims, documentError(err, t.documentField)
 }
 
 // settleAuthMethod decides how the client authenticates. It never comes to

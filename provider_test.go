@@ -78,8 +78,9 @@ func TestResolve(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got.keys == nil || got.keys.req.URL != webtest.KeysURL {
-			t.Errorf("keys: got %v, want those at the document's jwks_uri", got.keys)
+		w.Set(webtest.KeysURL, webtest.JSON(`{"keys":[]}`))
+		if err := got.loadKeys(t.Context()); got.keys == nil || w.Count(webtest.KeysURL) != 1 {
+			t.Errorf("keys: got %v, %v, want those at the document's jwks_uri", got.keys, err)
 		}
 		got.keys = nil
 		want := provider{authURL: webtest.Issuer + "/authorize", tokenURL: webtest.Issuer + "/token", revocationURL: webtest.Issuer + "/revoke",

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/oauth2"
 
 	"github.com/authprofile/authprofile/internal/foreign"
+	"github.com/authprofile/authprofile/internal/idtoken"
 	"github.com/authprofile/authprofile/internal/tokenendpoint"
 	"github.com/authprofile/authprofile/internal/transport"
 )
@@ -715,8 +716,8 @@ func (n *renewal) answered(l *lease, a *tokenendpoint.Answer) (*Grant, error) {
 		return nil, err
 	}
 	if a.IDToken != "" && old.Subject != "" && string(g.AccessToken) == a.AccessToken {
-		err := n.verifyRenewedIDToken(n.ctx, t, renewalCheck{
-			raw: a.IDToken, clientID: p.ClientID, nonce: old.Nonce, issuer: t.issuer.Claimed(old.Issuer), subject: old.Subject,
+		err := idtoken.VerifyRenewal(n.ctx, a.IDToken, t.issuer, t.keys, idtoken.Renewal{
+			ClientID: p.ClientID, Nonce: old.Nonce, Issuer: t.issuer.Claimed(old.Issuer), Subject: old.Subject,
 		})
 		if err != nil {
 			// The refresh token is stored, and stays. The access token may be

@@ -1,4 +1,4 @@
-package authprofile
+package idtoken
 
 import (
 	"context"
@@ -14,6 +14,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"math/big"
 	"net/http"
@@ -24,6 +25,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/authprofile/authprofile/internal/catalog"
+	"github.com/authprofile/authprofile/internal/discovery"
 	"github.com/authprofile/authprofile/internal/issuer"
 	"github.com/authprofile/authprofile/internal/webtest"
 )
@@ -160,35 +163,47 @@ func claimsAt(now time.Time, changes map[string]any) string {
 	return string(text)
 }
 
-// A tokenTest is an engine whose provider publishes a key set.
+// A tokenTest is a provider that publishes a key set.
 type tokenTest struct {
 	*webtest.Web
-	e   *engine
-	t   *provider
-	key testKey
+	docs *discovery.Cache
+	by   issuer.Issuer
+	keys *KeySet
+	key  testKey
+	now  func() time.Time
 }
 
 func newTokenTest(key testKey, set string) *tokenTest {
 	w := webtest.New()
 	w.Set(webtest.KeysURL, webtest.JSON(set))
-	e := managerOn(w).engine()
-	return &tokenTest{Web: w, e: e, key: key, t: &provider{issuer: issuer.Issuer{Name: webtest.Issuer, Origin: webtest.Issuer}, keys: newKeySet(e.docs, webtest.KeysURL, nil), documentField: fieldDiscovery}}
+	docs := discovery.NewCache(w.Client(), slog.New(slog.DiscardHandler))
+	return &tokenTest{
+		Web: w, docs: docs, key: key, now: time.Now,
+		by:   issuer.Issuer{Name: webtest.Issuer, Origin: webtest.Issuer},
+		keys: NewKeySet(docs, webtest.KeysURL, nil),
+	}
 }
 
-func (tt *tokenTest) verify(ctx context.Context, raw string) (*idClaims, error) {
-	return tt.e.verifyIDToken(ctx, tt.t, loginCheck{raw: raw, clientID: "client", accessToken: "access", code: "code", nonce: "n-0S6_WzA2Mj"})
+func (tt *tokenTest) verify(ctx context.Context, raw string) (*Claims, error) {
+	return VerifyLogin(ctx, raw, tt.by, tt.keys, Login{ClientID: "client", AccessToken: "access", Code: "code", Nonce: "n-0S6_WzA2Mj"}, tt.now())
 }
 
 // good returns a token that is valid now.
 func (tt *tokenTest) good() string { return tt.key.sign(tt.key.header(), claimsAt(time.Now(), nil)) }
 
+// isWrong reports whether an error says that a document has to be corrected.
+func isWrong(err error) bool {
+	e, ok := errors.AsType[*discovery.Error](err)
+	return ok && e.Wrong
+}
+
 // wantInvalid checks that a token was refused for what it is, in words that
 // have nothing of it.
 func wantInvalid(t *testing.T, err error) {
 	t.Helper()
-	var invalid *idTokenError
+	var invalid *Error
 	if !errors.As(err, &invalid) {
-		t.Errorf("got %v, want an idTokenError", err)
+		t.Errorf("got %v, want an Error", err)
 		return
 	}
 	for _, text := range []string{"S3NT1NEL", "evil", "248289761001"} {
@@ -287,11 +302,11 @@ func TestThreat101_Algorithms(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			tt := newTokenTest(key, keySetOf(key.jwk(nil)))
-			tt.t.keys = newKeySet(tt.e.docs, webtest.KeysURL, test.listed)
+			tt.keys = NewKeySet(tt.docs, webtest.KeysURL, test.listed)
 			if _, err := tt.verify(t.Context(), tt.good()); (err == nil) != test.want {
 				t.Errorf("got %v, want accepted: %t", err, test.want)
 			}
-			for _, alg := range tt.t.keys.algs {
+			for _, alg := range tt.keys.algs {
 				if !slices.Contains(signingAlgs, alg) {
 					t.Errorf("algorithms: got %s among them", alg)
 				}
@@ -389,7 +404,7 @@ func TestThreat103_Claims(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			key := newTestKey("k", "ES256")
 			tt := newTokenTest(key, keySetOf(key.jwk(nil)))
-			tt.e.now = func() time.Time { return now }
+			tt.now = func() time.Time { return now }
 			_, err := tt.verify(t.Context(), key.sign(key.header(), claimsAt(now, test.changes)))
 			if test.want && err != nil {
 				t.Errorf("got %v, want no error", err)
@@ -428,7 +443,7 @@ func TestThreat110_MaxAge(t *testing.T) {
 	now := time.Now()
 	key := newTestKey("k", "ES256")
 	tt := newTokenTest(key, keySetOf(key.jwk(nil)))
-	tt.e.now = func() time.Time { return now }
+	tt.now = func() time.Time { return now }
 	for _, test := range []struct {
 		name, maxAge string
 		authTime     any
@@ -445,10 +460,8 @@ func TestThreat110_MaxAge(t *testing.T) {
 		{"110 not a number", "soon", now.Unix(), false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			_, err := tt.e.verifyIDToken(t.Context(), tt.t, loginCheck{
-				raw: key.sign(key.header(), claimsAt(now, map[string]any{"auth_time": test.authTime})), clientID: "client",
-				nonce: "n-0S6_WzA2Mj", maxAge: test.maxAge,
-			})
+			_, err := VerifyLogin(t.Context(), key.sign(key.header(), claimsAt(now, map[string]any{"auth_time": test.authTime})), tt.by, tt.keys,
+				Login{ClientID: "client", Nonce: "n-0S6_WzA2Mj", MaxAge: test.maxAge}, tt.now())
 			if test.want && err != nil {
 				t.Errorf("got %v, want no error", err)
 			}
@@ -465,7 +478,7 @@ func TestThreat111_IDTokenOfARenewal(t *testing.T) {
 	for _, test := range []struct {
 		name    string
 		changes change
-		edit    func(*renewalCheck)
+		edit    func(*Renewal)
 		want    bool
 	}{
 		{"111 all the same", nil, nil, true},
@@ -473,13 +486,13 @@ func TestThreat111_IDTokenOfARenewal(t *testing.T) {
 		{"111 nonce null", change{"nonce": json.RawMessage("null")}, nil, true},
 		{"111 nonce different", change{"nonce": "evil"}, nil, false},
 		{"111 nonce a number", change{"nonce": 7}, nil, false},
-		{"111 nonce a number, of a grant without one", change{"nonce": 7}, func(c *renewalCheck) { c.nonce = "" }, true},
-		{"111 nonce of a grant without one", nil, func(c *renewalCheck) { c.nonce = "" }, true},
+		{"111 nonce a number, of a grant without one", change{"nonce": 7}, func(want *Renewal) { want.Nonce = "" }, true},
+		{"111 nonce of a grant without one", nil, func(want *Renewal) { want.Nonce = "" }, true},
 		{"111 sub", change{"sub": "evil"}, nil, false},
-		{"111 sub not known", change{"sub": "another"}, func(c *renewalCheck) { c.subject = "" }, true},
+		{"111 sub not known", change{"sub": "another"}, func(want *Renewal) { want.Subject = "" }, true},
 		{"111 iss", change{"iss": "https://evil.example.com"}, nil, false},
-		{"111 iss of the grant", nil, func(c *renewalCheck) { c.issuer = "https://before.example.com" }, false},
-		{"111 iss not known", nil, func(c *renewalCheck) { c.issuer = "" }, true},
+		{"111 iss of the grant", nil, func(want *Renewal) { want.Issuer = "https://before.example.com" }, false},
+		{"111 iss not known", nil, func(want *Renewal) { want.Issuer = "" }, true},
 		{"111 iss missing", change{"iss": nil}, nil, false},
 		{"111 sub missing", change{"sub": nil}, nil, false},
 		{"111 sub a number", change{"sub": int64(248289761001)}, nil, false},
@@ -512,12 +525,11 @@ func TestThreat111_IDTokenOfARenewal(t *testing.T) {
 				if away {
 					tt.Set(webtest.KeysURL, webtest.Status(503))
 				}
-				c := renewalCheck{raw: key.sign(key.header(), claimsAt(time.Now(), test.changes)), clientID: "client",
-					nonce: "n-0S6_WzA2Mj", issuer: webtest.Issuer, subject: "248289761001"}
+				want := Renewal{ClientID: "client", Nonce: "n-0S6_WzA2Mj", Issuer: webtest.Issuer, Subject: "248289761001"}
 				if test.edit != nil {
-					test.edit(&c)
+					test.edit(&want)
 				}
-				err := tt.e.verifyRenewedIDToken(t.Context(), tt.t, c)
+				err := VerifyRenewal(t.Context(), key.sign(key.header(), claimsAt(time.Now(), test.changes)), tt.by, tt.keys, want)
 				if test.want && err != nil {
 					t.Errorf("got %v, want no error", err)
 				}
@@ -531,30 +543,30 @@ func TestThreat111_IDTokenOfARenewal(t *testing.T) {
 	t.Run("111 a wrong signature is wrong", func(t *testing.T) {
 		tt := newTokenTest(key, keySetOf(key.jwk(nil)))
 		raw := testKey{"k", "ES256", newTestKey("", "ES256").private}.sign(key.header(), claimsAt(time.Now(), nil))
-		wantInvalid(t, tt.e.verifyRenewedIDToken(t.Context(), tt.t, renewalCheck{raw: raw, clientID: "client", nonce: "n-0S6_WzA2Mj"}))
+		wantInvalid(t, VerifyRenewal(t.Context(), raw, tt.by, tt.keys, Renewal{ClientID: "client", Nonce: "n-0S6_WzA2Mj"}))
 	})
 
 	t.Run("111 a first authorization insists on the keys", func(t *testing.T) {
 		tt := newTokenTest(key, keySetOf(key.jwk(nil)))
 		tt.Set(webtest.KeysURL, webtest.Status(503))
-		if err := tt.e.warmKeys(t.Context(), tt.t); !errors.Is(err, errKeysUnavailable) || errors.Is(err, ErrConfiguration) {
-			t.Errorf("warmKeys: got %v, want errKeysUnavailable", err)
+		if err := tt.keys.Load(t.Context()); !errors.Is(err, ErrKeysUnavailable) || isWrong(err) {
+			t.Errorf("Load: got %v, want ErrKeysUnavailable", err)
 		}
-		if _, err := tt.verify(t.Context(), tt.good()); !errors.Is(err, errKeysUnavailable) {
-			t.Errorf("verifyIDToken: got %v, want errKeysUnavailable", err)
+		if _, err := tt.verify(t.Context(), tt.good()); !errors.Is(err, ErrKeysUnavailable) {
+			t.Errorf("VerifyLogin: got %v, want ErrKeysUnavailable", err)
 		}
-		tt.t.keys = nil
+		tt.keys = nil
 		if _, err := tt.verify(t.Context(), tt.good()); err != nil { // there are none to insist on
 			t.Errorf("no key set: got %v, want no error", err)
 		}
-		if err := tt.e.warmKeys(t.Context(), tt.t); err != nil {
-			t.Errorf("no key set: got %v from warmKeys, want no error", err)
+		if err := tt.keys.Load(t.Context()); err != nil {
+			t.Errorf("no key set: got %v from Load, want no error", err)
 		}
 	})
 
 	t.Run("warm keys are not fetched again", func(t *testing.T) {
 		tt := newTokenTest(key, keySetOf(key.jwk(nil)))
-		if err := tt.e.warmKeys(t.Context(), tt.t); err != nil {
+		if err := tt.keys.Load(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		tt.Set(webtest.KeysURL, nil)
@@ -683,6 +695,7 @@ func TestThreat061_KeysChange(t *testing.T) {
 	})
 
 	run("061 a flood of names", func(t *testing.T, tt *tokenTest) {
+		const burst, every = 3, 10 * time.Second // how often a document that is fresh is fetched on demand
 		began := time.Now()
 		for i := range 1000 {
 			k := testKey{fmt.Sprint("random", i), "ES256", newer.private}
@@ -692,7 +705,7 @@ func TestThreat061_KeysChange(t *testing.T) {
 			}
 			webtest.Pass(100 * time.Millisecond)
 		}
-		if n, limit := tt.Count(webtest.KeysURL), 1+3+int(time.Since(began)/(10*time.Second)); n > limit {
+		if n, limit := tt.Count(webtest.KeysURL), 1+burst+int(time.Since(began)/every); n > limit {
 			t.Errorf("requests in %v: got %d, want at most %d", time.Since(began), n, limit)
 		}
 		if err := verify(t, tt, older); err != nil {
@@ -720,12 +733,12 @@ func TestThreat061_KeysChange(t *testing.T) {
 				}
 			}
 			// Whether a key that is not known has signed cannot be told now.
-			if err := verify(t, tt, newer); !errors.Is(err, errKeysUnavailable) {
-				t.Errorf("another key: got %v, want errKeysUnavailable", err)
+			if err := verify(t, tt, newer); !errors.Is(err, ErrKeysUnavailable) {
+				t.Errorf("another key: got %v, want ErrKeysUnavailable", err)
 			}
 			webtest.Pass(2 * time.Hour)
-			if err := verify(t, tt, older); !errors.Is(err, errKeysUnavailable) {
-				t.Errorf("after a week: got %v, want errKeysUnavailable", err)
+			if err := verify(t, tt, older); !errors.Is(err, ErrKeysUnavailable) {
+				t.Errorf("after a week: got %v, want ErrKeysUnavailable", err)
 			}
 			if n := tt.Count("https://evil.example.com/keys"); n != 0 {
 				t.Errorf("requests to the other origin: got %d, want 0", n)
@@ -734,12 +747,12 @@ func TestThreat061_KeysChange(t *testing.T) {
 	}
 
 	run("061 another caller has brought the later keys", func(t *testing.T, tt *tokenTest) {
-		keys, err := tt.t.keys.keys(t.Context(), nil)
+		keys, err := tt.keys.keys(t.Context(), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for range 10 {
-			if later, err := tt.t.keys.keys(t.Context(), keys); err != nil || later == keys {
+			if later, err := tt.keys.keys(t.Context(), keys); err != nil || later == keys {
 				t.Errorf("got %v, %v, want later keys", later, err)
 			}
 		}
@@ -755,10 +768,10 @@ func TestThreat061_KeysChange(t *testing.T) {
 		})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if err := tt.e.warmKeys(ctx, tt.t); !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, errKeysUnavailable) {
+		if err := tt.keys.Load(ctx); !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, ErrKeysUnavailable) {
 			t.Errorf("got %v, want DeadlineExceeded", err)
 		}
-		if err := tt.e.warmKeys(t.Context(), tt.t); err != nil || tt.Count(webtest.KeysURL) != 1 {
+		if err := tt.keys.Load(t.Context()); err != nil || tt.Count(webtest.KeysURL) != 1 {
 			t.Errorf("got %v after %d requests, want no error after 1", err, tt.Count(webtest.KeysURL))
 		}
 	})
@@ -815,6 +828,8 @@ func TestThreat062_KeySets(t *testing.T) {
 		{"062 short Ed25519", ed, keySetOf(ed.jwk(change{"x": "AAAA"})), false},
 		{"062 kid a number", rs, keySetOf(rs.jwk(change{"kid": 7})), false},
 		{"062 beside what nobody knows", rs, keySetOf(change{"kty": "LMS"}, change{}, change{"kty": 7}, change{"kty": "OKP", "crv": "Ed448", "x": "AA"}, rs.jwk(nil)), true},
+		{"062 beside certificates that are none", rs, keySetOf(rs.jwk(change{"x5c": []string{"AAAA"}, "x5t": "!", "x5t#S256": "AA", "x5u": "::"})), true},
+		{"062 a member of another kind", rs, keySetOf(rs.jwk(change{"x": "!", "crv": "none"})), true},
 		{"062 the hundredth", ed, many(ed.jwk(nil)), true},
 		{"062 too many", ed, strings.Replace(many(ed.jwk(nil)), `{"keys":[`, `{"keys":[`+mustJSON(es.jwk(nil))+`,`, 1), false},
 	} {
@@ -825,17 +840,21 @@ func TestThreat062_KeySets(t *testing.T) {
 				header = fmt.Sprintf(`{"alg":%q}`, test.key.alg)
 			}
 			_, err := tt.verify(t.Context(), test.key.sign(header, claimsAt(time.Now(), nil)))
-			var invalid *idTokenError
+			var invalid *Error
 			switch {
 			case test.want && err != nil:
 				t.Errorf("got %v, want no error", err)
-			case !test.want && !errors.As(err, &invalid) && !errors.Is(err, errKeysUnavailable): // the latter if no key is left
+			case !test.want && !errors.As(err, &invalid) && !errors.Is(err, ErrKeysUnavailable): // the latter if no key is left
 				t.Errorf("got %v, want one about the signature or the keys", err)
 			}
 		})
 	}
 
 	// None of these is a key that could be tried.
+	loose := func(s string) string { // of another spelling, which decodes to the same
+		const digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+		return s[:len(s)-1] + string(digits[strings.IndexByte(digits, s[len(s)-1])|1])
+	}
 	ones := func(n int) string { return b64([]byte(strings.Repeat("\xff", n))) }
 	for name, jwk := range map[string]map[string]any{
 		"enc":                  rs.jwk(change{"use": "enc"}),
@@ -852,6 +871,7 @@ func TestThreat062_KeySets(t *testing.T) {
 		"even modulus":         rs.jwk(change{"n": b64(append([]byte{0x80}, make([]byte, 255)...))}),
 		"huge modulus":         rs.jwk(change{"n": ones(maxRSABits/8 + 1)}),
 		"modulus not base64":   rs.jwk(change{"n": "!"}),
+		"loose bits":           es.jwk(change{"x": loose(es.jwk(nil)["x"].(string))}),
 		"no modulus":           rs.jwk(change{"n": nil}),
 		"exponent 1":           rs.jwk(change{"e": "AQ"}),
 		"even exponent":        rs.jwk(change{"e": "BA"}),
@@ -863,6 +883,7 @@ func TestThreat062_KeySets(t *testing.T) {
 		"unknown curve":        es.jwk(change{"crv": "P-224", "alg": nil}),
 		"short Ed25519":        ed.jwk(change{"x": "AAAA"}),
 		"long Ed25519":         ed.jwk(change{"x": ones(33)}),
+		"low order":            ed.jwk(change{"x": b64(make([]byte, ed25519.PublicKeySize))}),
 		"X25519":               ed.jwk(change{"crv": "X25519"}),
 		"oct":                  {"kty": "oct", "k": ones(32)},
 	} {
@@ -877,10 +898,12 @@ func TestThreat062_KeySets(t *testing.T) {
 		"a key with a member twice": `{"keys":[` + strings.Replace(mustJSON(rs.jwk(nil)), "{", `{"kty":"oct",`, 1) + `]}`,
 	} {
 		t.Run("062 a set that is "+name, func(t *testing.T) {
-			err := newTokenTest(rs, body).e.warmKeys(t.Context(), newTokenTest(rs, body).t)
-			wantWrong(t, err, webtest.KeysURL)
-			if !errors.Is(err, errKeysUnavailable) {
-				t.Errorf("got %v, want errKeysUnavailable", err)
+			err := newTokenTest(rs, body).keys.Load(t.Context())
+			if !isWrong(err) || !strings.Contains(err.Error(), webtest.KeysURL) || strings.Contains(err.Error(), "S3NT1NEL") {
+				t.Errorf("got %v, want an error of a key set that is wrong, with its address and nothing of it", err)
+			}
+			if !errors.Is(err, ErrKeysUnavailable) {
+				t.Errorf("got %v, want ErrKeysUnavailable", err)
 			}
 		})
 	}
@@ -901,35 +924,39 @@ func TestIDTokensOfTemplates(t *testing.T) {
 	key := newTestKey("k", "RS256")
 	for _, test := range []struct {
 		name     string
-		template Template
+		template string
 		issuer   string
 		iss, tid any
 		want     string // issuer; empty: refused
 	}{
-		{"its own tenant", Microsoft("common"), host + issuer.EachTenant + "/v2.0", host + tenant + "/v2.0", tenant, host + tenant + "/v2.0"},
-		{"a personal account", Microsoft("common"), host + issuer.EachTenant + "/v2.0", host + other + "/v2.0", other, host + other + "/v2.0"},
-		{"organizations", Microsoft("organizations"), host + issuer.EachTenant + "/v2.0", host + tenant + "/v2.0", tenant, host + tenant + "/v2.0"},
-		{"another tid", Microsoft("common"), host + issuer.EachTenant + "/v2.0", host + tenant + "/v2.0", other, ""},
-		{"no tid", Microsoft("common"), host + issuer.EachTenant + "/v2.0", host + tenant + "/v2.0", nil, ""},
-		{"tid a number", Microsoft("common"), host + issuer.EachTenant + "/v2.0", host + tenant + "/v2.0", 7, ""},
-		{"the pattern itself", Microsoft("common"), host + issuer.EachTenant + "/v2.0", host + issuer.EachTenant + "/v2.0", issuer.EachTenant, ""},
-		{"tid not an ID", Microsoft("common"), host + issuer.EachTenant + "/v2.0", host + "evil/v2.0", "evil", ""},
-		{"tid with a path", Microsoft("common"), host + issuer.EachTenant + "/v2.0", host + "x/../" + tenant + "/v2.0", "x/../" + tenant, ""},
-		{"another host", Microsoft("common"), host + issuer.EachTenant + "/v2.0", "https://evil.example.com/" + tenant + "/v2.0", tenant, ""},
-		{"version 1", Microsoft("common"), host + issuer.EachTenant + "/v2.0", "https://sts.windows.net/" + tenant + "/", tenant, ""},
-		{"one tenant", Microsoft(tenant), host + tenant + "/v2.0", host + tenant + "/v2.0", tenant, host + tenant + "/v2.0"},
-		{"one tenant, from another", Microsoft(tenant), host + tenant + "/v2.0", host + other + "/v2.0", other, ""},
+		{"its own tenant", "microsoft/common", host + issuer.EachTenant + "/v2.0", host + tenant + "/v2.0", tenant, host + tenant + "/v2.0"},
+		{"a personal account", "microsoft/common", host + issuer.EachTenant + "/v2.0", host + other + "/v2.0", other, host + other + "/v2.0"},
+		{"organizations", "microsoft/organizations", host + issuer.EachTenant + "/v2.0", host + tenant + "/v2.0", tenant, host + tenant + "/v2.0"},
+		{"another tid", "microsoft/common", host + issuer.EachTenant + "/v2.0", host + tenant + "/v2.0", other, ""},
+		{"no tid", "microsoft/common", host + issuer.EachTenant + "/v2.0", host + tenant + "/v2.0", nil, ""},
+		{"tid a number", "microsoft/common", host + issuer.EachTenant + "/v2.0", host + tenant + "/v2.0", 7, ""},
+		{"the pattern itself", "microsoft/common", host + issuer.EachTenant + "/v2.0", host + issuer.EachTenant + "/v2.0", issuer.EachTenant, ""},
+		{"tid not an ID", "microsoft/common", host + issuer.EachTenant + "/v2.0", host + "evil/v2.0", "evil", ""},
+		{"tid with a path", "microsoft/common", host + issuer.EachTenant + "/v2.0", host + "x/../" + tenant + "/v2.0", "x/../" + tenant, ""},
+		{"another host", "microsoft/common", host + issuer.EachTenant + "/v2.0", "https://evil.example.com/" + tenant + "/v2.0", tenant, ""},
+		{"version 1", "microsoft/common", host + issuer.EachTenant + "/v2.0", "https://sts.windows.net/" + tenant + "/", tenant, ""},
+		{"one tenant", "microsoft/" + tenant, host + tenant + "/v2.0", host + tenant + "/v2.0", tenant, host + tenant + "/v2.0"},
+		{"one tenant, from another", "microsoft/" + tenant, host + tenant + "/v2.0", host + other + "/v2.0", other, ""},
 
-		{"Google", Google, "https://accounts.google.com", "https://accounts.google.com", nil, "https://accounts.google.com"},
-		{"Google without a scheme", Google, "https://accounts.google.com", "accounts.google.com", nil, "https://accounts.google.com"},
-		{"Google by http", Google, "https://accounts.google.com", "http://accounts.google.com", nil, ""},
+		{"Google", "google", "https://accounts.google.com", "https://accounts.google.com", nil, "https://accounts.google.com"},
+		{"Google without a scheme", "google", "https://accounts.google.com", "accounts.google.com", nil, "https://accounts.google.com"},
+		{"Google by http", "google", "https://accounts.google.com", "http://accounts.google.com", nil, ""},
 		{"Google's alias elsewhere", "", webtest.Issuer, "accounts.google.com", nil, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			tt := newTokenTest(key, keySetOf(key.jwk(nil)))
-			tt.t.issuer.Name = test.issuer
+			tt.by.Name = test.issuer
 			if test.template != "" {
-				tt.t.issuer.Aliases = lookup(t, test.template).IssuerAliases
+				p, err := catalog.Lookup(test.template)
+				if err != nil {
+					t.Fatal(err)
+				}
+				tt.by.Aliases = p.IssuerAliases
 			}
 			raw := key.sign(key.header(), claimsAt(time.Now(), map[string]any{"iss": test.iss, "tid": test.tid}))
 			c, err := tt.verify(t.Context(), raw)
@@ -943,7 +970,7 @@ func TestIDTokensOfTemplates(t *testing.T) {
 			// What was recorded of the first is what the next are compared with.
 			for _, tid := range []any{test.tid, 7, nil} {
 				raw := key.sign(key.header(), claimsAt(time.Now(), map[string]any{"iss": test.iss, "tid": tid}))
-				err = tt.e.verifyRenewedIDToken(t.Context(), tt.t, renewalCheck{raw: raw, clientID: "client", issuer: c.Issuer, subject: c.Subject})
+				err = VerifyRenewal(t.Context(), raw, tt.by, tt.keys, Renewal{ClientID: "client", Issuer: c.Issuer, Subject: c.Subject})
 				if err != nil {
 					t.Errorf("at a renewal, tid %v: got %v, want no error", tid, err)
 				}
@@ -961,7 +988,7 @@ func FuzzIDToken(f *testing.F) {
 	now := time.Unix(1_700_000_000, 0)
 	key := testKey{"k", "EdDSA", ed25519.NewKeyFromSeed([]byte("a key for fuzzing, and no other!"))}
 	tt := newTokenTest(key, keySetOf(key.jwk(nil)))
-	tt.e.now = func() time.Time { return now }
+	tt.now = func() time.Time { return now }
 	signed := map[string]bool{}
 	for _, changes := range []map[string]any{
 		nil, {"aud": []string{"client"}}, {"azp": "client", "nbf": 1}, {"exp": 1.8e9}, {"at_hash": halfHash("EdDSA", "access"), "tid": "x"},

@@ -1,4 +1,10 @@
-package authprofile
+// Package idtoken verifies ID tokens (OpenID Connect Core 1.0, section 2): that
+// of a login, which says whose grant it is, and that of a renewal, which must
+// still be about the same user.
+//
+// Nothing is fetched but the keys that the provider publishes. What a token says
+// by the way, and where it says that keys are, is not looked at.
+package idtoken
 
 import (
 	"cmp"
@@ -27,134 +33,113 @@ const (
 	clockLeeway = time.Minute
 )
 
-// idClaims is what a valid ID token says that we have a use for.
-type idClaims struct{ Issuer, Subject string }
+// Claims is what a valid ID token says that the library has a use for.
+type Claims struct{ Issuer, Subject string }
 
-// A loginCheck is the ID token of a login, and what it must agree with.
-type loginCheck struct {
-	raw         string
-	clientID    string
-	accessToken string // that it came with
-	code        string // that it was exchanged for
-	nonce       string // of the authorization request; empty: it had none
-	maxAge      string // its max_age; empty: it had none
+// A Login is what the ID token of a login must agree with.
+type Login struct {
+	ClientID    string
+	AccessToken string // that it came with
+	Code        string // that it was exchanged for
+	Nonce       string // of the authorization request; empty: it had none
+	MaxAge      string // its max_age; empty: it had none
 }
 
-// A renewalCheck is the ID token of a renewal, and what it must agree with:
-// what is known of the grant.
-type renewalCheck struct {
-	raw             string
-	clientID        string
-	nonce           string // empty: there was none
-	issuer, subject string // empty: not known
+// A Renewal is what the ID token of a renewal must agree with: what is known of
+// the grant.
+type Renewal struct {
+	ClientID        string
+	Nonce           string // empty: there was none
+	Issuer, Subject string // empty: not known
 }
 
-// An idTokenError says what is wrong with an ID token. Its text has nothing of
-// the token.
-type idTokenError struct{ problem string }
+// An Error says what is wrong with an ID token. Its text has nothing of the
+// token.
+type Error struct{ problem string }
 
-func (e *idTokenError) Error() string { return "the ID token is not valid: " + e.problem }
+func (e *Error) Error() string { return "the ID token is not valid: " + e.problem }
 
-// verifyIDToken checks the ID token of a login as OpenID Connect Core 1.0,
-// section 3.1.3.7 says, and returns what it claims. The error is
-// errKeysUnavailable if it cannot be told whether it is valid.
+// VerifyLogin checks the ID token of a login as OpenID Connect Core 1.0,
+// section 3.1.3.7 says, and returns what it claims. The error is an [*Error], or
+// ErrKeysUnavailable if it cannot be told whether the token is valid.
 //
 // It insists on the signature, because a login decides whose grant it is,
-// unless the provider does not say where its keys are: then the token is
-// believed because it came straight from the token endpoint, which TLS has
-// authenticated (item 6 there).
-func (e *engine) verifyIDToken(ctx context.Context, t *provider, c loginCheck) (*idClaims, error) {
-	if len(c.raw) > maxIDToken {
-		return nil, &idTokenError{fmt.Sprintf("it is larger than %d KiB", maxIDToken>>10)}
+// unless the provider does not say where its keys are, and keys is nil: then the
+// token is believed because it came straight from the token endpoint, which TLS
+// has authenticated (item 6 there).
+func VerifyLogin(ctx context.Context, raw string, by issuer.Issuer, keys *KeySet, want Login, now time.Time) (*Claims, error) {
+	if len(raw) > maxIDToken {
+		return nil, &Error{fmt.Sprintf("it is larger than %d KiB", maxIDToken>>10)}
 	}
-	h, o, err := parseIDToken(c.raw)
+	h, o, err := parse(raw)
 	if err == nil {
-		err = t.checkAlg(h)
+		err = keys.checkAlg(h)
 	}
-	var claims *idClaims
+	var claims *Claims
 	if err == nil {
-		claims, err = c.check(t, h, o, e.now())
+		claims, err = want.check(by, h, o, now)
 	}
 	if err != nil {
-		return nil, &idTokenError{err.Error()}
+		return nil, &Error{err.Error()}
 	}
-	claims.Issuer = t.issuer.Canonical(claims.Issuer)
-	if err := t.verifySignature(ctx, c.raw, h); err != nil {
-		return nil, documentError(err, t.documentField)
+	claims.Issuer = by.Canonical(claims.Issuer)
+	if err := verifySignature(ctx, keys, raw, h); err != nil {
+		return nil, err
 	}
 	return claims, nil
 }
 
-// verifyRenewedIDToken checks the ID token of a renewal: that it is from the
-// issuer of the grant, about its subject and for this client, and has its nonce
-// if it has one. That is what OpenID Connect Core 1.0, section 12.2 asks for;
-// no other claim decides, since all that hangs on the token is whose access
-// token it came with.
+// VerifyRenewal checks the ID token of a renewal: that it is from the issuer of
+// the grant, about its subject and for this client, and has its nonce if it has
+// one. That is what OpenID Connect Core 1.0, section 12.2 asks for; no other
+// claim decides, since all that hangs on the token is whose access token it came
+// with. The error is an [*Error].
 //
 // It is taken without its signature if the keys cannot be had: it came straight
 // from the token endpoint, which TLS has authenticated, and that suffices
 // (section 3.1.3.7, item 6). Nor is it refused for its size, which that of the
 // answer limits: so no check is left out.
-func (e *engine) verifyRenewedIDToken(ctx context.Context, t *provider, c renewalCheck) error {
-	h, o, err := parseIDToken(c.raw)
+func VerifyRenewal(ctx context.Context, raw string, by issuer.Issuer, keys *KeySet, want Renewal) error {
+	h, o, err := parse(raw)
 	if err == nil {
-		err = t.checkAlg(h)
+		err = keys.checkAlg(h)
 	}
 	if err == nil {
-		err = c.check(t, o)
+		err = want.check(by, o)
 	}
 	if err != nil {
-		return &idTokenError{err.Error()}
+		return &Error{err.Error()}
 	}
-	err = t.verifySignature(ctx, c.raw, h)
-	if errors.Is(err, errKeysUnavailable) {
+	err = verifySignature(ctx, keys, raw, h)
+	if errors.Is(err, ErrKeysUnavailable) {
 		return nil
 	}
 	return err
-}
-
-// checkAlg says what is wrong with the algorithm of a token that is to be
-// verified, or nothing.
-func (t *provider) checkAlg(h header) error {
-	if t.keys != nil && !slices.Contains(t.keys.algs, h.alg) {
-		return errors.New("it is not signed by an algorithm that is accepted")
-	}
-	return nil
 }
 
 // verifySignature makes sure that one of the provider's keys has signed a
 // token, if it publishes any. It uses the key set of go-oidc and not its
 // verifier, which would refuse tokens for the types of claims that do not matter
 // here.
-func (t *provider) verifySignature(ctx context.Context, raw string, h header) error {
-	if t.keys == nil {
+func verifySignature(ctx context.Context, keys *KeySet, raw string, h header) error {
+	if keys == nil {
 		return nil
 	}
-	err := t.keys.verify(ctx, raw, h)
-	if err == nil || errors.Is(err, errKeysUnavailable) {
+	err := keys.verify(ctx, raw, h)
+	if err == nil || errors.Is(err, ErrKeysUnavailable) {
 		return err
 	}
-	return &idTokenError{err.Error()}
-}
-
-// warmKeys sees to it that the provider's keys are at hand. With it, a key set
-// that cannot be had is found out before a code is spent.
-func (e *engine) warmKeys(ctx context.Context, t *provider) error {
-	if t.keys == nil {
-		return nil
-	}
-	_, err := t.keys.keys(ctx, nil)
-	return documentError(err, t.documentField)
+	return &Error{err.Error()}
 }
 
 // A header is what a token's header says that we go by. Keys and addresses of
 // keys in it (jwk, jku, x5u) are none of that.
 type header struct{ alg, kid string }
 
-// parseIDToken takes a token apart without verifying it. Of its claims only
-// those are read that are needed: what else there is, and of which type, is no
-// reason to refuse it.
-func parseIDToken(raw string) (h header, claims discovery.Object, err error) {
+// parse takes a token apart without verifying it. Of its claims only those are
+// read that are needed: what else there is, and of which type, is no reason to
+// refuse it.
+func parse(raw string) (h header, claims discovery.Object, err error) {
 	switch strings.Count(raw, ".") {
 	case 2:
 	case 4:
@@ -204,8 +189,8 @@ func decodeSegment(s string) ([]byte, error) {
 
 // readIdentity returns who issued a token and about whom, and for whom it is.
 // What is returned is not empty, and the client is among the audience.
-func readIdentity(claims discovery.Object, clientID string) (c *idClaims, audience []string, err error) {
-	c = new(idClaims)
+func readIdentity(claims discovery.Object, clientID string) (c *Claims, audience []string, err error) {
+	c = new(Claims)
 	if c.Issuer, err = claims.Text("iss"); err != nil {
 		return nil, nil, err
 	}
@@ -239,20 +224,20 @@ func readIdentity(claims discovery.Object, clientID string) (c *idClaims, audien
 }
 
 // check returns what the claims of a login say, or what is wrong with them.
-func (c *loginCheck) check(t *provider, h header, claims discovery.Object, now time.Time) (*idClaims, error) {
-	id, audience, err := readIdentity(claims, c.clientID)
+func (want *Login) check(by issuer.Issuer, h header, claims discovery.Object, now time.Time) (*Claims, error) {
+	id, audience, err := readIdentity(claims, want.ClientID)
 	switch {
 	case err != nil:
 		return nil, err
-	case !t.issuer.Signed(id.Issuer, tenantOf(claims)):
+	case !by.Signed(id.Issuer, tenantOf(claims)):
 		return nil, errors.New("it is from another issuer")
 	}
 	err = cmp.Or(
-		c.checkParty(claims, audience),
-		c.checkTimes(claims, now),
-		c.checkNonce(claims),
-		checkHash(claims, "at_hash", h.alg, c.accessToken, "access token"),
-		checkHash(claims, "c_hash", h.alg, c.code, "code"),
+		want.checkAuthorizedParty(claims, audience),
+		want.checkTimes(claims, now),
+		want.checkNonce(claims),
+		checkHash(claims, "at_hash", h.alg, want.AccessToken, "access token"),
+		checkHash(claims, "c_hash", h.alg, want.Code, "code"),
 	)
 	if err != nil {
 		return nil, err
@@ -260,20 +245,20 @@ func (c *loginCheck) check(t *provider, h header, claims discovery.Object, now t
 	return id, nil
 }
 
-// checkParty says whether a token for several was issued to this client. Some
-// providers put others beside it, such as its project.
-func (c *loginCheck) checkParty(claims discovery.Object, audience []string) error {
+// checkAuthorizedParty says whether a token for several was issued to this
+// client. Some providers put others beside it, such as its project.
+func (want *Login) checkAuthorizedParty(claims discovery.Object, audience []string) error {
 	party, err := claims.Text("azp")
 	switch {
 	case err != nil:
 		return err
-	case party != c.clientID && (party != "" || len(audience) > 1):
+	case party != want.ClientID && (party != "" || len(audience) > 1):
 		return errors.New("it was issued to another client")
 	}
 	return nil
 }
 
-func (c *loginCheck) checkTimes(claims discovery.Object, now time.Time) error {
+func (want *Login) checkTimes(claims discovery.Object, now time.Time) error {
 	seconds, leeway := float64(now.UnixMilli())/1000, clockLeeway.Seconds()
 	expiry, err := timeOf(claims, "exp")
 	switch {
@@ -301,10 +286,10 @@ func (c *loginCheck) checkTimes(claims discovery.Object, now time.Time) error {
 		return errors.New("it is not valid yet")
 	}
 
-	if c.maxAge == "" {
+	if want.MaxAge == "" {
 		return nil
 	}
-	age, err := strconv.ParseUint(c.maxAge, 10, 31)
+	age, err := strconv.ParseUint(want.MaxAge, 10, 31)
 	if err != nil {
 		return errors.New("the max_age that was asked for is not a number of seconds")
 	}
@@ -320,12 +305,12 @@ func (c *loginCheck) checkTimes(claims discovery.Object, now time.Time) error {
 	return nil
 }
 
-func (c *loginCheck) checkNonce(claims discovery.Object) error {
-	if c.nonce == "" {
+func (want *Login) checkNonce(claims discovery.Object) error {
+	if want.Nonce == "" {
 		return nil
 	}
 	nonce, err := claims.Text("nonce")
-	if err == nil && nonce != c.nonce {
+	if err == nil && nonce != want.Nonce {
 		err = errors.New("it has another nonce")
 	}
 	return err
@@ -342,26 +327,26 @@ func checkHash(claims discovery.Object, name, alg, of, kind string) error {
 }
 
 // check says what is wrong with the claims of a renewal, or nothing.
-func (c *renewalCheck) check(t *provider, claims discovery.Object) error {
-	id, _, err := readIdentity(claims, c.clientID)
+func (want *Renewal) check(by issuer.Issuer, claims discovery.Object) error {
+	id, _, err := readIdentity(claims, want.ClientID)
 	if err != nil {
 		return err
 	}
 	// The issuer of the grant was held against the tenant then.
-	known := id.Issuer == c.issuer && issuer.Matches(t.issuer.Name, id.Issuer)
+	known := id.Issuer == want.Issuer && issuer.Matches(by.Name, id.Issuer)
 	switch {
-	case !known && !t.issuer.Signed(id.Issuer, tenantOf(claims)):
+	case !known && !by.Signed(id.Issuer, tenantOf(claims)):
 		return errors.New("it is from another issuer")
-	case c.issuer != "" && c.issuer != id.Issuer && c.issuer != t.issuer.Name:
+	case want.Issuer != "" && want.Issuer != id.Issuer && want.Issuer != by.Name:
 		return errors.New("the grant is from another issuer")
-	case c.subject != "" && c.subject != id.Subject:
+	case want.Subject != "" && want.Subject != id.Subject:
 		return errors.New("the grant is of another subject")
 	}
-	if c.nonce == "" {
+	if want.Nonce == "" {
 		return nil
 	}
 	nonce, err := claims.Text("nonce")
-	if err == nil && nonce != "" && nonce != c.nonce {
+	if err == nil && nonce != "" && nonce != want.Nonce {
 		err = errors.New("it has another nonce")
 	}
 	return err

@@ -1,11 +1,10 @@
-package authprofile
+package idtoken
 
 import (
 	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
-	"crypto/elliptic"
 	"crypto/rsa"
 	"encoding/base64"
 	"encoding/json"
@@ -15,20 +14,22 @@ import (
 	"slices"
 
 	"github.com/coreos/go-oidc/v3/oidc"
+	"github.com/go-jose/go-jose/v4"
 
 	"github.com/authprofile/authprofile/internal/discovery"
 )
 
-// errKeysUnavailable: the provider's keys cannot be had, so that nobody knows
-// whether an ID token is valid.
-var errKeysUnavailable = errors.New("the provider's keys for ID tokens cannot be had")
+// ErrKeysUnavailable says that the provider's keys cannot be had, so that it
+// cannot be told whether an ID token is valid. It is wrapped together with why.
+var ErrKeysUnavailable = errors.New("the provider's keys for ID tokens cannot be had")
 
 // errSignature: none of the provider's keys has signed the ID token.
 var errSignature = errors.New("the signature is not valid")
 
 // signingAlgs are the algorithms that an ID token may be signed with. What a
-// provider lists can narrow them, and never widens them. HS256 is not among them, which would
-// make every holder of the client secret an issuer, nor is none.
+// provider lists can narrow them, and never widens them. HS256 is not among
+// them, which would make every holder of the client secret an issuer, nor is
+// none.
 var signingAlgs = []string{
 	oidc.RS256, oidc.RS384, oidc.RS512,
 	oidc.PS256, oidc.PS384, oidc.PS512,
@@ -42,19 +43,19 @@ const (
 	maxRSABits = 16384 // verification gets slow with size
 )
 
-// A keySet is the published key set of a provider. It is a handle: the keys are
-// in the cache.
-type keySet struct {
+// A KeySet is the published key set of a provider. It is a handle: the keys are
+// in the cache. Nil is that of a provider that does not say where it is.
+type KeySet struct {
 	docs *discovery.Cache
 	req  *discovery.Request[publicKeys]
 	algs []string // out of signingAlgs, those that the provider lists
 	err  error    // why there are none; nil: they are at req
 }
 
-// newKeySet returns the key set at an address; listed are the algorithms that
+// NewKeySet returns the key set at an address; listed are the algorithms that
 // the provider says it uses.
-func newKeySet(docs *discovery.Cache, address string, listed []string) *keySet {
-	k := &keySet{docs: docs, algs: signingAlgs, req: &discovery.Request[publicKeys]{
+func NewKeySet(docs *discovery.Cache, address string, listed []string) *KeySet {
+	k := &KeySet{docs: docs, algs: signingAlgs, req: &discovery.Request[publicKeys]{
 		Kind:   "key set",
 		Key:    "keys " + address,
 		URL:    address,
@@ -63,14 +64,38 @@ func newKeySet(docs *discovery.Cache, address string, listed []string) *keySet {
 	}}
 	// A list of nothing that we accept is as good as none: a provider that does
 	// sign by what it lists is refused then by the token, and not by the list.
-	if algs := intersect(signingAlgs, listed); len(algs) > 0 {
+	algs := slices.DeleteFunc(slices.Clone(signingAlgs), func(alg string) bool { return !slices.Contains(listed, alg) })
+	if len(algs) > 0 {
 		k.algs = algs
 	}
 	return k
 }
 
+// UnusableKeySet returns the key set of a provider that has one, which cannot be
+// had for the reason given.
+func UnusableKeySet(err error) *KeySet { return &KeySet{algs: signingAlgs, err: err} }
+
+// Load sees to it that the keys are at hand. With it, a key set that cannot be
+// had is found out before a code is spent; the error is ErrKeysUnavailable.
+func (k *KeySet) Load(ctx context.Context) error {
+	if k == nil {
+		return nil
+	}
+	_, err := k.keys(ctx, nil)
+	return err
+}
+
+// checkAlg says what is wrong with the algorithm of a token that is to be
+// verified, or nothing.
+func (k *KeySet) checkAlg(h header) error {
+	if k != nil && !slices.Contains(k.algs, h.alg) {
+		return errors.New("it is not signed by an algorithm that is accepted")
+	}
+	return nil
+}
+
 // keys returns the keys at hand; or later ones than seen, if that is not nil.
-func (k *keySet) keys(ctx context.Context, seen *publicKeys) (keys *publicKeys, err error) {
+func (k *KeySet) keys(ctx context.Context, seen *publicKeys) (keys *publicKeys, err error) {
 	switch {
 	case k.err != nil:
 		err = k.err
@@ -80,7 +105,7 @@ func (k *keySet) keys(ctx context.Context, seen *publicKeys) (keys *publicKeys, 
 		keys, err = discovery.GetNewer(ctx, k.docs, k.req, seen)
 	}
 	if err != nil && !errors.Is(err, discovery.ErrTooSoon) {
-		err = fmt.Errorf("%w: %w", errKeysUnavailable, err)
+		err = fmt.Errorf("%w: %w", ErrKeysUnavailable, err)
 	}
 	return keys, err
 }
@@ -88,7 +113,7 @@ func (k *keySet) keys(ctx context.Context, seen *publicKeys) (keys *publicKeys, 
 // verify makes sure that one of the provider's keys has signed a token. The
 // keys are fetched anew if none of those at hand has: providers change keys
 // whenever they like, and some do not name them.
-func (k *keySet) verify(ctx context.Context, raw string, h header) error {
+func (k *KeySet) verify(ctx context.Context, raw string, h header) error {
 	keys, err := k.keys(ctx, nil)
 	if err != nil {
 		return err
@@ -171,24 +196,19 @@ func parseKeys(body []byte) (*publicKeys, error) {
 }
 
 // parseKey reads a key, and reports whether it is one for signatures that is
-// strong enough.
+// strong enough. go-jose reads what makes up the key, and nothing else: the
+// certificates beside it are not trusted, and so no reason to refuse it.
 func parseKey(raw []byte) (key publicKey, ok bool) {
 	o, err := discovery.ParseObject(raw)
 	if err != nil {
 		return key, false
 	}
+	ok = true
 	text := func(name string) string {
 		s, err := o.Text(name)
 		ok = ok && err == nil
 		return s
 	}
-	number := func(name string) []byte {
-		b, err := base64.RawURLEncoding.Strict().DecodeString(text(name))
-		ok = ok && err == nil && len(b) > 0
-		return b
-	}
-
-	ok = true
 	key.id, key.alg = text("kid"), text("alg")
 	use, kind := text("use"), text("kty")
 	ops, err := o.List("key_ops")
@@ -201,37 +221,29 @@ func parseKey(raw []byte) (key publicKey, ok bool) {
 		return key, false
 	}
 
-	switch kind {
-	case "RSA":
-		n, e := new(big.Int).SetBytes(number("n")), new(big.Int).SetBytes(number("e"))
-		if !ok || n.BitLen() < minRSABits || n.BitLen() > maxRSABits || n.Bit(0) == 0 ||
-			e.BitLen() > 31 || e.Bit(0) == 0 || e.Int64() < 3 {
-			return key, false
+	jwk := map[string]string{"kty": kind}
+	for _, name := range map[string][]string{"RSA": {"n", "e"}, "EC": {"crv", "x", "y"}, "OKP": {"crv", "x"}}[kind] {
+		jwk[name] = text(name)
+		if name != "crv" {
+			b, err := base64.RawURLEncoding.Strict().DecodeString(jwk[name]) // go-jose is not strict
+			ok = ok && err == nil && len(b) > 0 && (name != "e" || isExponent(b))
 		}
-		key.key = &rsa.PublicKey{N: n, E: int(e.Int64())}
-	case "EC":
-		curve := map[string]elliptic.Curve{"P-256": elliptic.P256(), "P-384": elliptic.P384(), "P-521": elliptic.P521()}[text("crv")]
-		x, y := number("x"), number("y")
-		if !ok || curve == nil {
-			return key, false
-		}
-		size := (curve.Params().BitSize + 7) / 8
-		if len(x) != size || len(y) != size {
-			return key, false
-		}
-		pub, err := ecdsa.ParseUncompressedPublicKey(curve, slices.Concat([]byte{4}, x, y)) // refuses what is off the curve
-		if err != nil {
-			return key, false
-		}
-		key.key = pub
-	case "OKP":
-		x := number("x")
-		if !ok || text("crv") != "Ed25519" || len(x) != ed25519.PublicKeySize {
-			return key, false
-		}
-		key.key = ed25519.PublicKey(x)
-	default:
+	}
+	data, err := json.Marshal(jwk)
+	var parsed jose.JSONWebKey
+	if !ok || err != nil || parsed.UnmarshalJSON(data) != nil { // as of one that is off the curve
 		return key, false
 	}
+	if pub, isRSA := parsed.Key.(*rsa.PublicKey); isRSA && (pub.N.BitLen() < minRSABits || pub.N.BitLen() > maxRSABits || pub.N.Bit(0) == 0) {
+		return key, false
+	}
+	key.key = parsed.Key
 	return key, key.alg == "" || fitsAlg(key.key, key.alg)
+}
+
+// isExponent reports whether b is an exponent of RSA, and fits an int, to which
+// go-jose would cut it.
+func isExponent(b []byte) bool {
+	e := new(big.Int).SetBytes(b)
+	return e.BitLen() <= 31 && e.Bit(0) == 1 && e.Int64() >= 3
 }
