@@ -2,6 +2,7 @@ package authprofile_test
 
 import (
 	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/sha256"
@@ -345,13 +346,14 @@ func TestConformance_KeyRotation(t *testing.T) {
 		inWorld(t, func(t *testing.T, w *world) {
 			p := w.relyingParty()
 			w.authorize(p, "bob")
+			next := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize)).Public().(ed25519.PublicKey)
 			// A key that has leaked, and is published no more.
 			w.srv.Mutate(providertest.JWKS, func(set map[string]any) {
 				for _, key := range set["keys"].([]any) {
 					key.(map[string]any)["use"] = "enc"
 				}
 				set["keys"] = append(set["keys"].([]any), map[string]any{
-					"kty": "OKP", "crv": "Ed25519", "use": "sig", "kid": "new", "x": base64.RawURLEncoding.EncodeToString(make([]byte, 32)),
+					"kty": "OKP", "crv": "Ed25519", "use": "sig", "kid": "new", "x": base64.RawURLEncoding.EncodeToString(next),
 				})
 			})
 			time.Sleep(25 * time.Hour)
