@@ -3,7 +3,6 @@ package authprofile_test
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -12,7 +11,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"golang.org/x/oauth2"
@@ -393,90 +391,6 @@ func TestAnswersWithoutARefreshTokenKeepTheOldOne(t *testing.T) {
 	}
 }
 
-// A lifetime that cannot be read, or that says nothing, must not cost the
-// refresh token that came with it.
-func TestUnknownLifetime(t *testing.T) {
-	for _, value := range []any{nil, "", "an hour", true, "absent", []any{}, 0, "0", json.Number("0.0")} {
-		t.Run(fmt.Sprint(value), func(t *testing.T) {
-			inWorld(t, func(t *testing.T, w *world) {
-				p := w.adasProfile()
-				w.srv.SetPolicy(providertest.Policy{TokenLifetime: 100 * time.Hour})
-				w.srv.Mutate(providertest.Token, func(a map[string]any) {
-					if a["expires_in"] = value; value == "absent" {
-						delete(a, "expires_in")
-					}
-				})
-				expire()
-				first := w.token(w.m, p, asAda)
-				w.asked("refresh_token", 1)
-				w.healthy(ada)
-				if g := w.grant(ada); !g.Expiry.IsZero() {
-					t.Errorf("got expiry %v, want none", g.Expiry)
-				}
-				time.Sleep(59 * time.Minute)
-				w.token(w.m, p, asAda)
-				w.asked("refresh_token", 1)
-
-				// Then it is renewed, without anybody waiting for that.
-				w.srv.Fault(providertest.Token, providertest.Fault{Delay: 3 * time.Second})
-				time.Sleep(8 * time.Minute)
-				begin := time.Now()
-				if got := w.token(w.m, p, asAda); got != first || time.Since(begin) != 0 {
-					t.Errorf("got %q after %v, want %q at once", got, time.Since(begin), first)
-				}
-				time.Sleep(4 * time.Second)
-				if w.token(w.m, p, asAda) == first {
-					t.Error("got the old token after its renewal")
-				}
-				w.asked("refresh_token", 2)
-
-				// Without a provider it is used on.
-				w.srv.Fault(providertest.Token, answers(503, ""))
-				time.Sleep(10 * time.Hour)
-				w.token(w.m, p, asAda)
-
-				// Until an API refuses it.
-				w.srv.ClearFaults(providertest.Token)
-				time.Sleep(3 * time.Second) // the backoff of the last failure
-				tok, _ := w.m.Token(t.Context(), p, asAda)
-				if got := w.token(w.m, p, asAda, authprofile.Rejected(tok)); got == tok.AccessToken {
-					t.Error("got the rejected token")
-				}
-				w.healthy(ada)
-			})
-		})
-	}
-}
-
-// Some providers say 0 of tokens that do not end, and give no refresh token
-// with them: no user is sent back to the provider.
-func TestUnknownLifetimeWithoutARefreshToken(t *testing.T) {
-	for _, value := range []any{nil, 0, "0"} {
-		t.Run(fmt.Sprint(value), func(t *testing.T) {
-			inWorld(t, func(t *testing.T, w *world) {
-				w.srv.Mutate(providertest.Token, func(a map[string]any) {
-					delete(a, "refresh_token")
-					a["expires_in"] = value
-				})
-				p := w.adasProfile()
-				first := w.token(w.m, p, asAda)
-				for range 30 {
-					time.Sleep(24 * time.Hour)
-					for _, m := range []*authprofile.Manager{w.m, w.manager()} {
-						if got := w.token(m, p, asAda); got != first {
-							t.Fatalf("got token %q, want the only one there is", got)
-						}
-					}
-				}
-				if g := w.grant(ada); g.Status != authprofile.StatusActive || g.Failure != nil || !g.Expiry.IsZero() {
-					t.Errorf("got %v, want an active grant without a known end", g)
-				}
-				w.asked("refresh_token", 0)
-			})
-		})
-	}
-}
-
 // What a database says of a failure may be damaged. It is an odd failure then,
 // and no reason to stop.
 func TestDamagedFailures(t *testing.T) {
@@ -508,92 +422,6 @@ func TestDamagedFailures(t *testing.T) {
 			})
 		})
 	}
-}
-
-// What was issued at once and has no known end is not renewed at once.
-func TestUnknownLifetimesAreSpread(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
-		w.srv.Mutate(providertest.Token, func(a map[string]any) { delete(a, "expires_in") })
-		list := w.apps(60)
-		use := func() {
-			for _, p := range list {
-				w.token(w.m, p)
-			}
-			synctest.Wait()
-		}
-		use()
-		time.Sleep(time.Hour - time.Second)
-		use()
-		w.asked("client_credentials", len(list))
-		minutes := 0
-		for before := len(list); before < 2*len(list); minutes++ {
-			if minutes > 7 {
-				t.Fatalf("got %d renewals in %d minutes, want all", before-len(list), minutes)
-			}
-			time.Sleep(time.Minute)
-			use()
-			got := w.srv.Count("client_credentials")
-			if got-before > len(list)/2 {
-				t.Errorf("got %d renewals in one minute, want them spread", got-before)
-			}
-			before = got
-		}
-	})
-}
-
-// A token that has expired on arrival is used all the same, for a moment: a
-// provider with odd lifetimes must not be overrun.
-func TestOddLifetimesMakeNoStorm(t *testing.T) {
-	for _, value := range []any{-1, -0.5, 0.5, 1, "-3600", 1e-9} {
-		t.Run(fmt.Sprint(value), func(t *testing.T) {
-			inWorld(t, func(t *testing.T, w *world) {
-				user, app := w.adasProfile(), w.app()
-				w.srv.Mutate(providertest.Token, func(a map[string]any) { a["expires_in"] = value })
-				expire()
-				managers := []*authprofile.Manager{w.m, w.manager()}
-				const seconds = 20
-				for range seconds * 10 {
-					for _, m := range managers {
-						w.token(m, user, asAda)
-						w.token(m, app)
-					}
-					time.Sleep(100 * time.Millisecond)
-				}
-				for _, kind := range []string{"refresh_token", "client_credentials"} {
-					if got := w.srv.Count(kind); got < seconds/2 || got > 2*seconds {
-						t.Errorf("got %d requests with %s in %d seconds, want about one a second", got, kind, seconds)
-					}
-				}
-				if got := w.srv.Reuses(); got != 0 {
-					t.Errorf("got %d reuses", got)
-				}
-			})
-		})
-	}
-}
-
-func TestShortLifetime(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
-		w.srv.SetPolicy(providertest.Policy{TokenLifetime: 5 * time.Second})
-		p := w.app()
-		w.token(w.m, p)
-		var wg sync.WaitGroup
-		for range 10 {
-			wg.Go(func() {
-				for end := time.Now().Add(8 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
-					begin := time.Now()
-					w.token(w.m, p)
-					if d := time.Since(begin); d > 0 {
-						t.Errorf("a caller waited for %v", d)
-					}
-				}
-			})
-		}
-		wg.Wait()
-		if got := w.srv.Count("client_credentials"); got < 2 || got > 4 {
-			t.Errorf("got %d requests, want 2 to 4", got)
-		}
-	})
 }
 
 func TestBackoffGrowsAndIsNeverTheSame(t *testing.T) {
@@ -827,6 +655,35 @@ func TestProviderAwayWhileTheTokenIsGood(t *testing.T) {
 		if got := w.srv.Count("refresh_token"); got < 2 || got > 5 {
 			t.Errorf("got %d requests, want a few", got)
 		}
+		w.healthy(ada)
+	})
+}
+
+// A provider may answer 503 for ever for a grant that is dead. That costs
+// little, can be seen, and keeps nobody from authorizing again.
+func TestThreat085_OutageWithoutEnd(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		p := w.adasProfile()
+		w.srv.Fault(providertest.Token, providertest.Fault{Times: -1, Grant: "refresh_token", Status: 503})
+		expire()
+		began := time.Now()
+		fleet := []*authprofile.Manager{w.m, w.manager(), w.manager()}
+		for time.Since(began) < 6*time.Hour {
+			for _, m := range fleet {
+				w.refuses(m, p, nil, asAda)
+			}
+			time.Sleep(time.Minute)
+		}
+		if got := w.srv.Count("refresh_token"); got > 6*60 {
+			t.Errorf("got %d requests in six hours, want one a minute for all who have no token", got)
+		}
+		f := w.grant(ada).Failure
+		if g := w.grant(ada); g.Status != authprofile.StatusFailing || f == nil || f.Since.Sub(began).Abs() > time.Second || f.Attempts < 50 {
+			t.Errorf("got status %q with %+v, want to see since when", g.Status, f)
+		}
+
+		w.authorize(p, "ada")
+		w.token(w.m, p, asAda)
 		w.healthy(ada)
 	})
 }
