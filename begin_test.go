@@ -177,10 +177,9 @@ func TestScopeOfAnOption(t *testing.T) {
 	})
 	w := &world{T: t, srv: providertest.NewServer(t, providertest.Microsoft("common"))}
 	w.m = &authprofile.Manager{HTTPClient: w.srv.Client(), RedirectURL: "https://app.example.com/callback"}
-	p := w.save(&authprofile.Profile{
+	p := w.save(registered(authprofile.Profile{
 		Type: authprofile.TypeUser, Template: authprofile.Microsoft("common"),
-		ClientID: providertest.ClientID, ClientSecret: providertest.ClientSecret,
-	})
+	}))
 	f := w.begin(p, "ada", oauth2.SetAuthURLParam("scope", "Mail.Read"))
 	if got, want := parsed(t, f.URL).Query().Get("scope"), "Mail.Read offline_access"; got != want {
 		t.Errorf("got scope %q, want %q: the template's is not lost", got, want)
@@ -406,10 +405,10 @@ func TestThreat032_AddressesThatABrowserMustNotGet(t *testing.T) {
 
 func TestThreat033_AuthorizationAddressWithAQuery(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
-		p := w.save(&authprofile.Profile{
-			Type: authprofile.TypeUser, ClientID: providertest.ClientID, ClientSecret: providertest.ClientSecret,
+		p := w.save(registered(authprofile.Profile{
+			Type:      authprofile.TypeUser,
 			Endpoints: authprofile.Endpoints{AuthURL: w.srv.AuthURL() + "?tenant=a%26b&state=x&code_challenge_method=plain", TokenURL: w.srv.TokenURL()},
-		})
+		}))
 		f := w.begin(p, "ada")
 		q := parsed(t, f.URL).Query()
 		if got := q["tenant"]; !slices.Equal(got, []string{"a&b"}) {

@@ -567,18 +567,14 @@ func TestClientIsForConcurrentUse(t *testing.T) {
 	})
 }
 
-// noTransport answers at once, and costs nothing.
-type noTransport struct{ resp *http.Response }
-
-func (t noTransport) RoundTrip(*http.Request) (*http.Response, error) { return t.resp, nil }
-
 // A request through Client costs less memory than one through x/oauth2.
 func TestClientAllocatesLessThanOAuth2(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		tok := &oauth2.Token{AccessToken: "access", Expiry: time.Now().Add(time.Hour)}
-		base := noTransport{respond(200, "")}
+		answer := respond(200, "")
+		base := roundTrip(func(*http.Request) (*http.Response, error) { return answer, nil })
 		theirs := &oauth2.Transport{Source: oauth2.StaticTokenSource(tok), Base: base}
-		quiet := &authprofile.Manager{HTTPClient: &http.Client{Transport: switched{w.srv.Transport(), base}}}
+		quiet := &authprofile.Manager{HTTPClient: &http.Client{Transport: web{"login.example.com": w.srv.Transport(), "": base}}}
 		ours := quiet.Client(t.Context(), w.unsavedApp()).Transport
 
 		req, err := http.NewRequest("GET", "https://api.example.com/things", nil)
@@ -604,14 +600,4 @@ func TestClientAllocatesLessThanOAuth2(t *testing.T) {
 		}
 		t.Logf("%v allocations, and %v of oauth2.Transport", got, want)
 	})
-}
-
-// switched sends requests of the provider one way, and all else the other.
-type switched struct{ provider, api http.RoundTripper }
-
-func (s switched) RoundTrip(r *http.Request) (*http.Response, error) {
-	if r.URL.Host == "login.example.com" {
-		return s.provider.RoundTrip(r)
-	}
-	return s.api.RoundTrip(r)
 }

@@ -124,10 +124,10 @@ func TestThreat146_Revocation(t *testing.T) {
 		}
 
 		// Without an endpoint for it, it ends here, and that is no error.
-		custom := w.save(&authprofile.Profile{
-			ID: "custom", Type: authprofile.TypeUser, ClientID: providertest.ClientID, ClientSecret: providertest.ClientSecret,
+		custom := w.save(registered(authprofile.Profile{
+			ID: "custom", Type: authprofile.TypeUser,
 			Endpoints: authprofile.Endpoints{AuthURL: w.srv.AuthURL(), TokenURL: w.srv.TokenURL()},
-		})
+		}))
 		w.authorize(custom, "ada")
 		key := authprofile.GrantKey{ProfileID: "custom", User: "ada"}
 		if err := w.m.Revoke(t.Context(), key); err != nil {

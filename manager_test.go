@@ -15,7 +15,6 @@ import (
 	"golang.org/x/oauth2"
 
 	"github.com/authprofile/authprofile"
-	"github.com/authprofile/authprofile/providertest"
 )
 
 // validApp returns an app profile that can be saved.
@@ -469,10 +468,10 @@ func TestThreat133_NamesThatAreNoWords(t *testing.T) {
 		names := []string{"a", "A", "a ", " a", "ä", "a\u0308", `'; DROP TABLE grants; --`, `" OR "1"="1`, "%", "_", "a/b", "../a", "null", "0"}
 		tokens := make(map[string]string)
 		for _, name := range names {
-			p := w.save(&authprofile.Profile{
-				ID: name, Type: authprofile.TypeUser, ClientID: providertest.ClientID, ClientSecret: providertest.ClientSecret,
+			p := w.save(registered(authprofile.Profile{
+				ID: name, Type: authprofile.TypeUser,
 				Endpoints: authprofile.Endpoints{AuthURL: w.srv.AuthURL(), TokenURL: w.srv.TokenURL()},
-			})
+			}))
 			for _, user := range names {
 				w.authorize(p, user)
 				tokens[name+"\x00"+user] = w.token(w.m, p, authprofile.AsUser(user))

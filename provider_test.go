@@ -1,7 +1,6 @@
 package authprofile_test
 
 import (
-	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -43,10 +42,9 @@ func TestTemplatesRunTheirWholeFlow(t *testing.T) {
 				// Google gives a refresh token only at the first consent,
 				// unless it is asked to ask again.
 				for round := range 2 {
-					p := w.save(&authprofile.Profile{
+					p := w.save(registered(authprofile.Profile{
 						Type: authprofile.TypeUser, Template: test.template, Scopes: test.scopes,
-						ClientID: providertest.ClientID, ClientSecret: providertest.ClientSecret,
-					})
+					}))
 					if p.Endpoints != (authprofile.Endpoints{}) {
 						t.Errorf("got addresses %v, want none to be stored", p.Endpoints)
 					}
@@ -111,10 +109,9 @@ func TestTenantOfAnIDToken(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			inWorldOf(t, providertest.Microsoft("common"), func(t *testing.T, w *world) {
-				p := w.save(&authprofile.Profile{
+				p := w.save(registered(authprofile.Profile{
 					Type: authprofile.TypeUser, Template: authprofile.Microsoft("common"), Scopes: []string{"openid"},
-					ClientID: providertest.ClientID, ClientSecret: providertest.ClientSecret,
-				})
+				}))
 				w.srv.MutateIDToken(test.mutate)
 				q := w.consent(w.begin(p, "ada"))
 				if _, err := w.m.Finish(t.Context(), "ada", q); (err == nil) != test.ok {
@@ -127,11 +124,11 @@ func TestTenantOfAnIDToken(t *testing.T) {
 
 func TestProviderByItsAddresses(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
-		p := w.save(&authprofile.Profile{
-			Type: authprofile.TypeUser, ClientID: providertest.ClientID, ClientSecret: providertest.ClientSecret,
+		p := w.save(registered(authprofile.Profile{
+			Type:      authprofile.TypeUser,
 			Endpoints: authprofile.Endpoints{AuthURL: w.srv.AuthURL(), TokenURL: w.srv.TokenURL()},
 			Scopes:    []string{"openid", "offline_access"},
-		})
+		}))
 		w.srv.MutateIDToken(func(h, claims map[string]any) { claims["iss"] = "https://nobody.example.com" })
 		g := w.authorize(p, "ada")
 		if g.Subject == "" || g.Issuer != issuer {
@@ -154,12 +151,11 @@ func TestProviderByItsAddresses(t *testing.T) {
 func TestAddressesBecomeADocument(t *testing.T) {
 	change := func(t *testing.T, f func(w *world, p *authprofile.Profile)) {
 		inWorldOf(t, providertest.Google(), func(t *testing.T, w *world) {
-			p := w.save(&authprofile.Profile{
+			p := w.save(registered(authprofile.Profile{
 				ID: "crm", Type: authprofile.TypeUser, Scopes: []string{"openid"},
-				ClientID: providertest.ClientID, ClientSecret: providertest.ClientSecret,
 				Params:    url.Values{"access_type": {"offline"}, "prompt": {"consent"}},
 				Endpoints: authprofile.Endpoints{AuthURL: w.srv.AuthURL(), TokenURL: w.srv.TokenURL()},
-			})
+			}))
 			w.authorize(p, "ada")
 			p.Endpoints = authprofile.Endpoints{DiscoveryURL: w.srv.DiscoveryURL()}
 			w.save(p)
@@ -199,10 +195,9 @@ func TestAddressesBecomeADocument(t *testing.T) {
 // renewal must come from the tenant of the grant.
 func TestThreat111_RenewalOfAnotherTenant(t *testing.T) {
 	inWorldOf(t, providertest.Microsoft("common"), func(t *testing.T, w *world) {
-		p := w.save(&authprofile.Profile{
+		p := w.save(registered(authprofile.Profile{
 			ID: "crm", Type: authprofile.TypeUser, Template: authprofile.Microsoft("common"), Scopes: []string{"openid"},
-			ClientID: providertest.ClientID, ClientSecret: providertest.ClientSecret,
-		})
+		}))
 		w.authorize(p, "ada")
 		expire()
 		w.srv.MutateIDToken(func(_, claims map[string]any) {
@@ -320,12 +315,7 @@ func TestOtherIssuer(t *testing.T) {
 		right := p.Endpoints.DiscoveryURL
 		staging := anotherProvider(t, "https://staging.example.com")
 		proc := w.process()
-		proc.net.on(func(r *http.Request) (*http.Response, error) {
-			if r.URL.Host == "staging.example.com" {
-				return staging.Transport().RoundTrip(r)
-			}
-			return proc.net.base.RoundTrip(r)
-		})
+		proc.net.base = web{"staging.example.com": staging.Transport(), "": w.srv.Transport()}
 		p.Endpoints.DiscoveryURL = staging.DiscoveryURL()
 		w.save(p)
 		expire()
@@ -381,12 +371,7 @@ func TestProfileOfAnotherProviderForAMinute(t *testing.T) {
 				staging := anotherProvider(t, "https://staging.example.com")
 				proc := w.process()
 				proc.RedirectURL = callbackAddress
-				proc.net.on(func(r *http.Request) (*http.Response, error) {
-					if r.URL.Host == "staging.example.com" {
-						return staging.Transport().RoundTrip(r)
-					}
-					return proc.net.base.RoundTrip(r)
-				})
+				proc.net.base = web{"staging.example.com": staging.Transport(), "": w.srv.Transport()}
 				p := w.user()
 				p.Scopes, p.Endpoints = test.scopes, test.right(w.srv)
 				w.save(p)

@@ -141,10 +141,9 @@ func TestThreat115_116_AnotherAccountComesBack(t *testing.T) {
 // At a provider of many tenants the same goes for an account of another one.
 func TestThreat116_AccountOfAnotherTenant(t *testing.T) {
 	inWorldOf(t, providertest.Microsoft("common"), func(t *testing.T, w *world) {
-		p := w.save(&authprofile.Profile{
+		p := w.save(registered(authprofile.Profile{
 			ID: "crm", Type: authprofile.TypeUser, Template: authprofile.Microsoft("common"), Scopes: []string{"openid"},
-			ClientID: providertest.ClientID, ClientSecret: providertest.ClientSecret,
-		})
+		}))
 		before := w.authorize(p, "ada")
 		for _, subject := range []string{"user", "another"} {
 			w.srv.MutateIDToken(func(_, claims map[string]any) {

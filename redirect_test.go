@@ -263,23 +263,18 @@ func TestThreat039_CodeOfAnotherProvider(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		evil := anotherProvider(t, "https://evil.example.com")
 		w.m = &authprofile.Manager{Store: w.store, RedirectURL: "https://app.example.com/cb/{profile}", HTTPClient: &http.Client{
-			Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
-				if r.URL.Host == "evil.example.com" {
-					return evil.Transport().RoundTrip(r)
-				}
-				return w.srv.Transport().RoundTrip(r)
-			}),
+			Transport: web{"evil.example.com": evil.Transport(), "": w.srv.Transport()},
 		}}
 		// Both are custom providers that do not name themselves when they answer.
-		honest := w.save(&authprofile.Profile{
-			ID: "honest", Type: authprofile.TypeUser, ClientID: providertest.ClientID, ClientSecret: providertest.ClientSecret,
+		honest := w.save(registered(authprofile.Profile{
+			ID: "honest", Type: authprofile.TypeUser,
 			Endpoints: authprofile.Endpoints{AuthURL: w.srv.AuthURL(), TokenURL: w.srv.TokenURL()},
-		})
+		}))
 		s, b := w.site(), &browser{user: "ada"}
-		s.p = w.save(&authprofile.Profile{
-			ID: "evil", Type: authprofile.TypeUser, ClientID: providertest.ClientID, ClientSecret: providertest.ClientSecret,
+		s.p = w.save(registered(authprofile.Profile{
+			ID: "evil", Type: authprofile.TypeUser,
 			Endpoints: authprofile.Endpoints{AuthURL: evil.AuthURL(), TokenURL: evil.TokenURL()},
-		})
+		}))
 		resp := s.begin(b, "https://app.example.com/connect")
 		q := parsed(t, resp.Header.Get("Location")).Query()
 		q.Set("redirect_uri", w.m.RedirectAddress(honest)) // as the honest one has it
@@ -524,10 +519,10 @@ func TestRedirectHandlerOverHTTP(t *testing.T) {
 	app := httptest.NewServer(mux)
 	defer app.Close()
 	m.RedirectURL = app.URL + "/callback"
-	p := &authprofile.Profile{
-		Type: authprofile.TypeUser, ClientID: providertest.ClientID, ClientSecret: providertest.ClientSecret,
+	p := registered(authprofile.Profile{
+		Type:      authprofile.TypeUser,
 		Endpoints: authprofile.Endpoints{DiscoveryURL: srv.DiscoveryURL()}, Scopes: []string{"openid"},
-	}
+	})
 	if err := m.Save(t.Context(), p); err != nil {
 		t.Fatal(err)
 	}

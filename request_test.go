@@ -405,10 +405,10 @@ func TestCodeTravelsOnALiveConnection(t *testing.T) {
 	defer tr.CloseIdleConnections()
 	m := &authprofile.Manager{HTTPClient: &http.Client{Transport: tr}, RedirectURL: callbackAddress}
 	defer m.Shutdown(t.Context())
-	p := &authprofile.Profile{
-		ID: "crm", Type: authprofile.TypeUser, ClientID: providertest.ClientID, ClientSecret: providertest.ClientSecret,
+	p := registered(authprofile.Profile{
+		ID: "crm", Type: authprofile.TypeUser,
 		Endpoints: authprofile.Endpoints{DiscoveryURL: srv.DiscoveryURL()}, Scopes: []string{"openid", "offline_access"},
-	}
+	})
 	if err := m.Save(t.Context(), p); err != nil {
 		t.Fatal(err)
 	}

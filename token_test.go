@@ -70,10 +70,10 @@ func TestTokenRefuses(t *testing.T) {
 
 func TestSourceStartsWhileTheProviderIsDown(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
-		p := w.save(&authprofile.Profile{
-			ID: "app", Type: authprofile.TypeApp, ClientID: providertest.ClientID, ClientSecret: providertest.ClientSecret,
+		p := w.save(registered(authprofile.Profile{
+			ID: "app", Type: authprofile.TypeApp,
 			Endpoints: authprofile.Endpoints{DiscoveryURL: w.srv.DiscoveryURL()},
-		})
+		}))
 		w.srv.Fault(providertest.Discovery, providertest.Fault{Times: -1, Drop: true})
 		ctx, cancel := context.WithCancel(t.Context())
 		src := w.m.Source(ctx, p)
@@ -344,10 +344,9 @@ func TestThreat080_ScopesAreWhatWasGranted(t *testing.T) {
 // profile has got since, and is content with what it gets.
 func TestThreat081_RenewalsDoNotExtendTheScope(t *testing.T) {
 	inWorldOf(t, providertest.Microsoft("contoso.com"), func(t *testing.T, w *world) {
-		p := w.save(&authprofile.Profile{
+		p := w.save(registered(authprofile.Profile{
 			ID: "crm", Type: authprofile.TypeUser, Template: authprofile.Microsoft("contoso.com"), Scopes: []string{"openid", "User.Read", "Mail.Read"},
-			ClientID: providertest.ClientID, ClientSecret: providertest.ClientSecret,
-		})
+		}))
 		w.authorize(p, "ada")
 		p.Scopes = []string{"openid", "User.Read", "Mail.ReadWrite"}
 		w.save(p)

@@ -71,6 +71,17 @@ func respond(status int, body string, header ...string) *http.Response {
 
 func redirect(status int, to string) *http.Response { return respond(status, "", "Location", to) }
 
+// A web has a transport for each host, and under "" one for all others.
+type web map[string]http.RoundTripper
+
+func (w web) RoundTrip(r *http.Request) (*http.Response, error) {
+	to := w[r.URL.Host]
+	if to == nil {
+		to = w[""]
+	}
+	return to.RoundTrip(r)
+}
+
 type roundTrip func(*http.Request) (*http.Response, error)
 
 func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }

@@ -88,13 +88,19 @@ func (w *world) save(p *authprofile.Profile) *authprofile.Profile {
 	return p
 }
 
+// registered returns a profile of the client that providers know at first.
+func registered(p authprofile.Profile) *authprofile.Profile {
+	p.ClientID, p.ClientSecret = providertest.ClientID, providertest.ClientSecret
+	return &p
+}
+
 // unsavedApp returns an app profile that no Store has.
 func (w *world) unsavedApp() *authprofile.Profile {
-	return &authprofile.Profile{
-		ID: "app", Type: authprofile.TypeApp, ClientID: providertest.ClientID, ClientSecret: providertest.ClientSecret,
+	return registered(authprofile.Profile{
+		ID: "app", Type: authprofile.TypeApp,
 		Endpoints: authprofile.Endpoints{TokenURL: w.srv.TokenURL()},
 		Scopes:    []string{"read"},
-	}
+	})
 }
 
 func (w *world) app() *authprofile.Profile {
@@ -104,11 +110,11 @@ func (w *world) app() *authprofile.Profile {
 
 func (w *world) user() *authprofile.Profile {
 	w.Helper()
-	return w.save(&authprofile.Profile{
-		ID: "crm", Type: authprofile.TypeUser, ClientID: providertest.ClientID, ClientSecret: providertest.ClientSecret,
+	return w.save(registered(authprofile.Profile{
+		ID: "crm", Type: authprofile.TypeUser,
 		Endpoints: authprofile.Endpoints{DiscoveryURL: w.srv.DiscoveryURL()},
 		Scopes:    []string{"openid", "read", "offline_access"},
-	})
+	}))
 }
 
 var (
