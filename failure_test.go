@@ -35,175 +35,186 @@ const (
 	needsConfig = authprofile.StatusNeedsConfiguration
 )
 
-// What each failure means: the table of the documentation of renewals, for
-// users and for applications.
+// A failureCase is what a failure means for users and for applications.
+type failureCase struct {
+	name     string
+	fault    providertest.Fault                          // of the token endpoint
+	network  func(*http.Request) (*http.Response, error) // instead of it
+	requests int                                         // that reach the provider in the first attempt
+	reason   authprofile.Reason
+	user     authprofile.Status
+	app      authprofile.Status
+	code     string
+	status   int
+	next     [2]time.Duration // bounds of the time of the next attempt; zero: there is none
+}
+
+// failures are the table of the documentation of renewals.
+var failures = []failureCase{
+	{name: "invalid_grant", fault: answers(400, code("invalid_grant")), requests: 1,
+		reason: authprofile.ReasonRevoked, user: needsPerson, app: needsConfig, code: "invalid_grant", status: 400},
+	{name: "invalid_grant 401", fault: answers(401, code("invalid_grant")), requests: 1,
+		reason: authprofile.ReasonRevoked, user: needsPerson, app: needsConfig, code: "invalid_grant", status: 401},
+	{name: "invalid_grant 403", fault: answers(403, code("invalid_grant")), requests: 1,
+		reason: authprofile.ReasonRevoked, user: needsPerson, app: needsConfig, code: "invalid_grant", status: 403},
+	{name: "invalid_grant 200", fault: answers(200, code("invalid_grant")), requests: 1,
+		reason: authprofile.ReasonRevoked, user: needsPerson, app: needsConfig, code: "invalid_grant", status: 200},
+	{name: "invalid_client", fault: answers(401, code("invalid_client")), requests: 1,
+		reason: authprofile.ReasonClient, user: needsConfig, app: needsConfig, code: "invalid_client", status: 401, next: [2]time.Duration{time.Second, 5 * time.Second}},
+	{name: "unauthorized_client", fault: answers(400, code("unauthorized_client")), requests: 1,
+		reason: authprofile.ReasonClient, user: needsConfig, app: needsConfig, code: "unauthorized_client", status: 400, next: [2]time.Duration{time.Second, 5 * time.Second}},
+	{name: "invalid_scope", fault: answers(400, code("invalid_scope")), requests: 1,
+		reason: authprofile.ReasonClient, user: needsConfig, app: needsConfig, code: "invalid_scope", status: 400, next: [2]time.Duration{time.Second, 5 * time.Second}},
+	{name: "unsupported_grant_type", fault: answers(400, code("unsupported_grant_type")), requests: 1,
+		reason: authprofile.ReasonClient, user: needsConfig, app: needsConfig, code: "unsupported_grant_type", status: 400, next: [2]time.Duration{time.Second, 5 * time.Second}},
+	{name: "404", fault: answers(404, "no such page"), requests: 1,
+		reason: authprofile.ReasonClient, user: needsConfig, app: needsConfig, status: 404, next: [2]time.Duration{time.Second, 5 * time.Second}},
+	{name: "TLS", network: func(*http.Request) (*http.Response, error) {
+		return nil, &tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}
+	}, reason: authprofile.ReasonClient, user: needsConfig, app: needsConfig, next: [2]time.Duration{time.Second, 5 * time.Second}},
+	{name: "429", fault: answers(429, ""), requests: 1,
+		reason: authprofile.ReasonUnavailable, user: failing, app: failing, status: 429, next: [2]time.Duration{time.Second, 2 * time.Second}},
+	{name: "500", fault: answers(500, "oops"), requests: 1,
+		reason: authprofile.ReasonUnavailable, user: failing, app: failing, status: 500, next: [2]time.Duration{time.Second, 2 * time.Second}},
+	{name: "503", fault: answers(503, "<html>"), requests: 1,
+		reason: authprofile.ReasonUnavailable, user: failing, app: failing, status: 503, next: [2]time.Duration{time.Second, 2 * time.Second}},
+	{name: "temporarily_unavailable", fault: answers(400, code("temporarily_unavailable")), requests: 1,
+		reason: authprofile.ReasonUnavailable, user: failing, app: failing, code: "temporarily_unavailable", status: 400, next: [2]time.Duration{time.Second, 2 * time.Second}},
+	{name: "slow_down", fault: answers(400, code("slow_down")), requests: 1,
+		reason: authprofile.ReasonUnavailable, user: failing, app: failing, code: "slow_down", status: 400, next: [2]time.Duration{time.Second, 2 * time.Second}},
+	{name: "not JSON", fault: answers(200, "<html>sign in to the hotel's network</html>"), requests: 1,
+		reason: authprofile.ReasonUnreadable, user: failing, app: failing, status: 200, next: [2]time.Duration{time.Second, 2 * time.Second}},
+	{name: "no access token", fault: answers(200, `{"token_type":"Bearer","expires_in":3600}`), requests: 1,
+		reason: authprofile.ReasonUnreadable, user: failing, app: failing, status: 200, next: [2]time.Duration{time.Second, 2 * time.Second}},
+	{name: "no connection", network: func(*http.Request) (*http.Response, error) {
+		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: errors.New("connection refused")}
+	}, reason: authprofile.ReasonUnreachable, user: failing, app: failing, next: [2]time.Duration{time.Second, 2 * time.Second}},
+	{name: "request lost", fault: providertest.Fault{Times: -1, Drop: true}, requests: 2,
+		reason: authprofile.ReasonLost, user: failing, app: failing, next: [2]time.Duration{time.Second, 2 * time.Second}},
+	{name: "no answer in time", fault: providertest.Fault{Times: -1, Hang: true, Drop: true}, requests: 2,
+		reason: authprofile.ReasonLost, user: failing, app: failing, next: [2]time.Duration{time.Second, 2 * time.Second}},
+	{name: "400 without a word", fault: answers(400, ""), requests: 1,
+		reason: authprofile.ReasonRefused, user: failing, app: failing, status: 400, next: [2]time.Duration{2 * time.Second, 6 * time.Second}},
+	{name: "unknown code", fault: answers(403, code("computer_says_no")), requests: 1,
+		reason: authprofile.ReasonRefused, user: failing, app: failing, code: "computer_says_no", status: 403, next: [2]time.Duration{2 * time.Second, 6 * time.Second}},
+}
+
 func TestFailures(t *testing.T) {
-	tests := []struct {
-		name     string
-		fault    providertest.Fault                          // of the token endpoint
-		network  func(*http.Request) (*http.Response, error) // instead of it
-		requests int                                         // that reach the provider in the first attempt
-		reason   authprofile.Reason
-		user     authprofile.Status
-		app      authprofile.Status
-		code     string
-		status   int
-		next     [2]time.Duration // bounds of the time of the next attempt; zero: there is none
-	}{
-		{name: "invalid_grant", fault: answers(400, code("invalid_grant")), requests: 1,
-			reason: authprofile.ReasonRevoked, user: needsPerson, app: needsConfig, code: "invalid_grant", status: 400},
-		{name: "invalid_grant 401", fault: answers(401, code("invalid_grant")), requests: 1,
-			reason: authprofile.ReasonRevoked, user: needsPerson, app: needsConfig, code: "invalid_grant", status: 401},
-		{name: "invalid_grant 403", fault: answers(403, code("invalid_grant")), requests: 1,
-			reason: authprofile.ReasonRevoked, user: needsPerson, app: needsConfig, code: "invalid_grant", status: 403},
-		{name: "invalid_grant 200", fault: answers(200, code("invalid_grant")), requests: 1,
-			reason: authprofile.ReasonRevoked, user: needsPerson, app: needsConfig, code: "invalid_grant", status: 200},
-		{name: "invalid_client", fault: answers(401, code("invalid_client")), requests: 1,
-			reason: authprofile.ReasonClient, user: needsConfig, app: needsConfig, code: "invalid_client", status: 401, next: [2]time.Duration{time.Second, 5 * time.Second}},
-		{name: "unauthorized_client", fault: answers(400, code("unauthorized_client")), requests: 1,
-			reason: authprofile.ReasonClient, user: needsConfig, app: needsConfig, code: "unauthorized_client", status: 400, next: [2]time.Duration{time.Second, 5 * time.Second}},
-		{name: "invalid_scope", fault: answers(400, code("invalid_scope")), requests: 1,
-			reason: authprofile.ReasonClient, user: needsConfig, app: needsConfig, code: "invalid_scope", status: 400, next: [2]time.Duration{time.Second, 5 * time.Second}},
-		{name: "unsupported_grant_type", fault: answers(400, code("unsupported_grant_type")), requests: 1,
-			reason: authprofile.ReasonClient, user: needsConfig, app: needsConfig, code: "unsupported_grant_type", status: 400, next: [2]time.Duration{time.Second, 5 * time.Second}},
-		{name: "404", fault: answers(404, "no such page"), requests: 1,
-			reason: authprofile.ReasonClient, user: needsConfig, app: needsConfig, status: 404, next: [2]time.Duration{time.Second, 5 * time.Second}},
-		{name: "TLS", network: func(*http.Request) (*http.Response, error) {
-			return nil, &tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}
-		}, reason: authprofile.ReasonClient, user: needsConfig, app: needsConfig, next: [2]time.Duration{time.Second, 5 * time.Second}},
-		{name: "429", fault: answers(429, ""), requests: 1,
-			reason: authprofile.ReasonUnavailable, user: failing, app: failing, status: 429, next: [2]time.Duration{time.Second, 2 * time.Second}},
-		{name: "500", fault: answers(500, "oops"), requests: 1,
-			reason: authprofile.ReasonUnavailable, user: failing, app: failing, status: 500, next: [2]time.Duration{time.Second, 2 * time.Second}},
-		{name: "503", fault: answers(503, "<html>"), requests: 1,
-			reason: authprofile.ReasonUnavailable, user: failing, app: failing, status: 503, next: [2]time.Duration{time.Second, 2 * time.Second}},
-		{name: "temporarily_unavailable", fault: answers(400, code("temporarily_unavailable")), requests: 1,
-			reason: authprofile.ReasonUnavailable, user: failing, app: failing, code: "temporarily_unavailable", status: 400, next: [2]time.Duration{time.Second, 2 * time.Second}},
-		{name: "slow_down", fault: answers(400, code("slow_down")), requests: 1,
-			reason: authprofile.ReasonUnavailable, user: failing, app: failing, code: "slow_down", status: 400, next: [2]time.Duration{time.Second, 2 * time.Second}},
-		{name: "not JSON", fault: answers(200, "<html>sign in to the hotel's network</html>"), requests: 1,
-			reason: authprofile.ReasonUnreadable, user: failing, app: failing, status: 200, next: [2]time.Duration{time.Second, 2 * time.Second}},
-		{name: "no access token", fault: answers(200, `{"token_type":"Bearer","expires_in":3600}`), requests: 1,
-			reason: authprofile.ReasonUnreadable, user: failing, app: failing, status: 200, next: [2]time.Duration{time.Second, 2 * time.Second}},
-		{name: "no connection", network: func(*http.Request) (*http.Response, error) {
-			return nil, &net.OpError{Op: "dial", Net: "tcp", Err: errors.New("connection refused")}
-		}, reason: authprofile.ReasonUnreachable, user: failing, app: failing, next: [2]time.Duration{time.Second, 2 * time.Second}},
-		{name: "request lost", fault: providertest.Fault{Times: -1, Drop: true}, requests: 2,
-			reason: authprofile.ReasonLost, user: failing, app: failing, next: [2]time.Duration{time.Second, 2 * time.Second}},
-		{name: "no answer in time", fault: providertest.Fault{Times: -1, Hang: true, Drop: true}, requests: 2,
-			reason: authprofile.ReasonLost, user: failing, app: failing, next: [2]time.Duration{time.Second, 2 * time.Second}},
-		{name: "400 without a word", fault: answers(400, ""), requests: 1,
-			reason: authprofile.ReasonRefused, user: failing, app: failing, status: 400, next: [2]time.Duration{2 * time.Second, 6 * time.Second}},
-		{name: "unknown code", fault: answers(403, code("computer_says_no")), requests: 1,
-			reason: authprofile.ReasonRefused, user: failing, app: failing, code: "computer_says_no", status: 403, next: [2]time.Duration{2 * time.Second, 6 * time.Second}},
-	}
-	for _, tt := range tests {
+	for _, tt := range failures {
 		for _, typ := range []authprofile.Type{authprofile.TypeUser, authprofile.TypeApp} {
 			t.Run(tt.name+" "+string(typ), func(t *testing.T) {
-				inWorld(t, func(t *testing.T, w *world) {
-					status, key, kind := tt.user, ada, "refresh_token"
-					var p *authprofile.Profile
-					var opts []authprofile.Option
-					if typ == authprofile.TypeUser {
-						p, opts = w.adasProfile(), []authprofile.Option{asAda}
-					} else {
-						status, key, kind = tt.app, app, "client_credentials"
-						p = w.app()
-						w.token(w.m, p)
-					}
-					next := tt.next
-					if status == needsConfig && next[1] == 0 {
-						next = [2]time.Duration{time.Second, 5 * time.Second}
-					}
-					before := w.grant(key)
-					count := w.srv.Count(kind)
-					expire()
-
-					proc := w.process()
-					if tt.network != nil {
-						proc.net.on(func(r *http.Request) (*http.Response, error) {
-							if r.Method == http.MethodPost {
-								return tt.network(r)
-							}
-							return proc.net.base.RoundTrip(r)
-						})
-					} else {
-						w.srv.Fault(providertest.Token, tt.fault)
-					}
-					err := w.refuses(proc.Manager, p, nil, opts...)
-					w.asked(kind, count+tt.requests)
-					count += tt.requests
-					check := func(when string, err error) {
-						t.Helper()
-						var where *authprofile.Error
-						if !errors.As(err, &where) || where.Op != "token" || where.ProfileID != p.ID || where.User != key.User {
-							t.Errorf("%s: got error %#v, want one that says where", when, where)
-						}
-						if got, want := errors.Is(err, authprofile.ErrReauthorize), status == needsPerson; got != want {
-							t.Errorf("%s: error %v is ErrReauthorize: got %t, want %t", when, err, got, want)
-						}
-						if got, want := errors.Is(err, authprofile.ErrConfiguration), status == needsConfig; got != want {
-							t.Errorf("%s: error %v is ErrConfiguration: got %t, want %t", when, err, got, want)
-						}
-						var re *oauth2.RetrieveError
-						switch {
-						case errors.As(err, &re) != (tt.status != 0):
-							t.Errorf("%s: got RetrieveError %v, though the status was %d", when, re, tt.status)
-						case re == nil:
-						case re.ErrorCode != tt.code || re.Response.StatusCode != tt.status || re.Body != nil:
-							t.Errorf("%s: got code %q, status %d, body %q; want %q, %d, none", when, re.ErrorCode, re.Response.StatusCode, re.Body, tt.code, tt.status)
-						case tt.code != "" && re.ErrorDescription != "in their words":
-							t.Errorf("%s: got description %q", when, re.ErrorDescription)
-						}
-						if s := err.Error(); strings.Contains(s, "in their words") || strings.Contains(s, "ada") {
-							t.Errorf("%s: got text %q, with what does not belong there", when, s)
-						}
-					}
-					check("the caller", err)
-
-					g := w.grant(key)
-					if g.Status != status || g.Failure == nil || g.Failure.Reason != tt.reason || g.Failure.Code != tt.code || g.Failure.HTTPStatus != tt.status {
-						t.Fatalf("got %v, want status %q, reason %q, code %q, HTTP %d", g, status, tt.reason, tt.code, tt.status)
-					}
-					if g.RefreshToken != before.RefreshToken || g.AccessToken != before.AccessToken || g.Lease != nil {
-						t.Error("tokens have changed, or the lease was left behind")
-					}
-					if g.Failure.Attempts != 1 || !g.Failure.Since.Equal(g.Failure.Last) || g.Failure.ProfileVersion != p.Version {
-						t.Errorf("got failure %+v", *g.Failure)
-					}
-					switch wait := g.Failure.Next.Sub(g.Failure.Last); {
-					case next[1] == 0 && !g.Failure.Next.IsZero():
-						t.Errorf("got a next attempt at %v, want none", g.Failure.Next)
-					case next[1] != 0 && (wait < next[0] || wait > next[1]):
-						t.Errorf("got a next attempt after %v, want it between %v and %v", wait, next[0], next[1])
-					}
-
-					// What is known is not asked again: neither here nor by
-					// another process, whatever becomes of this one.
-					check("the next caller", w.refuses(proc.Manager, p, nil, opts...))
-					check("another process", w.refuses(w.manager(), p, nil, opts...))
-					w.asked(kind, count)
-
-					w.srv.ClearFaults(providertest.Token)
-					w.srv.Release()
-					proc.net.heal()
-					if next[1] == 0 {
-						time.Sleep(24 * time.Hour)
-						check("a day later", w.refuses(proc.Manager, p, nil, opts...))
-						check("a day later, another process", w.refuses(w.manager(), p, nil, opts...))
-						w.asked(kind, count)
-						w.authorize(p, "ada")
-						w.token(proc.Manager, p, opts...)
-						w.healthy(key)
-						return
-					}
-					time.Sleep(time.Until(g.Failure.Next))
-					w.token(proc.Manager, p, opts...)
-					w.asked(kind, count+1)
-					w.healthy(key)
-				})
+				inWorld(t, func(t *testing.T, w *world) { tt.run(w, typ) })
 			})
 		}
+	}
+}
+
+func (tt failureCase) run(w *world, typ authprofile.Type) {
+	status, key, kind := tt.user, ada, "refresh_token"
+	var p *authprofile.Profile
+	var opts []authprofile.Option
+	if typ == authprofile.TypeUser {
+		p, opts = w.adasProfile(), []authprofile.Option{asAda}
+	} else {
+		status, key, kind = tt.app, app, "client_credentials"
+		p = w.app()
+		w.token(w.m, p)
+	}
+	next := tt.next
+	if status == needsConfig && next[1] == 0 {
+		next = [2]time.Duration{time.Second, 5 * time.Second}
+	}
+	before := w.grant(key)
+	count := w.srv.Count(kind)
+	expire()
+
+	proc := w.process()
+	if tt.network != nil {
+		proc.net.on(func(r *http.Request) (*http.Response, error) {
+			if r.Method == http.MethodPost {
+				return tt.network(r)
+			}
+			return proc.net.base.RoundTrip(r)
+		})
+	} else {
+		w.srv.Fault(providertest.Token, tt.fault)
+	}
+	err := w.refuses(proc.Manager, p, nil, opts...)
+	w.asked(kind, count+tt.requests)
+	count += tt.requests
+	check := func(when string, err error) {
+		w.Helper()
+		tt.check(w, when, err, p, key, status)
+	}
+	check("the caller", err)
+
+	g := w.grant(key)
+	if g.Status != status || g.Failure == nil || g.Failure.Reason != tt.reason || g.Failure.Code != tt.code || g.Failure.HTTPStatus != tt.status {
+		w.Fatalf("got %v, want status %q, reason %q, code %q, HTTP %d", g, status, tt.reason, tt.code, tt.status)
+	}
+	if g.RefreshToken != before.RefreshToken || g.AccessToken != before.AccessToken || g.Lease != nil {
+		w.Error("tokens have changed, or the lease was left behind")
+	}
+	if g.Failure.Attempts != 1 || !g.Failure.Since.Equal(g.Failure.Last) || g.Failure.ProfileVersion != p.Version {
+		w.Errorf("got failure %+v", *g.Failure)
+	}
+	switch wait := g.Failure.Next.Sub(g.Failure.Last); {
+	case next[1] == 0 && !g.Failure.Next.IsZero():
+		w.Errorf("got a next attempt at %v, want none", g.Failure.Next)
+	case next[1] != 0 && (wait < next[0] || wait > next[1]):
+		w.Errorf("got a next attempt after %v, want it between %v and %v", wait, next[0], next[1])
+	}
+
+	// What is known is not asked again: neither here nor by
+	// another process, whatever becomes of this one.
+	check("the next caller", w.refuses(proc.Manager, p, nil, opts...))
+	check("another process", w.refuses(w.manager(), p, nil, opts...))
+	w.asked(kind, count)
+
+	w.srv.ClearFaults(providertest.Token)
+	w.srv.Release()
+	proc.net.heal()
+	if next[1] == 0 {
+		time.Sleep(24 * time.Hour)
+		check("a day later", w.refuses(proc.Manager, p, nil, opts...))
+		check("a day later, another process", w.refuses(w.manager(), p, nil, opts...))
+		w.asked(kind, count)
+		w.authorize(p, "ada")
+		w.token(proc.Manager, p, opts...)
+		w.healthy(key)
+		return
+	}
+	time.Sleep(time.Until(g.Failure.Next))
+	w.token(proc.Manager, p, opts...)
+	w.asked(kind, count+1)
+	w.healthy(key)
+}
+
+// check wants an error that says where, and what the failure means.
+func (tt failureCase) check(w *world, when string, err error, p *authprofile.Profile, key authprofile.GrantKey, status authprofile.Status) {
+	w.Helper()
+	var where *authprofile.Error
+	if !errors.As(err, &where) || where.Op != "token" || where.ProfileID != p.ID || where.User != key.User {
+		w.Errorf("%s: got error %#v, want one that says where", when, where)
+	}
+	if got, want := errors.Is(err, authprofile.ErrReauthorize), status == needsPerson; got != want {
+		w.Errorf("%s: error %v is ErrReauthorize: got %t, want %t", when, err, got, want)
+	}
+	if got, want := errors.Is(err, authprofile.ErrConfiguration), status == needsConfig; got != want {
+		w.Errorf("%s: error %v is ErrConfiguration: got %t, want %t", when, err, got, want)
+	}
+	var re *oauth2.RetrieveError
+	switch {
+	case errors.As(err, &re) != (tt.status != 0):
+		w.Errorf("%s: got RetrieveError %v, though the status was %d", when, re, tt.status)
+	case re == nil:
+	case re.ErrorCode != tt.code || re.Response.StatusCode != tt.status || re.Body != nil:
+		w.Errorf("%s: got code %q, status %d, body %q; want %q, %d, none", when, re.ErrorCode, re.Response.StatusCode, re.Body, tt.code, tt.status)
+	case tt.code != "" && re.ErrorDescription != "in their words":
+		w.Errorf("%s: got description %q", when, re.ErrorDescription)
+	}
+	if s := err.Error(); strings.Contains(s, "in their words") || strings.Contains(s, "ada") {
+		w.Errorf("%s: got text %q, with what does not belong there", when, s)
 	}
 }
 
