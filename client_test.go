@@ -21,57 +21,6 @@ import (
 	"github.com/authprofile/authprofile/providertest"
 )
 
-// An api is a transport that stands for all hosts but the provider's. It notes
-// what came, and answers what answer says.
-type api struct {
-	provider http.RoundTripper
-	answer   func(r *http.Request) *http.Response
-
-	// forgetful keeps the answers from naming their request, as some
-	// RoundTrippers do.
-	forgetful bool
-
-	mu   sync.Mutex
-	seen []apiCall
-}
-
-type apiCall struct {
-	url, authorization, body string
-	header                   http.Header
-}
-
-func (a *api) RoundTrip(r *http.Request) (*http.Response, error) {
-	if r.URL.Host == "login.example.com" {
-		return a.provider.RoundTrip(r)
-	}
-	c := apiCall{url: r.URL.String(), authorization: r.Header.Get("Authorization"), header: r.Header.Clone()}
-	if r.Body != nil {
-		body, err := io.ReadAll(r.Body)
-		if err != nil {
-			return nil, err
-		}
-		r.Body.Close()
-		c.body = string(body)
-	}
-	a.mu.Lock()
-	a.seen = append(a.seen, c)
-	a.mu.Unlock()
-	resp := a.answer(r)
-	if resp == nil {
-		return nil, errors.New("connection reset")
-	}
-	if !a.forgetful {
-		resp.Request = r
-	}
-	return resp, nil
-}
-
-func (a *api) calls() []apiCall {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return slices.Clone(a.seen)
-}
-
 // closing notes whether a body was closed.
 type closing struct {
 	io.Reader
@@ -79,16 +28,6 @@ type closing struct {
 }
 
 func (c *closing) Close() error { c.closed.Add(1); return nil }
-
-func respond(status int, body string, header ...string) *http.Response {
-	resp := &http.Response{StatusCode: status, Status: fmt.Sprint(status), Header: http.Header{}, Body: io.NopCloser(strings.NewReader(body))}
-	for i := 0; i < len(header); i += 2 {
-		resp.Header.Set(header[i], header[i+1])
-	}
-	return resp
-}
-
-func redirect(status int, to string) *http.Response { return respond(status, "", "Location", to) }
 
 // client returns a client of an application that calls the api.
 func (w *world) client(a *api, opts ...authprofile.Option) *http.Client {
@@ -204,10 +143,6 @@ func TestThreat139_RedirectsOfAWrappedTransport(t *testing.T) {
 		}
 	})
 }
-
-type roundTrip func(*http.Request) (*http.Response, error)
-
-func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 func TestThreat139_NoTokenOverPlainHTTP(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
@@ -534,33 +469,6 @@ func TestThreat128_AnotherProcessHasRenewed(t *testing.T) {
 	})
 }
 
-func TestRejectedTokensAreNotGivenAgain(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
-		p := w.app()
-		first, err := w.m.Token(t.Context(), p)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := w.token(w.m, p, authprofile.Rejected(nil)); got != first.AccessToken {
-			t.Error("got another token although none was refused")
-		}
-		second := w.token(w.m, p, authprofile.Rejected(first))
-		if second == first.AccessToken {
-			t.Error("got the refused token")
-		}
-		if got := w.token(w.m, p, authprofile.Rejected(first)); got != second {
-			t.Error("got a third token, want the one that is there")
-		}
-		src := w.m.Source(t.Context(), p, authprofile.Rejected(first))
-		for range 2 {
-			if tok, err := src.Token(); err != nil || tok.AccessToken != second {
-				t.Errorf("got %v, want the token that is there", err)
-			}
-		}
-		w.asked("client_credentials", 2)
-	})
-}
-
 func TestClientWithoutAToken(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		a := &api{}
@@ -659,18 +567,14 @@ func TestClientIsForConcurrentUse(t *testing.T) {
 	})
 }
 
-// noTransport answers at once, and costs nothing.
-type noTransport struct{ resp *http.Response }
-
-func (t noTransport) RoundTrip(*http.Request) (*http.Response, error) { return t.resp, nil }
-
 // A request through Client costs less memory than one through x/oauth2.
 func TestClientAllocatesLessThanOAuth2(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		tok := &oauth2.Token{AccessToken: "access", Expiry: time.Now().Add(time.Hour)}
-		base := noTransport{respond(200, "")}
+		answer := respond(200, "")
+		base := roundTrip(func(*http.Request) (*http.Response, error) { return answer, nil })
 		theirs := &oauth2.Transport{Source: oauth2.StaticTokenSource(tok), Base: base}
-		quiet := &authprofile.Manager{HTTPClient: &http.Client{Transport: switched{w.srv.Transport(), base}}}
+		quiet := &authprofile.Manager{HTTPClient: &http.Client{Transport: web{"login.example.com": w.srv.Transport(), "": base}}}
 		ours := quiet.Client(t.Context(), w.unsavedApp()).Transport
 
 		req, err := http.NewRequest("GET", "https://api.example.com/things", nil)
@@ -696,14 +600,4 @@ func TestClientAllocatesLessThanOAuth2(t *testing.T) {
 		}
 		t.Logf("%v allocations, and %v of oauth2.Transport", got, want)
 	})
-}
-
-// switched sends requests of the provider one way, and all else the other.
-type switched struct{ provider, api http.RoundTripper }
-
-func (s switched) RoundTrip(r *http.Request) (*http.Response, error) {
-	if r.URL.Host == "login.example.com" {
-		return s.provider.RoundTrip(r)
-	}
-	return s.api.RoundTrip(r)
 }

@@ -2,19 +2,18 @@ package authprofile_test
 
 import (
 	"crypto/ecdsa"
-	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"net/url"
-	"slices"
 	"strings"
+	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
+
+	"golang.org/x/oauth2"
 
 	"github.com/authprofile/authprofile"
 	"github.com/authprofile/authprofile/providertest"
@@ -292,144 +291,6 @@ func TestConformance_NoIDTokenAskedFor(t *testing.T) {
 	})
 }
 
-func TestConformance_KeyRotation(t *testing.T) {
-	onlyNewest := func(set map[string]any) { set["keys"] = set["keys"].([]any)[:1] }
-	for _, published := range []struct {
-		name string
-		keys func(map[string]any)
-	}{
-		{"with the old keys", nil},
-		{"without the old keys", onlyNewest},
-	} {
-		t.Run("061 before the login, "+published.name, func(t *testing.T) {
-			inWorld(t, func(t *testing.T, w *world) {
-				p := w.relyingParty()
-				w.srv.Mutate(providertest.JWKS, published.keys)
-				w.authorize(p, "bob") // who brings the keys into memory
-				w.srv.RotateKeys()
-				w.authorize(p, "ada")
-				w.healthy(ada)
-			})
-		})
-		t.Run("061 between request and signing, "+published.name, func(t *testing.T) {
-			inWorld(t, func(t *testing.T, w *world) {
-				p := w.relyingParty()
-				w.srv.Mutate(providertest.JWKS, published.keys)
-				w.authorize(p, "bob")
-				query := w.consent(w.begin(p, "ada"))
-				w.srv.RotateKeys()
-				if _, err := w.m.Finish(t.Context(), "ada", query); err != nil {
-					t.Fatal(err)
-				}
-				// And between the signing of this token and of the next.
-				expire()
-				w.srv.RotateKeys()
-				w.token(w.m, p, asAda)
-				w.healthy(ada)
-				if got := w.srv.Hits(providertest.JWKS); got > 4 {
-					t.Errorf("got %d requests for keys, want at most one for each change", got)
-				}
-			})
-		})
-		t.Run("061 to another algorithm, "+published.name, func(t *testing.T) {
-			inWorld(t, func(t *testing.T, w *world) {
-				p := w.relyingParty()
-				w.srv.Mutate(providertest.JWKS, published.keys)
-				w.authorize(p, "bob")
-				w.srv.SetSigning(providertest.RS256)
-				w.srv.RotateKeys()
-				w.authorize(p, "ada")
-			})
-		})
-	}
-	t.Run("061 the old key is not accepted for ever", func(t *testing.T) {
-		inWorld(t, func(t *testing.T, w *world) {
-			p := w.relyingParty()
-			w.authorize(p, "bob")
-			next := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize)).Public().(ed25519.PublicKey)
-			// A key that has leaked, and is published no more.
-			w.srv.Mutate(providertest.JWKS, func(set map[string]any) {
-				for _, key := range set["keys"].([]any) {
-					key.(map[string]any)["use"] = "enc"
-				}
-				set["keys"] = append(set["keys"].([]any), map[string]any{
-					"kty": "OKP", "crv": "Ed25519", "use": "sig", "kid": "new", "x": base64.RawURLEncoding.EncodeToString(next),
-				})
-			})
-			time.Sleep(25 * time.Hour)
-			w.m.Finish(t.Context(), "carol", w.consent(w.begin(p, "carol"))) // whatever comes of it: it has the keys fetched anew
-			synctest.Wait()
-			w.loginFails(p)
-		})
-	})
-}
-
-func TestConformance_KeyWithoutID(t *testing.T) {
-	for _, test := range []struct {
-		alg   providertest.Signing
-		keys  int  // of that kind
-		named bool // in the key set
-	}{
-		{providertest.ES256, 1, true},
-		{providertest.ES256, 1, false},
-		{providertest.ES256, 4, true},
-		{providertest.ES256, 4, false},
-		{providertest.RS256, 2, true},
-		{providertest.RS256, 2, false},
-		{providertest.WrongKey, 1, true},
-		{providertest.WrongKey, 2, false},
-	} {
-		t.Run(fmt.Sprintf("062 %d keys, %s, named %t", test.keys, test.alg, test.named), func(t *testing.T) {
-			inWorld(t, func(t *testing.T, w *world) {
-				w.srv.SetSigning(test.alg)
-				for range test.keys - 1 {
-					w.srv.RotateKeys()
-				}
-				w.srv.MutateIDToken(func(header, _ map[string]any) { delete(header, "kid") })
-				w.srv.Mutate(providertest.JWKS, func(set map[string]any) {
-					keys := set["keys"].([]any)
-					slices.Reverse(keys) // the one that counts comes last
-					for _, key := range keys {
-						if !test.named {
-							delete(key.(map[string]any), "kid")
-						}
-					}
-				})
-				p := w.relyingParty()
-				if test.alg == providertest.WrongKey {
-					w.loginFails(p)
-					return
-				}
-				w.authorize(p, "ada")
-				w.healthy(ada)
-			})
-		})
-	}
-}
-
-// Whoever can make ID tokens with invented key IDs cannot make the client ask
-// for keys as often, nor keep it from learning of a new key.
-func TestConformance_FloodOfUnknownKeys(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
-		p := w.relyingParty()
-		n := 0
-		w.srv.MutateIDToken(func(header, _ map[string]any) {
-			n++
-			header["kid"] = fmt.Sprintf("invented-%d", n)
-		})
-		for range 100 {
-			w.loginFails(p)
-		}
-		if got := w.srv.Hits(providertest.JWKS); n != 100 || got > 4 {
-			t.Errorf("got %d requests for keys after %d logins, want at most 4", got, n)
-		}
-		w.srv.MutateIDToken(nil)
-		w.srv.RotateKeys()
-		time.Sleep(10 * time.Second)
-		w.authorize(p, "ada")
-	})
-}
-
 func TestConformance_UserInfoIsNotUsed(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.srv.Mutate(providertest.UserInfo, func(answer map[string]any) { answer["sub"] = "mallory" })
@@ -447,205 +308,157 @@ func TestConformance_UserInfoIsNotUsed(t *testing.T) {
 	})
 }
 
-func TestConformance_IssuerOfTheDiscoveryDocument(t *testing.T) {
-	for _, wrong := range []any{"https://evil.example.com", issuer + "/tenant", "http://login.example.com", "https://LOGIN.example.com", "", nil, 7} {
-		t.Run(fmt.Sprintf("050 %v", wrong), func(t *testing.T) {
-			inWorld(t, func(t *testing.T, w *world) {
-				w.srv.Mutate(providertest.Discovery, func(answer map[string]any) { answer["issuer"] = wrong })
-				p := w.relyingParty()
-				f, err := w.m.Begin(t.Context(), p, "ada")
-				var field *authprofile.FieldError
-				if !errors.Is(err, authprofile.ErrConfiguration) || !errors.As(err, &field) || field.Field != "Endpoints.DiscoveryURL" {
-					t.Fatalf("got %v, %v, want ErrConfiguration of the discovery document", f, err)
-				}
-				w.keepsSilent(err, "begin")
-				w.noGrant(ada)
-				if n := w.srv.Hits(providertest.Token); n != 0 {
-					t.Errorf("got %d token requests, want 0", n)
-				}
-			})
-		})
-	}
-}
-
-func TestConformance_ClientAuthentication(t *testing.T) {
-	for _, test := range []struct {
-		name, secret string
-		listed       []any // by the provider; nil: nothing
-		want         authprofile.AuthMethod
-	}{
-		{"basic", rpSecret, []any{"client_secret_basic"}, authprofile.AuthBasic},
-		{"post", rpSecret, []any{"client_secret_post"}, authprofile.AuthPost},
-		{"basic before post", rpSecret, []any{"client_secret_post", "client_secret_basic"}, authprofile.AuthBasic},
-		{"beside others", rpSecret, []any{"private_key_jwt", "none", "client_secret_post"}, authprofile.AuthPost},
-		{"only others", rpSecret, []any{"private_key_jwt", "tls_client_auth"}, authprofile.AuthBasic},
-		{"not listed", rpSecret, nil, authprofile.AuthBasic},
-		{"public", "", []any{"none"}, authprofile.AuthNone},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			inWorld(t, func(t *testing.T, w *world) {
-				p := w.relyingParty()
-				w.srv.AddClient(providertest.Client{ID: rpID, Secret: test.secret, AuthMethods: []string{string(test.want)}})
-				w.srv.Mutate(providertest.Discovery, func(answer map[string]any) {
-					delete(answer, "token_endpoint_auth_methods_supported")
-					if test.listed != nil {
-						answer["token_endpoint_auth_methods_supported"] = test.listed
-					}
-				})
-				p.ClientSecret = authprofile.Secret(test.secret)
-				w.save(p)
-				w.authorize(p, "ada")
-				expire()
-				w.token(w.m, p, asAda)
-				requests := w.srv.Requests()
-				for _, r := range requests {
-					if r.AuthMethod != string(test.want) || r.Status != 200 {
-						t.Errorf("got %s by %q with status %d, want %q to be accepted", r.Grant, r.AuthMethod, r.Status, test.want)
-					}
-				}
-				if len(requests) != 2 {
-					t.Errorf("got %d token requests, want one for the login and one for the renewal", len(requests))
-				}
-			})
-		})
-	}
-}
-
-// What a document does not list, its provider may do all the same.
-func TestConformance_ListsOfTheDiscoveryDocument(t *testing.T) {
-	for name, change := range map[string]func(answer map[string]any){
-		"066 grant types":    func(a map[string]any) { a["grant_types_supported"] = []any{"implicit"} },
-		"066 response types": func(a map[string]any) { a["response_types_supported"] = []any{"id_token", "code id_token"} },
-		"066 methods":        func(a map[string]any) { a["token_endpoint_auth_methods_supported"] = []any{"private_key_jwt"} },
-		"066 scopes":         func(a map[string]any) { a["scopes_supported"] = []any{"openid"} },
-		"066 challenges":     func(a map[string]any) { a["code_challenge_methods_supported"] = []any{"plain"} },
-		"066 algorithms":     func(a map[string]any) { a["id_token_signing_alg_values_supported"] = []any{"HS256"} },
-		"066 no lists": func(a map[string]any) {
-			for name := range a {
-				if strings.HasSuffix(name, "_supported") {
-					a[name] = "a string"
-				}
-			}
-			delete(a, "authorization_response_iss_parameter_supported") // an announcement, and no list
-		},
-		"066 no optional addresses": func(a map[string]any) {
-			a["revocation_endpoint"], a["device_authorization_endpoint"], a["userinfo_endpoint"] = "/revoke", 7, []any{}
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			inWorld(t, func(t *testing.T, w *world) {
-				w.srv.Mutate(providertest.Discovery, change)
-				p := w.adasProfile()
-				expire()
-				w.token(w.m, p, asAda)
-				w.healthy(ada)
-				p = w.unsavedApp()
-				p.Endpoints = authprofile.Endpoints{DiscoveryURL: w.srv.DiscoveryURL()}
-				w.token(w.m, p)
-			})
-		})
-	}
-}
-
-// A provider whose key set has no usable address means its ID tokens to be
-// verified, and they cannot be: this is said before the user consents. It does
-// not concern profiles that ask for no ID token, nor grants that are there.
-func TestConformance_KeySetAddressThatCannotBeUsed(t *testing.T) {
-	for _, address := range []any{"http://login.example.com/keys", "javascript:1", "", 7, []any{}} {
-		t.Run(fmt.Sprintf("066 %v", address), func(t *testing.T) {
-			inWorld(t, func(t *testing.T, w *world) {
-				p := w.adasProfile()
-				f := w.begin(p, "ada")
-				query := w.consent(f)
-
-				w.srv.Mutate(providertest.Discovery, func(a map[string]any) { a["jwks_uri"] = address })
-				w.m = w.manager()
-				_, err := w.m.Begin(t.Context(), p, "ada")
-				var field *authprofile.FieldError
-				if !errors.Is(err, authprofile.ErrConfiguration) || !errors.As(err, &field) || !strings.Contains(field.Problem, "jwks_uri") {
-					t.Errorf("got %v from Begin, want ErrConfiguration with the member", err)
-				}
-				w.finishFails("ada", query, authprofile.ErrConfiguration)
-				w.asked("authorization_code", 1)
-
-				expire()
-				w.token(w.m, p, asAda)
-				w.healthy(ada)
-
-				p.Scopes = []string{"read", "offline_access"}
-				w.save(p)
-				w.authorize(p, "ada")
-			})
-		})
-	}
-}
-
-// The page for users is not needed for what runs without them.
-func TestConformance_AuthorizationEndpointThatCannotBeUsed(t *testing.T) {
-	for _, address := range []any{nil, "http://login.example.com/authorize", "javascript:1", 7} {
-		t.Run(fmt.Sprintf("066 %v", address), func(t *testing.T) {
-			inWorld(t, func(t *testing.T, w *world) {
-				p := w.adasProfile()
-				query := w.consent(w.begin(p, "bob"))
-				w.srv.Mutate(providertest.Discovery, func(a map[string]any) { a["authorization_endpoint"] = address })
-				w.m = w.manager()
-				_, err := w.m.Begin(t.Context(), p, "ada")
-				if !errors.Is(err, authprofile.ErrConfiguration) || !strings.Contains(fmt.Sprint(err), "authorization_endpoint") {
-					t.Errorf("got %v from Begin, want ErrConfiguration with the member", err)
-				}
-				if _, err := w.m.Finish(t.Context(), "bob", query); err != nil {
-					t.Errorf("got %v from Finish, want no error", err)
-				}
-				expire()
-				w.token(w.m, p, asAda)
-				w.healthy(ada)
-				if err := w.m.Revoke(t.Context(), ada); err != nil {
-					t.Errorf("got %v from Revoke, want no error", err)
-				}
-			})
-		})
-	}
-}
-
-// The code flow and PKCE, as they are certified.
-func TestConformance_AuthorizationRequest(t *testing.T) {
+// An ID token that is wrong is no reason to lose the refresh token that came
+// with it.
+// While its ID token is being verified, which can take seconds, another process
+// has begun to renew the grant again. What was found to be bad is not adopted.
+func TestBadIDTokenThatIsFoundLate(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
-		p := w.relyingParty()
-		q := parsed(t, w.begin(p, "ada").URL).Query()
-		for name, want := range map[string]string{
-			"response_type": "code", "client_id": rpID, "redirect_uri": w.m.RedirectAddress(p), "code_challenge_method": "S256",
-			"scope": "openid read offline_access",
-		} {
-			if got := q.Get(name); got != want {
-				t.Errorf("%s: got %q, want %q", name, got, want)
+		p := w.adasProfile()
+		proc := w.process()
+		expire()
+		w.srv.MutateIDToken(func(h, _ map[string]any) { h["kid"] = "unknown" })
+		w.srv.Fault(providertest.JWKS, providertest.Fault{Times: -1, Delay: 4 * time.Second})
+		var bad *oauth2.Token
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			time.Sleep(500 * time.Millisecond)
+			var err error
+			if bad, err = w.m.Token(t.Context(), p, asAda); err != nil {
+				t.Error(err)
+				return
 			}
+			w.srv.MutateIDToken(nil)
+			w.srv.Fault(providertest.Token, providertest.Fault{Delay: 10 * time.Second})
+			w.token(w.m, p, asAda, authprofile.Rejected(bad))
+		})
+		got := w.token(proc.Manager, p, asAda)
+		wg.Wait()
+		if got == bad.AccessToken {
+			t.Error("got the token whose ID token is bad")
 		}
-		for _, name := range []string{"state", "nonce", "code_challenge"} {
-			if got := q.Get(name); len(got) < 43 {
-				t.Errorf("%s: got %q, want 256 bits", name, got)
-			}
+		w.asked("refresh_token", 2)
+		w.healthy(ada)
+	})
+}
+
+// The same while the Store is away: nobody is given the access token, neither
+// from what waits to be stored nor once it is.
+func TestBadIDTokenWhileTheStoreIsAway(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		p := w.adasProfile()
+		proc := w.process()
+		expire()
+		w.srv.MutateIDToken(func(_, c map[string]any) { c["sub"] = "mallory" })
+		proc.store.failPuts(func(g *authprofile.Grant) bool { return g.Lease == nil })
+		for range 5 {
+			w.refuses(proc.Manager, p, nil, asAda)
 		}
-		for _, name := range []string{"client_secret", "response_mode", "request", "code_verifier"} {
-			if q.Has(name) {
-				t.Errorf("%s: got %q, want none", name, q[name])
+		proc.store.heal()
+		time.Sleep(2 * time.Second)
+		g := w.grant(ada)
+		if g.AccessToken != "" || g.Status != failing || g.Failure.Reason != authprofile.ReasonIDToken || g.Lease != nil {
+			t.Errorf("got %v, want no access token", g)
+		}
+		if !w.srv.IsCurrent(string(g.RefreshToken)) {
+			t.Error("the refresh token is lost")
+		}
+		w.asked("refresh_token", 1)
+		w.srv.MutateIDToken(nil)
+		time.Sleep(3 * time.Second)
+		w.token(proc.Manager, p, asAda)
+		w.healthy(ada)
+	})
+}
+
+// A write that has taken effect just before the access token proved to be of no
+// use, and whose answer was lost, is corrected.
+func TestBadIDTokenAfterAWriteWithoutAnAnswer(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		p := w.adasProfile()
+		proc := w.process()
+		expire()
+		w.srv.MutateIDToken(func(_, c map[string]any) { c["sub"] = "mallory" })
+		first := true
+		proc.store.on(func(c *storeCall) error {
+			if c.op != "PutGrant" || c.grant.Lease != nil {
+				return c.run()
 			}
+			if first && c.grant.AccessToken != "" {
+				first = false
+				c.run()
+			}
+			return errAway
+		})
+		w.refuses(proc.Manager, p, nil, asAda)
+		if first {
+			t.Fatal("nothing was written")
+		}
+		proc.store.heal()
+		time.Sleep(2 * time.Second)
+		if g := w.grant(ada); g.AccessToken != "" || g.Status != failing || !w.srv.IsCurrent(string(g.RefreshToken)) {
+			t.Errorf("got %v, want the refresh token and no access token", g)
 		}
 	})
 }
 
-// A state that is not the one of Begin, and one that comes back twice.
-func TestConformance_State(t *testing.T) {
+func TestBadIDTokenOnRefresh(t *testing.T) {
+	for name, mutate := range map[string]func(header, claims map[string]any){
+		"another subject":  func(_, c map[string]any) { c["sub"] = "mallory" },
+		"another issuer":   func(_, c map[string]any) { c["iss"] = "https://evil.example" },
+		"another audience": func(_, c map[string]any) { c["aud"] = "somebody" },
+		"another nonce":    func(_, c map[string]any) { c["nonce"] = "of another login" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				p := w.adasProfile()
+				expire()
+				w.srv.MutateIDToken(mutate)
+				proc := w.process()
+				var puts []*authprofile.Grant
+				proc.store.on(func(c *storeCall) error {
+					if c.op == "PutGrant" && c.grant.Lease == nil {
+						puts = append(puts, c.grant.Clone())
+					}
+					return c.run()
+				})
+				w.refuses(proc.Manager, p, nil, asAda)
+				g := w.grant(ada)
+				if !w.srv.IsCurrent(string(g.RefreshToken)) {
+					t.Fatal("the refresh token is lost")
+				}
+				if g.Status != failing || g.Failure.Reason != authprofile.ReasonIDToken || g.AccessToken != "" {
+					t.Errorf("got %v, want no access token", g)
+				}
+				if len(puts) == 0 || puts[0].RefreshToken != g.RefreshToken {
+					t.Error("the first thing that was written is not the new refresh token")
+				}
+				w.refuses(w.manager(), p, nil, asAda)
+				w.asked("refresh_token", 1)
+
+				w.srv.MutateIDToken(nil)
+				time.Sleep(3 * time.Second)
+				w.token(w.m, p, asAda)
+				w.healthy(ada)
+			})
+		})
+	}
+}
+
+// A process that dies while it verifies the ID token has stored what it got.
+func TestTokenIsStoredBeforeTheIDTokenIsVerified(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
-		p := w.relyingParty()
-		query := w.consent(w.begin(p, "ada"))
-		for _, q := range []url.Values{with(query, "state"), with(query, "state", ""), with(query, "state", strings.Repeat("x", 43)), with(query, "state", query.Get("state")+"x")} {
-			w.finishFails("ada", q, nil)
-		}
-		w.noGrant(ada)
-		if _, err := w.m.Finish(t.Context(), "ada", query); err != nil {
+		p := w.adasProfile()
+		proc := w.process() // which has not seen the keys yet
+		expire()
+		w.srv.Fault(providertest.JWKS, providertest.Fault{Hang: true, Drop: true})
+		var wg sync.WaitGroup
+		wg.Go(func() { proc.Token(t.Context(), p, asAda) })
+		if err := w.srv.AwaitHang(t.Context(), 1); err != nil {
 			t.Fatal(err)
 		}
-		w.finishFails("ada", query, authprofile.ErrNotFound)
-		w.asked("authorization_code", 1)
+		w.healthy(ada)
+		w.srv.Release()
+		wg.Wait()
 	})
 }

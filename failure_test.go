@@ -3,7 +3,6 @@ package authprofile_test
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -12,7 +11,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"golang.org/x/oauth2"
@@ -37,175 +35,186 @@ const (
 	needsConfig = authprofile.StatusNeedsConfiguration
 )
 
-// What each failure means: the table of the documentation of renewals, for
-// users and for applications.
+// A failureCase is what a failure means for users and for applications.
+type failureCase struct {
+	name     string
+	fault    providertest.Fault                          // of the token endpoint
+	network  func(*http.Request) (*http.Response, error) // instead of it
+	requests int                                         // that reach the provider in the first attempt
+	reason   authprofile.Reason
+	user     authprofile.Status
+	app      authprofile.Status
+	code     string
+	status   int
+	next     [2]time.Duration // bounds of the time of the next attempt; zero: there is none
+}
+
+// failures are the table of the documentation of renewals.
+var failures = []failureCase{
+	{name: "invalid_grant", fault: answers(400, code("invalid_grant")), requests: 1,
+		reason: authprofile.ReasonRevoked, user: needsPerson, app: needsConfig, code: "invalid_grant", status: 400},
+	{name: "invalid_grant 401", fault: answers(401, code("invalid_grant")), requests: 1,
+		reason: authprofile.ReasonRevoked, user: needsPerson, app: needsConfig, code: "invalid_grant", status: 401},
+	{name: "invalid_grant 403", fault: answers(403, code("invalid_grant")), requests: 1,
+		reason: authprofile.ReasonRevoked, user: needsPerson, app: needsConfig, code: "invalid_grant", status: 403},
+	{name: "invalid_grant 200", fault: answers(200, code("invalid_grant")), requests: 1,
+		reason: authprofile.ReasonRevoked, user: needsPerson, app: needsConfig, code: "invalid_grant", status: 200},
+	{name: "invalid_client", fault: answers(401, code("invalid_client")), requests: 1,
+		reason: authprofile.ReasonClient, user: needsConfig, app: needsConfig, code: "invalid_client", status: 401, next: [2]time.Duration{time.Second, 5 * time.Second}},
+	{name: "unauthorized_client", fault: answers(400, code("unauthorized_client")), requests: 1,
+		reason: authprofile.ReasonClient, user: needsConfig, app: needsConfig, code: "unauthorized_client", status: 400, next: [2]time.Duration{time.Second, 5 * time.Second}},
+	{name: "invalid_scope", fault: answers(400, code("invalid_scope")), requests: 1,
+		reason: authprofile.ReasonClient, user: needsConfig, app: needsConfig, code: "invalid_scope", status: 400, next: [2]time.Duration{time.Second, 5 * time.Second}},
+	{name: "unsupported_grant_type", fault: answers(400, code("unsupported_grant_type")), requests: 1,
+		reason: authprofile.ReasonClient, user: needsConfig, app: needsConfig, code: "unsupported_grant_type", status: 400, next: [2]time.Duration{time.Second, 5 * time.Second}},
+	{name: "404", fault: answers(404, "no such page"), requests: 1,
+		reason: authprofile.ReasonClient, user: needsConfig, app: needsConfig, status: 404, next: [2]time.Duration{time.Second, 5 * time.Second}},
+	{name: "TLS", network: func(*http.Request) (*http.Response, error) {
+		return nil, &tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}
+	}, reason: authprofile.ReasonClient, user: needsConfig, app: needsConfig, next: [2]time.Duration{time.Second, 5 * time.Second}},
+	{name: "429", fault: answers(429, ""), requests: 1,
+		reason: authprofile.ReasonUnavailable, user: failing, app: failing, status: 429, next: [2]time.Duration{time.Second, 2 * time.Second}},
+	{name: "500", fault: answers(500, "oops"), requests: 1,
+		reason: authprofile.ReasonUnavailable, user: failing, app: failing, status: 500, next: [2]time.Duration{time.Second, 2 * time.Second}},
+	{name: "503", fault: answers(503, "<html>"), requests: 1,
+		reason: authprofile.ReasonUnavailable, user: failing, app: failing, status: 503, next: [2]time.Duration{time.Second, 2 * time.Second}},
+	{name: "temporarily_unavailable", fault: answers(400, code("temporarily_unavailable")), requests: 1,
+		reason: authprofile.ReasonUnavailable, user: failing, app: failing, code: "temporarily_unavailable", status: 400, next: [2]time.Duration{time.Second, 2 * time.Second}},
+	{name: "slow_down", fault: answers(400, code("slow_down")), requests: 1,
+		reason: authprofile.ReasonUnavailable, user: failing, app: failing, code: "slow_down", status: 400, next: [2]time.Duration{time.Second, 2 * time.Second}},
+	{name: "not JSON", fault: answers(200, "<html>sign in to the hotel's network</html>"), requests: 1,
+		reason: authprofile.ReasonUnreadable, user: failing, app: failing, status: 200, next: [2]time.Duration{time.Second, 2 * time.Second}},
+	{name: "no access token", fault: answers(200, `{"token_type":"Bearer","expires_in":3600}`), requests: 1,
+		reason: authprofile.ReasonUnreadable, user: failing, app: failing, status: 200, next: [2]time.Duration{time.Second, 2 * time.Second}},
+	{name: "no connection", network: func(*http.Request) (*http.Response, error) {
+		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: errors.New("connection refused")}
+	}, reason: authprofile.ReasonUnreachable, user: failing, app: failing, next: [2]time.Duration{time.Second, 2 * time.Second}},
+	{name: "request lost", fault: providertest.Fault{Times: -1, Drop: true}, requests: 2,
+		reason: authprofile.ReasonLost, user: failing, app: failing, next: [2]time.Duration{time.Second, 2 * time.Second}},
+	{name: "no answer in time", fault: providertest.Fault{Times: -1, Hang: true, Drop: true}, requests: 2,
+		reason: authprofile.ReasonLost, user: failing, app: failing, next: [2]time.Duration{time.Second, 2 * time.Second}},
+	{name: "400 without a word", fault: answers(400, ""), requests: 1,
+		reason: authprofile.ReasonRefused, user: failing, app: failing, status: 400, next: [2]time.Duration{2 * time.Second, 6 * time.Second}},
+	{name: "unknown code", fault: answers(403, code("computer_says_no")), requests: 1,
+		reason: authprofile.ReasonRefused, user: failing, app: failing, code: "computer_says_no", status: 403, next: [2]time.Duration{2 * time.Second, 6 * time.Second}},
+}
+
 func TestFailures(t *testing.T) {
-	tests := []struct {
-		name     string
-		fault    providertest.Fault                          // of the token endpoint
-		network  func(*http.Request) (*http.Response, error) // instead of it
-		requests int                                         // that reach the provider in the first attempt
-		reason   authprofile.Reason
-		user     authprofile.Status
-		app      authprofile.Status
-		code     string
-		status   int
-		next     [2]time.Duration // bounds of the time of the next attempt; zero: there is none
-	}{
-		{name: "invalid_grant", fault: answers(400, code("invalid_grant")), requests: 1,
-			reason: authprofile.ReasonRevoked, user: needsPerson, app: needsConfig, code: "invalid_grant", status: 400},
-		{name: "invalid_grant 401", fault: answers(401, code("invalid_grant")), requests: 1,
-			reason: authprofile.ReasonRevoked, user: needsPerson, app: needsConfig, code: "invalid_grant", status: 401},
-		{name: "invalid_grant 403", fault: answers(403, code("invalid_grant")), requests: 1,
-			reason: authprofile.ReasonRevoked, user: needsPerson, app: needsConfig, code: "invalid_grant", status: 403},
-		{name: "invalid_grant 200", fault: answers(200, code("invalid_grant")), requests: 1,
-			reason: authprofile.ReasonRevoked, user: needsPerson, app: needsConfig, code: "invalid_grant", status: 200},
-		{name: "invalid_client", fault: answers(401, code("invalid_client")), requests: 1,
-			reason: authprofile.ReasonClient, user: needsConfig, app: needsConfig, code: "invalid_client", status: 401, next: [2]time.Duration{time.Second, 5 * time.Second}},
-		{name: "unauthorized_client", fault: answers(400, code("unauthorized_client")), requests: 1,
-			reason: authprofile.ReasonClient, user: needsConfig, app: needsConfig, code: "unauthorized_client", status: 400, next: [2]time.Duration{time.Second, 5 * time.Second}},
-		{name: "invalid_scope", fault: answers(400, code("invalid_scope")), requests: 1,
-			reason: authprofile.ReasonClient, user: needsConfig, app: needsConfig, code: "invalid_scope", status: 400, next: [2]time.Duration{time.Second, 5 * time.Second}},
-		{name: "unsupported_grant_type", fault: answers(400, code("unsupported_grant_type")), requests: 1,
-			reason: authprofile.ReasonClient, user: needsConfig, app: needsConfig, code: "unsupported_grant_type", status: 400, next: [2]time.Duration{time.Second, 5 * time.Second}},
-		{name: "404", fault: answers(404, "no such page"), requests: 1,
-			reason: authprofile.ReasonClient, user: needsConfig, app: needsConfig, status: 404, next: [2]time.Duration{time.Second, 5 * time.Second}},
-		{name: "TLS", network: func(*http.Request) (*http.Response, error) {
-			return nil, &tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}
-		}, reason: authprofile.ReasonClient, user: needsConfig, app: needsConfig, next: [2]time.Duration{time.Second, 5 * time.Second}},
-		{name: "429", fault: answers(429, ""), requests: 1,
-			reason: authprofile.ReasonUnavailable, user: failing, app: failing, status: 429, next: [2]time.Duration{time.Second, 2 * time.Second}},
-		{name: "500", fault: answers(500, "oops"), requests: 1,
-			reason: authprofile.ReasonUnavailable, user: failing, app: failing, status: 500, next: [2]time.Duration{time.Second, 2 * time.Second}},
-		{name: "503", fault: answers(503, "<html>"), requests: 1,
-			reason: authprofile.ReasonUnavailable, user: failing, app: failing, status: 503, next: [2]time.Duration{time.Second, 2 * time.Second}},
-		{name: "temporarily_unavailable", fault: answers(400, code("temporarily_unavailable")), requests: 1,
-			reason: authprofile.ReasonUnavailable, user: failing, app: failing, code: "temporarily_unavailable", status: 400, next: [2]time.Duration{time.Second, 2 * time.Second}},
-		{name: "slow_down", fault: answers(400, code("slow_down")), requests: 1,
-			reason: authprofile.ReasonUnavailable, user: failing, app: failing, code: "slow_down", status: 400, next: [2]time.Duration{time.Second, 2 * time.Second}},
-		{name: "not JSON", fault: answers(200, "<html>sign in to the hotel's network</html>"), requests: 1,
-			reason: authprofile.ReasonUnreadable, user: failing, app: failing, status: 200, next: [2]time.Duration{time.Second, 2 * time.Second}},
-		{name: "no access token", fault: answers(200, `{"token_type":"Bearer","expires_in":3600}`), requests: 1,
-			reason: authprofile.ReasonUnreadable, user: failing, app: failing, status: 200, next: [2]time.Duration{time.Second, 2 * time.Second}},
-		{name: "no connection", network: func(*http.Request) (*http.Response, error) {
-			return nil, &net.OpError{Op: "dial", Net: "tcp", Err: errors.New("connection refused")}
-		}, reason: authprofile.ReasonUnreachable, user: failing, app: failing, next: [2]time.Duration{time.Second, 2 * time.Second}},
-		{name: "request lost", fault: providertest.Fault{Times: -1, Drop: true}, requests: 2,
-			reason: authprofile.ReasonLost, user: failing, app: failing, next: [2]time.Duration{time.Second, 2 * time.Second}},
-		{name: "no answer in time", fault: providertest.Fault{Times: -1, Hang: true, Drop: true}, requests: 2,
-			reason: authprofile.ReasonLost, user: failing, app: failing, next: [2]time.Duration{time.Second, 2 * time.Second}},
-		{name: "400 without a word", fault: answers(400, ""), requests: 1,
-			reason: authprofile.ReasonRefused, user: failing, app: failing, status: 400, next: [2]time.Duration{2 * time.Second, 6 * time.Second}},
-		{name: "unknown code", fault: answers(403, code("computer_says_no")), requests: 1,
-			reason: authprofile.ReasonRefused, user: failing, app: failing, code: "computer_says_no", status: 403, next: [2]time.Duration{2 * time.Second, 6 * time.Second}},
-	}
-	for _, tt := range tests {
+	for _, tt := range failures {
 		for _, typ := range []authprofile.Type{authprofile.TypeUser, authprofile.TypeApp} {
 			t.Run(tt.name+" "+string(typ), func(t *testing.T) {
-				inWorld(t, func(t *testing.T, w *world) {
-					status, key, kind := tt.user, ada, "refresh_token"
-					var p *authprofile.Profile
-					var opts []authprofile.Option
-					if typ == authprofile.TypeUser {
-						p, opts = w.adasProfile(), []authprofile.Option{asAda}
-					} else {
-						status, key, kind = tt.app, app, "client_credentials"
-						p = w.app()
-						w.token(w.m, p)
-					}
-					next := tt.next
-					if status == needsConfig && next[1] == 0 {
-						next = [2]time.Duration{time.Second, 5 * time.Second}
-					}
-					before := w.grant(key)
-					count := w.srv.Count(kind)
-					expire()
-
-					proc := w.process()
-					if tt.network != nil {
-						proc.net.on(func(r *http.Request) (*http.Response, error) {
-							if r.Method == http.MethodPost {
-								return tt.network(r)
-							}
-							return proc.net.base.RoundTrip(r)
-						})
-					} else {
-						w.srv.Fault(providertest.Token, tt.fault)
-					}
-					err := w.refuses(proc.Manager, p, nil, opts...)
-					w.asked(kind, count+tt.requests)
-					count += tt.requests
-					check := func(when string, err error) {
-						t.Helper()
-						var where *authprofile.Error
-						if !errors.As(err, &where) || where.Op != "token" || where.ProfileID != p.ID || where.User != key.User {
-							t.Errorf("%s: got error %#v, want one that says where", when, where)
-						}
-						if got, want := errors.Is(err, authprofile.ErrReauthorize), status == needsPerson; got != want {
-							t.Errorf("%s: error %v is ErrReauthorize: got %t, want %t", when, err, got, want)
-						}
-						if got, want := errors.Is(err, authprofile.ErrConfiguration), status == needsConfig; got != want {
-							t.Errorf("%s: error %v is ErrConfiguration: got %t, want %t", when, err, got, want)
-						}
-						var re *oauth2.RetrieveError
-						switch {
-						case errors.As(err, &re) != (tt.status != 0):
-							t.Errorf("%s: got RetrieveError %v, though the status was %d", when, re, tt.status)
-						case re == nil:
-						case re.ErrorCode != tt.code || re.Response.StatusCode != tt.status || re.Body != nil:
-							t.Errorf("%s: got code %q, status %d, body %q; want %q, %d, none", when, re.ErrorCode, re.Response.StatusCode, re.Body, tt.code, tt.status)
-						case tt.code != "" && re.ErrorDescription != "in their words":
-							t.Errorf("%s: got description %q", when, re.ErrorDescription)
-						}
-						if s := err.Error(); strings.Contains(s, "in their words") || strings.Contains(s, "ada") {
-							t.Errorf("%s: got text %q, with what does not belong there", when, s)
-						}
-					}
-					check("the caller", err)
-
-					g := w.grant(key)
-					if g.Status != status || g.Failure == nil || g.Failure.Reason != tt.reason || g.Failure.Code != tt.code || g.Failure.HTTPStatus != tt.status {
-						t.Fatalf("got %v, want status %q, reason %q, code %q, HTTP %d", g, status, tt.reason, tt.code, tt.status)
-					}
-					if g.RefreshToken != before.RefreshToken || g.AccessToken != before.AccessToken || g.Lease != nil {
-						t.Error("tokens have changed, or the lease was left behind")
-					}
-					if g.Failure.Attempts != 1 || !g.Failure.Since.Equal(g.Failure.Last) || g.Failure.ProfileVersion != p.Version {
-						t.Errorf("got failure %+v", *g.Failure)
-					}
-					switch wait := g.Failure.Next.Sub(g.Failure.Last); {
-					case next[1] == 0 && !g.Failure.Next.IsZero():
-						t.Errorf("got a next attempt at %v, want none", g.Failure.Next)
-					case next[1] != 0 && (wait < next[0] || wait > next[1]):
-						t.Errorf("got a next attempt after %v, want it between %v and %v", wait, next[0], next[1])
-					}
-
-					// What is known is not asked again: neither here nor by
-					// another process, whatever becomes of this one.
-					check("the next caller", w.refuses(proc.Manager, p, nil, opts...))
-					check("another process", w.refuses(w.manager(), p, nil, opts...))
-					w.asked(kind, count)
-
-					w.srv.ClearFaults(providertest.Token)
-					w.srv.Release()
-					proc.net.heal()
-					if next[1] == 0 {
-						time.Sleep(24 * time.Hour)
-						check("a day later", w.refuses(proc.Manager, p, nil, opts...))
-						check("a day later, another process", w.refuses(w.manager(), p, nil, opts...))
-						w.asked(kind, count)
-						w.authorize(p, "ada")
-						w.token(proc.Manager, p, opts...)
-						w.healthy(key)
-						return
-					}
-					time.Sleep(time.Until(g.Failure.Next))
-					w.token(proc.Manager, p, opts...)
-					w.asked(kind, count+1)
-					w.healthy(key)
-				})
+				inWorld(t, func(t *testing.T, w *world) { tt.run(w, typ) })
 			})
 		}
+	}
+}
+
+func (tt failureCase) run(w *world, typ authprofile.Type) {
+	status, key, kind := tt.user, ada, "refresh_token"
+	var p *authprofile.Profile
+	var opts []authprofile.Option
+	if typ == authprofile.TypeUser {
+		p, opts = w.adasProfile(), []authprofile.Option{asAda}
+	} else {
+		status, key, kind = tt.app, app, "client_credentials"
+		p = w.app()
+		w.token(w.m, p)
+	}
+	next := tt.next
+	if status == needsConfig && next[1] == 0 {
+		next = [2]time.Duration{time.Second, 5 * time.Second}
+	}
+	before := w.grant(key)
+	count := w.srv.Count(kind)
+	expire()
+
+	proc := w.process()
+	if tt.network != nil {
+		proc.net.on(func(r *http.Request) (*http.Response, error) {
+			if r.Method == http.MethodPost {
+				return tt.network(r)
+			}
+			return proc.net.base.RoundTrip(r)
+		})
+	} else {
+		w.srv.Fault(providertest.Token, tt.fault)
+	}
+	err := w.refuses(proc.Manager, p, nil, opts...)
+	w.asked(kind, count+tt.requests)
+	count += tt.requests
+	check := func(when string, err error) {
+		w.Helper()
+		tt.check(w, when, err, p, key, status)
+	}
+	check("the caller", err)
+
+	g := w.grant(key)
+	if g.Status != status || g.Failure == nil || g.Failure.Reason != tt.reason || g.Failure.Code != tt.code || g.Failure.HTTPStatus != tt.status {
+		w.Fatalf("got %v, want status %q, reason %q, code %q, HTTP %d", g, status, tt.reason, tt.code, tt.status)
+	}
+	if g.RefreshToken != before.RefreshToken || g.AccessToken != before.AccessToken || g.Lease != nil {
+		w.Error("tokens have changed, or the lease was left behind")
+	}
+	if g.Failure.Attempts != 1 || !g.Failure.Since.Equal(g.Failure.Last) || g.Failure.ProfileVersion != p.Version {
+		w.Errorf("got failure %+v", *g.Failure)
+	}
+	switch wait := g.Failure.Next.Sub(g.Failure.Last); {
+	case next[1] == 0 && !g.Failure.Next.IsZero():
+		w.Errorf("got a next attempt at %v, want none", g.Failure.Next)
+	case next[1] != 0 && (wait < next[0] || wait > next[1]):
+		w.Errorf("got a next attempt after %v, want it between %v and %v", wait, next[0], next[1])
+	}
+
+	// What is known is not asked again: neither here nor by
+	// another process, whatever becomes of this one.
+	check("the next caller", w.refuses(proc.Manager, p, nil, opts...))
+	check("another process", w.refuses(w.manager(), p, nil, opts...))
+	w.asked(kind, count)
+
+	w.srv.ClearFaults(providertest.Token)
+	w.srv.Release()
+	proc.net.heal()
+	if next[1] == 0 {
+		time.Sleep(24 * time.Hour)
+		check("a day later", w.refuses(proc.Manager, p, nil, opts...))
+		check("a day later, another process", w.refuses(w.manager(), p, nil, opts...))
+		w.asked(kind, count)
+		w.authorize(p, "ada")
+		w.token(proc.Manager, p, opts...)
+		w.healthy(key)
+		return
+	}
+	time.Sleep(time.Until(g.Failure.Next))
+	w.token(proc.Manager, p, opts...)
+	w.asked(kind, count+1)
+	w.healthy(key)
+}
+
+// check wants an error that says where, and what the failure means.
+func (tt failureCase) check(w *world, when string, err error, p *authprofile.Profile, key authprofile.GrantKey, status authprofile.Status) {
+	w.Helper()
+	var where *authprofile.Error
+	if !errors.As(err, &where) || where.Op != "token" || where.ProfileID != p.ID || where.User != key.User {
+		w.Errorf("%s: got error %#v, want one that says where", when, where)
+	}
+	if got, want := errors.Is(err, authprofile.ErrReauthorize), status == needsPerson; got != want {
+		w.Errorf("%s: error %v is ErrReauthorize: got %t, want %t", when, err, got, want)
+	}
+	if got, want := errors.Is(err, authprofile.ErrConfiguration), status == needsConfig; got != want {
+		w.Errorf("%s: error %v is ErrConfiguration: got %t, want %t", when, err, got, want)
+	}
+	var re *oauth2.RetrieveError
+	switch {
+	case errors.As(err, &re) != (tt.status != 0):
+		w.Errorf("%s: got RetrieveError %v, though the status was %d", when, re, tt.status)
+	case re == nil:
+	case re.ErrorCode != tt.code || re.Response.StatusCode != tt.status || re.Body != nil:
+		w.Errorf("%s: got code %q, status %d, body %q; want %q, %d, none", when, re.ErrorCode, re.Response.StatusCode, re.Body, tt.code, tt.status)
+	case tt.code != "" && re.ErrorDescription != "in their words":
+		w.Errorf("%s: got description %q", when, re.ErrorDescription)
+	}
+	if s := err.Error(); strings.Contains(s, "in their words") || strings.Contains(s, "ada") {
+		w.Errorf("%s: got text %q, with what does not belong there", when, s)
 	}
 }
 
@@ -393,90 +402,6 @@ func TestAnswersWithoutARefreshTokenKeepTheOldOne(t *testing.T) {
 	}
 }
 
-// A lifetime that cannot be read, or that says nothing, must not cost the
-// refresh token that came with it.
-func TestUnknownLifetime(t *testing.T) {
-	for _, value := range []any{nil, "", "an hour", true, "absent", []any{}, 0, "0", json.Number("0.0")} {
-		t.Run(fmt.Sprint(value), func(t *testing.T) {
-			inWorld(t, func(t *testing.T, w *world) {
-				p := w.adasProfile()
-				w.srv.SetPolicy(providertest.Policy{TokenLifetime: 100 * time.Hour})
-				w.srv.Mutate(providertest.Token, func(a map[string]any) {
-					if a["expires_in"] = value; value == "absent" {
-						delete(a, "expires_in")
-					}
-				})
-				expire()
-				first := w.token(w.m, p, asAda)
-				w.asked("refresh_token", 1)
-				w.healthy(ada)
-				if g := w.grant(ada); !g.Expiry.IsZero() {
-					t.Errorf("got expiry %v, want none", g.Expiry)
-				}
-				time.Sleep(59 * time.Minute)
-				w.token(w.m, p, asAda)
-				w.asked("refresh_token", 1)
-
-				// Then it is renewed, without anybody waiting for that.
-				w.srv.Fault(providertest.Token, providertest.Fault{Delay: 3 * time.Second})
-				time.Sleep(8 * time.Minute)
-				begin := time.Now()
-				if got := w.token(w.m, p, asAda); got != first || time.Since(begin) != 0 {
-					t.Errorf("got %q after %v, want %q at once", got, time.Since(begin), first)
-				}
-				time.Sleep(4 * time.Second)
-				if w.token(w.m, p, asAda) == first {
-					t.Error("got the old token after its renewal")
-				}
-				w.asked("refresh_token", 2)
-
-				// Without a provider it is used on.
-				w.srv.Fault(providertest.Token, answers(503, ""))
-				time.Sleep(10 * time.Hour)
-				w.token(w.m, p, asAda)
-
-				// Until an API refuses it.
-				w.srv.ClearFaults(providertest.Token)
-				time.Sleep(3 * time.Second) // the backoff of the last failure
-				tok, _ := w.m.Token(t.Context(), p, asAda)
-				if got := w.token(w.m, p, asAda, authprofile.Rejected(tok)); got == tok.AccessToken {
-					t.Error("got the rejected token")
-				}
-				w.healthy(ada)
-			})
-		})
-	}
-}
-
-// Some providers say 0 of tokens that do not end, and give no refresh token
-// with them: no user is sent back to the provider.
-func TestUnknownLifetimeWithoutARefreshToken(t *testing.T) {
-	for _, value := range []any{nil, 0, "0"} {
-		t.Run(fmt.Sprint(value), func(t *testing.T) {
-			inWorld(t, func(t *testing.T, w *world) {
-				w.srv.Mutate(providertest.Token, func(a map[string]any) {
-					delete(a, "refresh_token")
-					a["expires_in"] = value
-				})
-				p := w.adasProfile()
-				first := w.token(w.m, p, asAda)
-				for range 30 {
-					time.Sleep(24 * time.Hour)
-					for _, m := range []*authprofile.Manager{w.m, w.manager()} {
-						if got := w.token(m, p, asAda); got != first {
-							t.Fatalf("got token %q, want the only one there is", got)
-						}
-					}
-				}
-				if g := w.grant(ada); g.Status != authprofile.StatusActive || g.Failure != nil || !g.Expiry.IsZero() {
-					t.Errorf("got %v, want an active grant without a known end", g)
-				}
-				w.asked("refresh_token", 0)
-			})
-		})
-	}
-}
-
 // What a database says of a failure may be damaged. It is an odd failure then,
 // and no reason to stop.
 func TestDamagedFailures(t *testing.T) {
@@ -508,92 +433,6 @@ func TestDamagedFailures(t *testing.T) {
 			})
 		})
 	}
-}
-
-// What was issued at once and has no known end is not renewed at once.
-func TestUnknownLifetimesAreSpread(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
-		w.srv.Mutate(providertest.Token, func(a map[string]any) { delete(a, "expires_in") })
-		list := w.apps(60)
-		use := func() {
-			for _, p := range list {
-				w.token(w.m, p)
-			}
-			synctest.Wait()
-		}
-		use()
-		time.Sleep(time.Hour - time.Second)
-		use()
-		w.asked("client_credentials", len(list))
-		minutes := 0
-		for before := len(list); before < 2*len(list); minutes++ {
-			if minutes > 7 {
-				t.Fatalf("got %d renewals in %d minutes, want all", before-len(list), minutes)
-			}
-			time.Sleep(time.Minute)
-			use()
-			got := w.srv.Count("client_credentials")
-			if got-before > len(list)/2 {
-				t.Errorf("got %d renewals in one minute, want them spread", got-before)
-			}
-			before = got
-		}
-	})
-}
-
-// A token that has expired on arrival is used all the same, for a moment: a
-// provider with odd lifetimes must not be overrun.
-func TestOddLifetimesMakeNoStorm(t *testing.T) {
-	for _, value := range []any{-1, -0.5, 0.5, 1, "-3600", 1e-9} {
-		t.Run(fmt.Sprint(value), func(t *testing.T) {
-			inWorld(t, func(t *testing.T, w *world) {
-				user, app := w.adasProfile(), w.app()
-				w.srv.Mutate(providertest.Token, func(a map[string]any) { a["expires_in"] = value })
-				expire()
-				managers := []*authprofile.Manager{w.m, w.manager()}
-				const seconds = 20
-				for range seconds * 10 {
-					for _, m := range managers {
-						w.token(m, user, asAda)
-						w.token(m, app)
-					}
-					time.Sleep(100 * time.Millisecond)
-				}
-				for _, kind := range []string{"refresh_token", "client_credentials"} {
-					if got := w.srv.Count(kind); got < seconds/2 || got > 2*seconds {
-						t.Errorf("got %d requests with %s in %d seconds, want about one a second", got, kind, seconds)
-					}
-				}
-				if got := w.srv.Reuses(); got != 0 {
-					t.Errorf("got %d reuses", got)
-				}
-			})
-		})
-	}
-}
-
-func TestShortLifetime(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
-		w.srv.SetPolicy(providertest.Policy{TokenLifetime: 5 * time.Second})
-		p := w.app()
-		w.token(w.m, p)
-		var wg sync.WaitGroup
-		for range 10 {
-			wg.Go(func() {
-				for end := time.Now().Add(8 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
-					begin := time.Now()
-					w.token(w.m, p)
-					if d := time.Since(begin); d > 0 {
-						t.Errorf("a caller waited for %v", d)
-					}
-				}
-			})
-		}
-		wg.Wait()
-		if got := w.srv.Count("client_credentials"); got < 2 || got > 4 {
-			t.Errorf("got %d requests, want 2 to 4", got)
-		}
-	})
 }
 
 func TestBackoffGrowsAndIsNeverTheSame(t *testing.T) {
@@ -827,6 +666,35 @@ func TestProviderAwayWhileTheTokenIsGood(t *testing.T) {
 		if got := w.srv.Count("refresh_token"); got < 2 || got > 5 {
 			t.Errorf("got %d requests, want a few", got)
 		}
+		w.healthy(ada)
+	})
+}
+
+// A provider may answer 503 for ever for a grant that is dead. That costs
+// little, can be seen, and keeps nobody from authorizing again.
+func TestThreat085_OutageWithoutEnd(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		p := w.adasProfile()
+		w.srv.Fault(providertest.Token, providertest.Fault{Times: -1, Grant: "refresh_token", Status: 503})
+		expire()
+		began := time.Now()
+		fleet := []*authprofile.Manager{w.m, w.manager(), w.manager()}
+		for time.Since(began) < 6*time.Hour {
+			for _, m := range fleet {
+				w.refuses(m, p, nil, asAda)
+			}
+			time.Sleep(time.Minute)
+		}
+		if got := w.srv.Count("refresh_token"); got > 6*60 {
+			t.Errorf("got %d requests in six hours, want one a minute for all who have no token", got)
+		}
+		f := w.grant(ada).Failure
+		if g := w.grant(ada); g.Status != authprofile.StatusFailing || f == nil || f.Since.Sub(began).Abs() > time.Second || f.Attempts < 50 {
+			t.Errorf("got status %q with %+v, want to see since when", g.Status, f)
+		}
+
+		w.authorize(p, "ada")
+		w.token(w.m, p, asAda)
 		w.healthy(ada)
 	})
 }

@@ -15,6 +15,77 @@ import (
 	"github.com/authprofile/authprofile/providertest"
 )
 
+// foreignPlaces let the code that is not ours end in one place of a renewal.
+var foreignPlaces = map[string]func(proc *process, end func()){
+	"transport": func(proc *process, end func()) {
+		proc.net.on(func(r *http.Request) (*http.Response, error) {
+			if r.Method == http.MethodPost {
+				end()
+			}
+			return proc.net.base.RoundTrip(r)
+		})
+	},
+	"transport, discovering": func(proc *process, end func()) {
+		proc.net.on(func(r *http.Request) (*http.Response, error) { end(); return nil, nil })
+	},
+	"transport, after the answer": func(proc *process, end func()) {
+		proc.net.on(func(r *http.Request) (*http.Response, error) {
+			resp, err := proc.net.base.RoundTrip(r)
+			if r.Method == http.MethodPost {
+				end()
+			}
+			return resp, err
+		})
+	},
+	"reading": func(proc *process, end func()) {
+		proc.store.on(func(c *storeCall) error {
+			if c.op == "Grant" {
+				end()
+			}
+			return c.run()
+		})
+	},
+	"reading the profile": func(proc *process, end func()) {
+		proc.store.on(func(c *storeCall) error {
+			if c.op == "Profile" {
+				end()
+			}
+			return c.run()
+		})
+	},
+	"looking once more": func(proc *process, end func()) {
+		held := false
+		proc.store.on(func(c *storeCall) error {
+			if c.op == "PutGrant" {
+				held = true
+			}
+			if c.op == "Grant" && held {
+				end()
+			}
+			return c.run()
+		})
+	},
+	"writing the token": func(proc *process, end func()) {
+		failAfterAnswer(proc, func(c *storeCall) error {
+			if c.op == "PutGrant" {
+				end()
+			}
+			return c.run()
+		})
+	},
+	"extending": func(proc *process, end func()) {
+		puts := 0
+		proc.store.on(func(c *storeCall) error {
+			if c.op == "PutGrant" {
+				if puts++; puts == 2 {
+					end()
+				}
+			}
+			return c.run()
+		})
+	},
+}
+
 // However code that is not ours ends, those who wait for it hear of it, and the
 // next call works.
 func TestForeignCodeThatDoesNotReturn(t *testing.T) {
@@ -22,77 +93,9 @@ func TestForeignCodeThatDoesNotReturn(t *testing.T) {
 		"ends its goroutine": runtime.Goexit,
 		"panics":             func() { panic("S3CRET") },
 	}
-	places := map[string]func(proc *process, end func()){
-		"transport": func(proc *process, end func()) {
-			proc.net.on(func(r *http.Request) (*http.Response, error) {
-				if r.Method == http.MethodPost {
-					end()
-				}
-				return proc.net.base.RoundTrip(r)
-			})
-		},
-		"transport, discovering": func(proc *process, end func()) {
-			proc.net.on(func(r *http.Request) (*http.Response, error) { end(); return nil, nil })
-		},
-		"transport, after the answer": func(proc *process, end func()) {
-			proc.net.on(func(r *http.Request) (*http.Response, error) {
-				resp, err := proc.net.base.RoundTrip(r)
-				if r.Method == http.MethodPost {
-					end()
-				}
-				return resp, err
-			})
-		},
-		"reading": func(proc *process, end func()) {
-			proc.store.on(func(c *storeCall) error {
-				if c.op == "Grant" {
-					end()
-				}
-				return c.run()
-			})
-		},
-		"reading the profile": func(proc *process, end func()) {
-			proc.store.on(func(c *storeCall) error {
-				if c.op == "Profile" {
-					end()
-				}
-				return c.run()
-			})
-		},
-		"looking once more": func(proc *process, end func()) {
-			held := false
-			proc.store.on(func(c *storeCall) error {
-				if c.op == "PutGrant" {
-					held = true
-				}
-				if c.op == "Grant" && held {
-					end()
-				}
-				return c.run()
-			})
-		},
-		"writing the token": func(proc *process, end func()) {
-			failAfterAnswer(proc, func(c *storeCall) error {
-				if c.op == "PutGrant" {
-					end()
-				}
-				return c.run()
-			})
-		},
-		"extending": func(proc *process, end func()) {
-			puts := 0
-			proc.store.on(func(c *storeCall) error {
-				if c.op == "PutGrant" {
-					if puts++; puts == 2 {
-						end()
-					}
-				}
-				return c.run()
-			})
-		},
-	}
+
 	for how, end := range ends {
-		for place, f := range places {
+		for place, f := range foreignPlaces {
 			t.Run(place+" "+how, func(t *testing.T) {
 				inWorld(t, func(t *testing.T, w *world) {
 					w.srv.SetPolicy(providertest.Policy{Rotation: providertest.RotateGrace, Grace: time.Hour})

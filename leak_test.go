@@ -176,282 +176,347 @@ func (s *leakyStore) PutFlow(ctx context.Context, f *authprofile.Flow) error {
 	return s.Store.PutFlow(ctx, f)
 }
 
-// A sentinel is planted in every secret of every type, all flows are run with
-// every failure, and everything that came out is searched: errors, logs, JSON,
-// panics, pages, redirects, and what the provider sees in addresses.
+const (
+	sentinelUser   = "ada-SENTINEL-user@example.com" // not in the text of an error, nor in a log
+	sentinelSecret = "SENTINEL-client secret/+&=%"
+	sentinelBody   = "SENTINEL-response-body"
+	sentinelWords  = "SENTINEL-description" // for a field of an error alone, not for texts and logs
+)
+
+// sentinelHeader is how the client's secret travels.
+var sentinelHeader = base64.StdEncoding.EncodeToString([]byte(providertest.ClientID + ":" + url.QueryEscape(sentinelSecret)))
+
+// A leakTest runs flows, and shows the vault what comes out.
+type leakTest struct {
+	*world
+	v             *vault
+	logger        *slog.Logger
+	site          *authprofile.RedirectHandler
+	user, service *authprofile.Profile
+}
+
+// TestThreat135_136_137_138_140_NothingLeaks plants a sentinel in every secret
+// of every type, runs all flows with every failure, and searches everything
+// that came out: errors, logs, JSON, panics, pages, redirects, and what the
+// provider sees in addresses.
 func TestThreat135_136_137_138_140_NothingLeaks(t *testing.T) {
 	v := &vault{secrets: make(map[string]string), out: make(map[string]string), values: make(map[string]int)}
-	clientSecret := v.plant("client secret", "SENTINEL-client secret/+&=%")
-	authorization := v.plant("Authorization header", base64.StdEncoding.EncodeToString([]byte(providertest.ClientID+":"+url.QueryEscape(clientSecret))))
-	serverSays := v.plant("body of an answer", "SENTINEL-response-body")
-	described := "SENTINEL-description" // for the field alone, not for texts and logs
+	v.plant("client secret", sentinelSecret)
+	v.plant("Authorization header", sentinelHeader)
+	v.plant("body of an answer", sentinelBody)
+	v.plant("user", sentinelUser)
 
 	var logs bytes.Buffer
 	var logMu sync.Mutex
 	handler := slog.NewJSONHandler(&lockedWriter{&logMu, &logs}, &slog.HandlerOptions{Level: slog.LevelDebug, AddSource: true})
 
 	inWorld(t, func(t *testing.T, w *world) {
-		w.srv.SetClientSecret(providertest.ClientID, clientSecret)
-		w.srv.Mutate(providertest.Token, func(answer map[string]any) {
-			answer["instance_key"] = "SENTINEL-extra"
-			if s, ok := answer["id_token"].(string); ok {
-				v.plant("ID token", s)
-			}
-		})
-		w.m = &authprofile.Manager{
-			Store: &leakyStore{w.store, v}, HTTPClient: w.srv.Client(), Logger: slog.New(handler), RedirectURL: callbackAddress,
+		l := newLeakTest(w, v, slog.New(handler))
+		l.connect("success", false, nil)
+		l.connect("success, handlers", true, nil)
+		for name, change := range leakCallbacks {
+			change := func(q url.Values) { change(v, q) }
+			l.connect(name, false, change)
+			l.connect(name+", handlers", true, change)
 		}
-		defer w.m.Shutdown(context.Background())
-		p := w.save(&authprofile.Profile{
-			ID: "crm", Type: authprofile.TypeUser, ClientID: providertest.ClientID, ClientSecret: authprofile.Secret(clientSecret),
-			Endpoints: authprofile.Endpoints{DiscoveryURL: w.srv.DiscoveryURL()}, Scopes: []string{"openid", "read", "offline_access"},
-		})
-		service := w.save(&authprofile.Profile{
-			ID: "app", Type: authprofile.TypeApp, ClientID: providertest.ClientID, ClientSecret: authprofile.Secret(clientSecret),
-			Endpoints: authprofile.Endpoints{TokenURL: w.srv.TokenURL()},
-		})
-		user := v.plant("user", sentinelUser) // not in any error's text, nor in a log
-
-		site := &authprofile.RedirectHandler{Manager: w.m, User: func(*http.Request) (string, error) { return user, nil }}
-		page := func(where string, resp *http.Response) {
-			v.show(where+", page", text(t, resp))
-			for name, values := range resp.Header {
-				if name != "Set-Cookie" && name != "Location" {
-					v.show(where+", header "+name, strings.Join(values, " "))
-				}
-			}
-		}
-		// connect takes a browser through the flow, and shows what it gets.
-		connect := func(where string, change func(q url.Values)) {
-			b := &browser{user: user}
-			rec := httptest.NewRecorder()
-			site.Begin(rec, b.request("GET", "https://app.example.com/connect?return_to=/settings"), p)
-			resp := b.keep(rec.Result())
-			page(where, resp)
-			for _, c := range b.cookies {
-				v.plant("cookie", c.Value)
-			}
-			to := resp.Header.Get("Location")
-			if to == "" {
-				return
-			}
-			// The authorization address may have state and nonce in it, and
-			// nothing else that is secret.
-			u := parsed(t, to)
-			q := u.Query()
-			q.Del("state")
-			q.Del("nonce")
-			v.show(where+", authorization address", u.Host+u.Path+"?"+q.Encode()+q.Encode())
-			back, err := w.srv.Authorize(to)
-			if err != nil {
-				t.Fatal(err)
-			}
-			cq := back.Query()
-			v.plant("code", cq.Get("code"))
-			if change != nil {
-				change(cq)
-			}
-			site.Done, site.ErrorHandler = nil, nil
-			if strings.HasSuffix(where, "handlers") {
-				site.Done = func(_ http.ResponseWriter, r *http.Request, g *authprofile.Grant) {
-					v.show(where+", request", r.URL.String()+r.RequestURI+fmt.Sprint(r.Form))
-					v.showWithUser(where+", grant", g)
-				}
-				site.ErrorHandler = func(_ http.ResponseWriter, r *http.Request, err error) {
-					v.show(where+", request", r.URL.String()+r.RequestURI+fmt.Sprint(r.Form))
-					v.showValue(where+", error", err)
-				}
-			}
-			rec = httptest.NewRecorder()
-			site.ServeHTTP(rec, b.request("GET", callbackAddress+"?"+cq.Encode()))
-			resp = rec.Result()
-			page(where, resp)
-			v.show(where+", redirect", resp.Header.Get("Location"))
-			for _, c := range resp.Cookies() {
-				v.show(where+", cleared cookie", c.Value)
-			}
-		}
-		connect("success", nil)
-		connect("success, handlers", nil)
-		for name, change := range map[string]func(q url.Values){
-			"two codes":      func(q url.Values) { q.Add("code", "SENTINEL-second-code") },
-			"no state":       func(q url.Values) { q.Del("state") },
-			"token in query": func(q url.Values) { q.Set("access_token", v.plant("token in a query", "SENTINEL-query-token")) },
-			"another issuer": func(q url.Values) { q.Set("iss", "https://evil.example.com") },
-			"too large":      func(q url.Values) { q.Set("x", strings.Repeat(q.Get("code"), 1000)) },
-			"stolen code":    func(q url.Values) { q.Set("code", v.plant("stolen code", "code-SENTINEL-stolen")) },
-		} {
-			connect(name, change)
-			connect(name+", handlers", change)
-		}
-
-		// Every failure of the provider, at each of its endpoints.
-		body := func(s string) string {
-			return fmt.Sprintf(`{"error":%q,"error_description":"%s %s %s %s","error_uri":"https://login.example.com/%s","extra":"%s"}`,
-				s, described, clientSecret, url.QueryEscape(clientSecret), authorization, described, serverSays)
-		}
-		faults := map[string]providertest.Fault{
-			"invalid_grant":      {Status: 400, Body: body("invalid_grant")},
-			"invalid_client":     {Status: 401, Body: body("invalid_client"), Header: http.Header{"Www-Authenticate": {serverSays}}},
-			"unknown code":       {Status: 400, Body: body("out_of_cheese")},
-			"secret as code":     {Status: 400, Body: body(clientSecret)},
-			"secret, as sent":    {Status: 400, Body: body(url.QueryEscape(clientSecret))},
-			"what was sent":      {Status: 400, Body: body(authorization)},
-			"empty 400":          {Status: 400},
-			"200 with error":     {Status: 200, Body: body("invalid_grant")},
-			"503":                {Status: 503, Body: serverSays, Header: http.Header{"Retry-After": {"1"}}},
-			"429":                {Status: 429, Body: serverSays},
-			"HTML":               {Status: 200, Body: "<html>" + serverSays, Header: http.Header{"Content-Type": {"text/html"}}},
-			"no token":           {Status: 200, Body: `{"token":"` + serverSays + `"}`},
-			"token with CRLF":    {Status: 200, Body: `{"access_token":"` + serverSays + `\r\nX: y","token_type":"Bearer"}`},
-			"token type":         {Status: 200, Body: `{"access_token":"` + serverSays + `","token_type":"` + serverSays + `"}`},
-			"redirect":           {Status: 307, Header: http.Header{"Location": {"https://evil.example.com/?x=" + serverSays}}},
-			"truncated":          {Committed: true, CutAfter: 20},
-			"lost request":       {Drop: true},
-			"lost answer":        {Committed: true, Drop: true},
-			"empty error object": {Status: 400, Body: `{"error":{"message":"` + serverSays + `"}}`},
-		}
-		for name, fault := range faults {
-			fault.Times = -1
+		for name, fault := range leakFaults {
 			for _, endpoint := range []providertest.Endpoint{providertest.Token, providertest.Revocation, providertest.Discovery, providertest.JWKS} {
 				if endpoint != providertest.Token && fault.Status == 400 {
 					continue // makes no difference there
 				}
-				where := fmt.Sprintf("%s at %s", name, endpoint)
-				// A Manager that has nothing in memory.
-				w.m = &authprofile.Manager{
-					Store: &leakyStore{w.store, v}, HTTPClient: w.srv.Client(), Logger: slog.New(handler), RedirectURL: callbackAddress,
-				}
-				site.Manager = w.m
-				f, err := w.m.Begin(t.Context(), p, user)
-				if err != nil {
-					t.Fatal(err)
-				}
-				back := w.consent(f)
-				v.plant("code", back.Get("code"))
-				w.srv.Fault(endpoint, fault)
-				if endpoint == providertest.Discovery || endpoint == providertest.JWKS {
-					w.m = &authprofile.Manager{
-						Store: &leakyStore{w.store, v}, HTTPClient: w.srv.Client(), Logger: slog.New(handler), RedirectURL: callbackAddress,
-					}
-					site.Manager = w.m
-				}
-				expire()
-				if _, err := w.m.Token(t.Context(), service); err != nil {
-					v.showValue(where+", app token", err)
-				}
-				if _, err := w.m.Token(t.Context(), p, authprofile.AsUser(user)); err != nil {
-					v.showValue(where+", user token", err)
-					_, err = w.m.Token(t.Context(), p, authprofile.AsUser(user)) // as it is stored
-					v.showValue(where+", user token again", err)
-				}
-				if _, err := w.m.Client(t.Context(), service).Get("https://api.example.com/"); err != nil {
-					v.showValue(where+", client", err)
-				}
-				if _, err := w.m.Discover(t.Context(), w.srv.DiscoveryURL()); err != nil {
-					v.showValue(where+", discover", err)
-				}
-				connect(where, nil)
-				connect(where+", handlers", nil)
-				if endpoint == providertest.Revocation {
-					if err := w.m.Revoke(t.Context(), authprofile.GrantKey{ProfileID: "crm", User: user}); err != nil {
-						v.showValue(where+", revoke", err)
-					}
-				}
-				for g, err := range w.m.Grants(t.Context(), "crm") {
-					if err != nil {
-						t.Fatal(err)
-					}
-					v.plantGrant(g)
-					v.showWithUser(where+", listed grant", g)
-				}
-				if err := w.m.Shutdown(t.Context()); err != nil {
-					v.showValue(where+", shutdown", err)
-				}
-				w.srv.ClearFaults(endpoint)
-				time.Sleep(10 * time.Minute)
-				w.m = &authprofile.Manager{
-					Store: &leakyStore{w.store, v}, HTTPClient: w.srv.Client(), Logger: slog.New(handler), RedirectURL: callbackAddress,
-				}
-				site.Manager = w.m
-				connect(where+", healed", nil)
+				l.fail(fmt.Sprintf("%s at %s", name, endpoint), endpoint, fault)
 			}
 		}
-
-		// The values themselves, each full of secrets.
-		cached, err := w.m.Token(t.Context(), service)
-		if err != nil {
-			t.Fatal(err)
-		}
-		v.plant("access token", cached.AccessToken)
-		g := w.grant(authprofile.GrantKey{ProfileID: "crm", User: user})
-		v.plantGrant(g)
-		f, err := w.m.Begin(t.Context(), p, user)
-		if err != nil {
-			t.Fatal(err)
-		}
-		f.Browser = v.plant("browser", "SENTINEL-browser")
-		g.Nonce = v.plant("nonce", "SENTINEL-nonce-of-grant")
-		src := w.m.Source(t.Context(), service)
-		if _, err := src.Token(); err != nil {
-			t.Fatal(err)
-		}
-		client := w.m.Client(t.Context(), service)
-		mem := w.store
-		v.showValue("Profile", p)
-		v.showValue("Profile value", *p)
-		v.showWithUser("Grant", g)
-		v.showWithUser("Grant value", *g)
-		v.showValue("Secret", g.AccessToken)
-		v.showWithUser("Flow", f)
-		v.showWithUser("Flow value", *f)
-		v.showValue("Manager", w.m)
-		v.showValue("MemStore", mem)
-		v.showValue("struct with a MemStore", &struct{ Store *authprofile.MemStore }{mem})
-		v.showValue("Source", src)
-		v.showValue("Client", client)
-		v.showValue("Client's transport", client.Transport)
-		v.showValue("RedirectHandler", site)
-		v.showValue("option", authprofile.Rejected(cached))
-		v.showValue("package-level source", authprofile.Source(t.Context(), service.Clone()))
-		v.showValue("Error value", authprofile.Error{Op: "x", User: user, Err: err})
-		if err := w.m.Shutdown(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-
-		// What the provider has seen.
-		for _, c := range w.srv.Captured() {
-			u := parsed(t, c.URL)
-			if c.Endpoint == providertest.Authorization {
-				q := u.Query()
-				q.Del("state")
-				q.Del("nonce")
-				u.RawQuery = q.Encode()
-				v.show("query of the authorization request", fmt.Sprint(q))
-			}
-			v.show("address of a request to "+string(c.Endpoint), u.String())
-			for name, values := range c.Header {
-				if name != "Authorization" {
-					v.show("header "+name+" of a request to "+string(c.Endpoint), strings.Join(values, " "))
-				}
-			}
-			if c.Endpoint != providertest.Token && c.Endpoint != providertest.Revocation && c.Endpoint != providertest.Authorization {
-				v.show("body of a request to "+string(c.Endpoint), c.Body+c.Header.Get("Authorization"))
-			}
-		}
+		l.showValues()
+		l.showRequests()
 	})
+
 	logMu.Lock()
 	defer logMu.Unlock()
 	for line := range strings.Lines(logs.String()) {
 		v.show("log", line)
-		if strings.Contains(line, described) || strings.Contains(line, sentinelUser) {
-			t.Errorf("got the provider's words or the user in a record: %s", line)
+		if strings.Contains(line, sentinelWords) || strings.Contains(line, sentinelUser) {
+			t.Errorf("got the record %s, want neither the provider's words nor the user in it", line)
 		}
 		if !json.Valid([]byte(line)) {
-			t.Errorf("got a record that is not JSON: %s", line)
+			t.Errorf("got the record %s, want JSON", line)
 		}
 	}
 	v.search(t)
+}
+
+func newLeakTest(w *world, v *vault, logger *slog.Logger) *leakTest {
+	l := &leakTest{world: w, v: v, logger: logger}
+	w.srv.SetClientSecret(providertest.ClientID, sentinelSecret)
+	w.srv.Mutate(providertest.Token, func(answer map[string]any) {
+		answer["instance_key"] = "SENTINEL-extra"
+		if s, ok := answer["id_token"].(string); ok {
+			v.plant("ID token", s)
+		}
+	})
+	l.site = &authprofile.RedirectHandler{User: func(*http.Request) (string, error) { return sentinelUser, nil }}
+	l.forget()
+	l.user = w.save(&authprofile.Profile{
+		ID: "crm", Type: authprofile.TypeUser, ClientID: providertest.ClientID, ClientSecret: sentinelSecret,
+		Endpoints: authprofile.Endpoints{DiscoveryURL: w.srv.DiscoveryURL()}, Scopes: []string{"openid", "read", "offline_access"},
+	})
+	l.service = w.save(&authprofile.Profile{
+		ID: "app", Type: authprofile.TypeApp, ClientID: providertest.ClientID, ClientSecret: sentinelSecret,
+		Endpoints: authprofile.Endpoints{TokenURL: w.srv.TokenURL()},
+	})
+	return l
+}
+
+// forget goes on with a Manager that has nothing in memory.
+func (l *leakTest) forget() {
+	m := &authprofile.Manager{
+		Store: &leakyStore{l.store, l.v}, HTTPClient: l.srv.Client(), Logger: l.logger, RedirectURL: callbackAddress,
+	}
+	l.Cleanup(func() { m.Shutdown(context.Background()) })
+	l.m, l.site.Manager = m, m
+}
+
+// showPage shows what a browser gets.
+func (l *leakTest) showPage(where string, resp *http.Response) {
+	l.v.show(where+", page", text(l.T, resp))
+	for name, values := range resp.Header {
+		if name != "Set-Cookie" && name != "Location" {
+			l.v.show(where+", header "+name, strings.Join(values, " "))
+		}
+	}
+}
+
+// connect takes a browser through the flow, and shows what it gets, and what
+// the application's own handlers do if there are any. The query of the callback
+// is changed on the way.
+func (l *leakTest) connect(where string, handlers bool, change func(q url.Values)) {
+	v := l.v
+	b := &browser{user: sentinelUser}
+	rec := httptest.NewRecorder()
+	l.site.Begin(rec, b.request("GET", "https://app.example.com/connect?return_to=/settings"), l.user)
+	resp := b.keep(rec.Result())
+	l.showPage(where, resp)
+	for _, c := range b.cookies {
+		v.plant("cookie", c.Value)
+	}
+	to := resp.Header.Get("Location")
+	if to == "" {
+		return
+	}
+	// The authorization address may have state and nonce in it, and nothing
+	// else that is secret.
+	u := parsed(l.T, to)
+	q := u.Query()
+	q.Del("state")
+	q.Del("nonce")
+	v.show(where+", authorization address", u.Host+u.Path+"?"+q.Encode()+q.Encode())
+	back, err := l.srv.Authorize(to)
+	if err != nil {
+		l.Fatal(err)
+	}
+	cq := back.Query()
+	v.plant("code", cq.Get("code"))
+	if change != nil {
+		change(cq)
+	}
+	l.site.Done, l.site.ErrorHandler = nil, nil
+	if handlers {
+		l.site.Done = func(_ http.ResponseWriter, r *http.Request, g *authprofile.Grant) {
+			v.show(where+", request", r.URL.String()+r.RequestURI+fmt.Sprint(r.Form))
+			v.showWithUser(where+", grant", g)
+		}
+		l.site.ErrorHandler = func(_ http.ResponseWriter, r *http.Request, err error) {
+			v.show(where+", request", r.URL.String()+r.RequestURI+fmt.Sprint(r.Form))
+			v.showValue(where+", error", err)
+		}
+	}
+	rec = httptest.NewRecorder()
+	l.site.ServeHTTP(rec, b.request("GET", callbackAddress+"?"+cq.Encode()))
+	resp = rec.Result()
+	l.showPage(where, resp)
+	v.show(where+", redirect", resp.Header.Get("Location"))
+	for _, c := range resp.Cookies() {
+		v.show(where+", cleared cookie", c.Value)
+	}
+}
+
+// leakCallbacks are what may be wrong with the query of a callback.
+var leakCallbacks = map[string]func(v *vault, q url.Values){
+	"two codes": func(v *vault, q url.Values) { q.Add("code", "SENTINEL-second-code") },
+	"no state":  func(v *vault, q url.Values) { q.Del("state") },
+	"token in query": func(v *vault, q url.Values) {
+		q.Set("access_token", v.plant("token in a query", "SENTINEL-query-token"))
+	},
+	"another issuer": func(v *vault, q url.Values) { q.Set("iss", "https://evil.example.com") },
+	"too large":      func(v *vault, q url.Values) { q.Set("x", strings.Repeat(q.Get("code"), 1000)) },
+	"stolen code":    func(v *vault, q url.Values) { q.Set("code", v.plant("stolen code", "code-SENTINEL-stolen")) },
+}
+
+// leakAnswer is an error of the provider that says all that it knows.
+func leakAnswer(code string) string {
+	return fmt.Sprintf(`{"error":%q,"error_description":"%s %s %s %s","error_uri":"https://login.example.com/%s","extra":"%s"}`,
+		code, sentinelWords, sentinelSecret, url.QueryEscape(sentinelSecret), sentinelHeader, sentinelWords, sentinelBody)
+}
+
+// leakFaults are the failures of the provider, at each of its endpoints.
+var leakFaults = map[string]providertest.Fault{
+	"invalid_grant":      {Status: 400, Body: leakAnswer("invalid_grant")},
+	"invalid_client":     {Status: 401, Body: leakAnswer("invalid_client"), Header: http.Header{"Www-Authenticate": {sentinelBody}}},
+	"unknown code":       {Status: 400, Body: leakAnswer("out_of_cheese")},
+	"secret as code":     {Status: 400, Body: leakAnswer(sentinelSecret)},
+	"secret, as sent":    {Status: 400, Body: leakAnswer(url.QueryEscape(sentinelSecret))},
+	"what was sent":      {Status: 400, Body: leakAnswer(sentinelHeader)},
+	"empty 400":          {Status: 400},
+	"200 with error":     {Status: 200, Body: leakAnswer("invalid_grant")},
+	"503":                {Status: 503, Body: sentinelBody, Header: http.Header{"Retry-After": {"1"}}},
+	"429":                {Status: 429, Body: sentinelBody},
+	"HTML":               {Status: 200, Body: "<html>" + sentinelBody, Header: http.Header{"Content-Type": {"text/html"}}},
+	"no token":           {Status: 200, Body: `{"token":"` + sentinelBody + `"}`},
+	"token with CRLF":    {Status: 200, Body: `{"access_token":"` + sentinelBody + `\r\nX: y","token_type":"Bearer"}`},
+	"token type":         {Status: 200, Body: `{"access_token":"` + sentinelBody + `","token_type":"` + sentinelBody + `"}`},
+	"redirect":           {Status: 307, Header: http.Header{"Location": {"https://evil.example.com/?x=" + sentinelBody}}},
+	"truncated":          {Committed: true, CutAfter: 20},
+	"lost request":       {Drop: true},
+	"lost answer":        {Committed: true, Drop: true},
+	"empty error object": {Status: 400, Body: `{"error":{"message":"` + sentinelBody + `"}}`},
+}
+
+// leakCalls are what is done while the provider fails.
+var leakCalls = []struct {
+	where string
+	do    func(l *leakTest) error
+}{
+	{"app token", func(l *leakTest) error {
+		_, err := l.m.Token(l.Context(), l.service)
+		return err
+	}},
+	{"user token", (*leakTest).userToken},
+	{"user token again", (*leakTest).userToken}, // as it is stored
+	{"client", func(l *leakTest) error {
+		_, err := l.m.Client(l.Context(), l.service).Get("https://api.example.com/")
+		return err
+	}},
+	{"discover", func(l *leakTest) error {
+		_, err := l.m.Discover(l.Context(), l.srv.DiscoveryURL())
+		return err
+	}},
+}
+
+func (l *leakTest) userToken() error {
+	_, err := l.m.Token(l.Context(), l.user, authprofile.AsUser(sentinelUser))
+	return err
+}
+
+// fail does all that can be done while an endpoint of the provider fails, and
+// shows what comes of it.
+func (l *leakTest) fail(where string, endpoint providertest.Endpoint, fault providertest.Fault) {
+	fault.Times = -1
+	l.forget()
+	f, err := l.m.Begin(l.Context(), l.user, sentinelUser)
+	if err != nil {
+		l.Fatal(err)
+	}
+	l.v.plant("code", l.consent(f).Get("code"))
+	l.srv.Fault(endpoint, fault)
+	if endpoint == providertest.Discovery || endpoint == providertest.JWKS {
+		l.forget()
+	}
+	expire()
+	for _, call := range leakCalls {
+		if err := call.do(l); err != nil {
+			l.v.showValue(where+", "+call.where, err)
+		}
+	}
+	l.connect(where, false, nil)
+	l.connect(where+", handlers", true, nil)
+	if endpoint == providertest.Revocation {
+		if err := l.m.Revoke(l.Context(), authprofile.GrantKey{ProfileID: "crm", User: sentinelUser}); err != nil {
+			l.v.showValue(where+", revoke", err)
+		}
+	}
+	for g, err := range l.m.Grants(l.Context(), "crm") {
+		if err != nil {
+			l.Fatal(err)
+		}
+		l.v.plantGrant(g)
+		l.v.showWithUser(where+", listed grant", g)
+	}
+	if err := l.m.Shutdown(l.Context()); err != nil {
+		l.v.showValue(where+", shutdown", err)
+	}
+	l.srv.ClearFaults(endpoint)
+	time.Sleep(10 * time.Minute)
+	l.forget()
+	l.connect(where+", healed", false, nil)
+}
+
+// showValues shows the values themselves, each full of secrets.
+func (l *leakTest) showValues() {
+	v := l.v
+	cached, err := l.m.Token(l.Context(), l.service)
+	if err != nil {
+		l.Fatal(err)
+	}
+	v.plant("access token", cached.AccessToken)
+	g := l.grant(authprofile.GrantKey{ProfileID: "crm", User: sentinelUser})
+	v.plantGrant(g)
+	f, err := l.m.Begin(l.Context(), l.user, sentinelUser)
+	if err != nil {
+		l.Fatal(err)
+	}
+	f.Browser = v.plant("browser", "SENTINEL-browser")
+	g.Nonce = v.plant("nonce", "SENTINEL-nonce-of-grant")
+	src := l.m.Source(l.Context(), l.service)
+	if _, err := src.Token(); err != nil {
+		l.Fatal(err)
+	}
+	client := l.m.Client(l.Context(), l.service)
+	for where, value := range map[string]any{
+		"Profile":                l.user,
+		"Profile value":          *l.user,
+		"Secret":                 g.AccessToken,
+		"Manager":                l.m,
+		"MemStore":               l.store,
+		"struct with a MemStore": &struct{ Store *authprofile.MemStore }{l.store},
+		"Source":                 src,
+		"Client":                 client,
+		"Client's transport":     client.Transport,
+		"RedirectHandler":        l.site,
+		"option":                 authprofile.Rejected(cached),
+		"package-level source":   authprofile.Source(l.Context(), l.service.Clone()),
+		"Error value":            authprofile.Error{Op: "x", User: sentinelUser, Err: err},
+	} {
+		v.showValue(where, value)
+	}
+	for where, value := range map[string]any{"Grant": g, "Grant value": *g, "Flow": f, "Flow value": *f} {
+		v.showWithUser(where, value)
+	}
+	if err := l.m.Shutdown(l.Context()); err != nil {
+		l.Fatal(err)
+	}
+}
+
+// showRequests shows what the provider has seen that is not for it alone.
+func (l *leakTest) showRequests() {
+	for _, c := range l.srv.Captured() {
+		u := parsed(l.T, c.URL)
+		if c.Endpoint == providertest.Authorization {
+			q := u.Query()
+			q.Del("state")
+			q.Del("nonce")
+			u.RawQuery = q.Encode()
+			l.v.show("query of the authorization request", fmt.Sprint(q))
+		}
+		l.v.show("address of a request to "+string(c.Endpoint), u.String())
+		for name, values := range c.Header {
+			if name != "Authorization" {
+				l.v.show("header "+name+" of a request to "+string(c.Endpoint), strings.Join(values, " "))
+			}
+		}
+		if c.Endpoint != providertest.Token && c.Endpoint != providertest.Revocation && c.Endpoint != providertest.Authorization {
+			l.v.show("body of a request to "+string(c.Endpoint), c.Body+c.Header.Get("Authorization"))
+		}
+	}
 }
 
 // showWithUser is showValue for what may name its user in print.
@@ -466,8 +531,6 @@ func (v *vault) showWithUser(where string, value any) {
 		v.show(where, strings.ReplaceAll(text, sentinelUser, ""))
 	}
 }
-
-const sentinelUser = "ada-SENTINEL-user@example.com"
 
 type lockedWriter struct {
 	mu *sync.Mutex

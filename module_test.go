@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"go/doc"
 	"go/token"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -105,5 +107,33 @@ func TestSourcesAreFinished(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestThreat012_NoBuildWithoutChecks: no build tag takes anything out.
+func TestThreat012_NoBuildWithoutChecks(t *testing.T) {
+	suffix := regexp.MustCompile(`_(aix|android|darwin|freebsd|illumos|ios|js|linux|netbsd|openbsd|plan9|solaris|unix|wasip1|windows|386|amd64|arm|arm64|wasm)\.go$`)
+	files := 0
+	err := filepath.WalkDir(".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && name != "." {
+			if _, err := os.Stat(filepath.Join(name, "go.mod")); err == nil || strings.HasPrefix(d.Name(), ".") {
+				return filepath.SkipDir // another module
+			}
+		}
+		if !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
+			return nil // tests may want to know about the race detector
+		}
+		files++
+		text, err := os.ReadFile(name)
+		if strings.Contains("\n"+string(text), "\n//go:build") || suffix.MatchString(name) {
+			t.Errorf("%s: got a build constraint, want none", name)
+		}
+		return err
+	})
+	if err != nil || files < 30 {
+		t.Fatal(files, err)
 	}
 }

@@ -158,3 +158,48 @@ func TestShutdownOfAnAppProfileWithoutTheStore(t *testing.T) {
 		}
 	})
 }
+
+func TestShutdown(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		p := w.adasProfile()
+		q := w.consent(w.begin(p, "eve"))
+		w.srv.Fault(providertest.Token, providertest.Fault{Hang: true})
+		go w.m.Finish(t.Context(), "eve", q)
+		if err := w.srv.AwaitHang(t.Context(), 1); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		var e *authprofile.Error
+		if err := w.m.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) || !errors.As(err, &e) || e.Op != "shutdown" {
+			t.Errorf("got %v, want the end of the context", err)
+		}
+		w.srv.Release()
+		if err := w.m.Shutdown(t.Context()); err != nil {
+			t.Errorf("got %v the second time, want none", err)
+		}
+		w.healthy(authprofile.GrantKey{ProfileID: "crm", User: "eve"})
+		w.token(w.m, p, asAda) // from memory
+		expire()
+		w.refuses(w.m, p, nil, asAda)
+	})
+}
+
+// A Manager that is shut down takes no flow that it could not finish: another
+// process finishes it.
+func TestFinishAfterShutdown(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		p := w.user()
+		q := w.consent(w.begin(p, "ada"))
+		if err := w.m.Shutdown(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		w.finishFails("ada", q, nil)
+		w.asked("authorization_code", 0)
+		w.m = w.manager()
+		if _, err := w.m.Finish(t.Context(), "ada", q); err != nil {
+			t.Fatalf("another process: got error %v, want none", err)
+		}
+		w.token(w.m, p, asAda)
+	})
+}

@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/url"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"golang.org/x/oauth2"
 
 	"github.com/authprofile/authprofile"
 	"github.com/authprofile/authprofile/providertest"
@@ -85,13 +88,19 @@ func (w *world) save(p *authprofile.Profile) *authprofile.Profile {
 	return p
 }
 
+// registered returns a profile of the client that providers know at first.
+func registered(p authprofile.Profile) *authprofile.Profile {
+	p.ClientID, p.ClientSecret = providertest.ClientID, providertest.ClientSecret
+	return &p
+}
+
 // unsavedApp returns an app profile that no Store has.
 func (w *world) unsavedApp() *authprofile.Profile {
-	return &authprofile.Profile{
-		ID: "app", Type: authprofile.TypeApp, ClientID: providertest.ClientID, ClientSecret: providertest.ClientSecret,
+	return registered(authprofile.Profile{
+		ID: "app", Type: authprofile.TypeApp,
 		Endpoints: authprofile.Endpoints{TokenURL: w.srv.TokenURL()},
 		Scopes:    []string{"read"},
-	}
+	})
 }
 
 func (w *world) app() *authprofile.Profile {
@@ -101,11 +110,11 @@ func (w *world) app() *authprofile.Profile {
 
 func (w *world) user() *authprofile.Profile {
 	w.Helper()
-	return w.save(&authprofile.Profile{
-		ID: "crm", Type: authprofile.TypeUser, ClientID: providertest.ClientID, ClientSecret: providertest.ClientSecret,
+	return w.save(registered(authprofile.Profile{
+		ID: "crm", Type: authprofile.TypeUser,
 		Endpoints: authprofile.Endpoints{DiscoveryURL: w.srv.DiscoveryURL()},
 		Scopes:    []string{"openid", "read", "offline_access"},
-	})
+	}))
 }
 
 var (
@@ -336,4 +345,118 @@ func (n *faultyNetwork) RoundTrip(r *http.Request) (*http.Response, error) {
 		return f(r)
 	}
 	return n.base.RoundTrip(r)
+}
+
+// begin begins an authorization that must not fail.
+func (w *world) begin(p *authprofile.Profile, user string, opts ...oauth2.AuthCodeOption) *authprofile.Flow {
+	w.Helper()
+	f, err := w.m.Begin(w.Context(), p, user, opts...)
+	if err != nil {
+		w.Fatal(err)
+	}
+	return f
+}
+
+// consent lets the person at the provider decide, and returns the query that
+// the browser comes back with.
+func (w *world) consent(f *authprofile.Flow) url.Values {
+	w.Helper()
+	back, err := w.srv.Authorize(f.URL)
+	if err != nil {
+		w.Fatal(err)
+	}
+	return back.Query()
+}
+
+// finishFails wants Finish to fail, and returns its error.
+func (w *world) finishFails(user string, query url.Values, target error) error {
+	w.Helper()
+	g, err := w.m.Finish(w.Context(), user, query)
+	var e *authprofile.Error
+	switch {
+	case err == nil:
+		w.Fatalf("got a grant of %q, want an error", g.User)
+	case target != nil && !errors.Is(err, target):
+		w.Fatalf("got error %v, want one that is: %v", err, target)
+	case !errors.As(err, &e) || e.Op != "finish":
+		w.Fatalf("got error %#v, want an *Error of finish", err)
+	}
+	return err
+}
+
+// noGrant wants nothing to be stored for a user.
+func (w *world) noGrant(key authprofile.GrantKey) {
+	w.Helper()
+	if _, err := w.store.Grant(w.Context(), key); !errors.Is(err, authprofile.ErrNotFound) {
+		w.Errorf("got error %v, want no grant: ErrNotFound", err)
+	}
+}
+
+// A revocation is a request that asked the provider to revoke a token.
+type revocation struct {
+	address string
+	form    url.Values
+}
+
+func (w *world) revocations() (list []revocation) {
+	w.Helper()
+	for _, c := range w.srv.Captured() {
+		if c.Endpoint != providertest.Revocation {
+			continue
+		}
+		form, err := url.ParseQuery(c.Body)
+		if err != nil {
+			w.Fatal(err)
+		}
+		list = append(list, revocation{c.URL, form})
+	}
+	return list
+}
+
+// with returns a copy of query with one parameter replaced, or removed.
+func with(query url.Values, name string, values ...string) url.Values {
+	q := make(url.Values, len(query)+1)
+	for k, v := range query {
+		q[k] = v
+	}
+	q[name] = values
+	if len(values) == 0 {
+		delete(q, name)
+	}
+	return q
+}
+
+func parsed(t *testing.T, address string) *url.URL {
+	t.Helper()
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
+}
+
+// bodies returns the forms that were posted to the token endpoint.
+func bodies(t *testing.T, srv *providertest.Server) []url.Values {
+	t.Helper()
+	var list []url.Values
+	for _, c := range srv.Captured() {
+		if c.Endpoint == providertest.Token {
+			form, err := url.ParseQuery(c.Body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			list = append(list, form)
+		}
+	}
+	return list
+}
+
+// user2 returns the profile of w.user as it is stored.
+func (w *world) user2() *authprofile.Profile {
+	w.Helper()
+	p, err := w.m.Profile(w.Context(), "crm")
+	if err != nil {
+		w.Fatal(err)
+	}
+	return p
 }
