@@ -1,10 +1,11 @@
-// Package discovery reads what providers publish about themselves, and keeps
-// it: their discovery documents here, and other documents for those who say how
-// to read them.
+// Package discovery fetches what providers publish about themselves, and keeps
+// it. It reads discovery documents itself; for other documents, such as key
+// sets, the caller says how they are read.
 //
-// What it returns has been checked, and is shared: nobody changes it. Why a
-// document could not be had is an [*Error], which says whether the document has
-// to be corrected or the provider is away.
+// What it returns has been checked. It is shared, and callers must not change
+// it. Why a document could not be had is an [*Error], which says whether the
+// document has to be corrected or the provider is away; or it is the error of a
+// context.
 package discovery
 
 import (
@@ -57,7 +58,8 @@ const (
 // documents and key sets.
 //
 // A document is fetched once, however many ask for it, and in the background
-// while there is an older one to go on with. Nothing runs while nobody asks.
+// while there is an older one to go on with. A Cache that no caller asks does
+// nothing.
 type Cache struct {
 	hc  *http.Client
 	log *slog.Logger
@@ -259,7 +261,8 @@ func start[V any](ctx context.Context, c *Cache, r *Request[V], e *entry[V]) *fe
 	return f
 }
 
-// finish fetches and reads the document, and gives the result to those who wait.
+// finish fetches and reads the document, and gives the result to the callers
+// that wait.
 func finish[V any](ctx context.Context, c *Cache, r *Request[V], e *entry[V], f *fetch[V]) {
 	var body []byte
 	var fresh time.Duration

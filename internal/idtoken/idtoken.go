@@ -374,7 +374,7 @@ func timeOf(claims discovery.Object, name string) (seconds float64, err error) {
 // halfHash is how an ID token refers to an access token or a code (OpenID
 // Connect Core 1.0, section 3.1.3.6).
 func halfHash(alg, s string) string {
-	hash := crypto.SHA512 // of EdDSA, as everybody does it
+	hash := crypto.SHA512 // of EdDSA, for which no standard says it; providers take the hash of Ed25519
 	switch {
 	case strings.HasSuffix(alg, "256"):
 		hash = crypto.SHA256

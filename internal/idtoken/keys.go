@@ -217,7 +217,7 @@ func parseKey(raw []byte) (key publicKey, ok bool) {
 		use != "" && use != "sig",
 		o.Has("key_ops") && !slices.Contains(ops, "verify"),
 		key.alg != "" && !slices.Contains(signingAlgs, key.alg),
-		o.Has("d"): // a private key that everybody can read
+		o.Has("d"): // a private key, which is none any more
 		return key, false
 	}
 
