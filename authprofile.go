@@ -112,6 +112,15 @@ type Profile struct {
 	// for TypeApp, of the authorization request for TypeUser.
 	Params url.Values `json:"params,omitempty"`
 
+	// TokenParams are extra parameters of the exchange of a code and of each
+	// renewal, such as "resource". TypeUser only.
+	TokenParams url.Values `json:"token_params,omitempty"`
+
+	// APIHosts are the hosts that Manager.Client sends tokens to: "api.example.com"
+	// is that host at any port, "api.example.com:8443" at that one, and
+	// ".example.com" is all hosts below example.com. Nil: any.
+	APIHosts []string `json:"api_hosts,omitempty"`
+
 	Version int64     `json:"version,omitempty"` // set by the Store; zero: never saved
 	Created time.Time `json:"created,omitzero"`
 	Updated time.Time `json:"updated,omitzero"`
@@ -158,13 +167,21 @@ const (
 func (p *Profile) Clone() *Profile {
 	c := *p
 	c.Scopes = slices.Clone(p.Scopes)
-	if p.Params != nil {
-		c.Params = make(url.Values, len(p.Params))
-		for k, v := range p.Params {
-			c.Params[k] = slices.Clone(v)
-		}
-	}
+	c.APIHosts = slices.Clone(p.APIHosts)
+	c.Params = cloneValues(p.Params)
+	c.TokenParams = cloneValues(p.TokenParams)
 	return &c
+}
+
+func cloneValues(v url.Values) url.Values {
+	if v == nil {
+		return nil
+	}
+	c := make(url.Values, len(v))
+	for name, values := range v {
+		c[name] = slices.Clone(values)
+	}
+	return c
 }
 
 // Unsaved reports whether p has changes that its Store does not have: it was
@@ -186,10 +203,11 @@ func (p *Profile) saysTheSame(q *Profile) bool {
 	content := func(p *Profile) [sha256.Size]byte {
 		c := *p
 		c.Version, c.Created, c.Updated = 0, time.Time{}, time.Time{}
-		c.Params = nil // JSON tells empty values from none
+		c.Params, c.TokenParams = nil, nil // JSON tells empty values from none
 		return c.fingerprint()
 	}
-	return content(p) == content(q) && maps.EqualFunc(p.Params, q.Params, slices.Equal)
+	return content(p) == content(q) && maps.EqualFunc(p.Params, q.Params, slices.Equal) &&
+		maps.EqualFunc(p.TokenParams, q.TokenParams, slices.Equal)
 }
 
 // fingerprint hashes all that a Store keeps of p, the secret included.

@@ -88,11 +88,17 @@ type GrantStore interface {
 	// Grant returns the grant with that key, or an error that is ErrNotFound.
 	Grant(ctx context.Context, key GrantKey) (*Grant, error)
 
-	// ListGrants returns at most limit grants of the profile whose user comes
-	// after the given one, ordered by user, ascending byte by byte. An empty
-	// after means from the beginning, an empty user included. Fewer than
-	// limit means that there are no more, as for ListProfiles.
-	ListGrants(ctx context.Context, profileID, after string, limit int) ([]*Grant, error)
+	// ListGrants returns at most limit grants that pass the filter and whose
+	// key comes after the given one, ordered by profile and then by user,
+	// ascending byte by byte. A zero after means from the beginning, an empty
+	// user included. Fewer than limit means that there are no more, as for
+	// ListProfiles.
+	ListGrants(ctx context.Context, f GrantFilter, after GrantKey, limit int) ([]*Grant, error)
+
+	// CountGrants returns how many grants of the profile have each status, of
+	// all profiles if profileID is empty. A status that no grant has may be
+	// left out. A grant that cannot be read is counted if its status can.
+	CountGrants(ctx context.Context, profileID string) (map[Status]int64, error)
 
 	// PutGrant creates or replaces a grant as PutProfile does a profile: by
 	// g.Version, with ErrConflict, setting g.Version, g.Created and
@@ -125,6 +131,15 @@ type GrantKey struct {
 	User      string `json:"user,omitempty"`
 }
 
+// A GrantFilter says which grants are meant: those that have all that it says.
+// The zero GrantFilter passes all.
+type GrantFilter struct {
+	ProfileID  string    // empty: any
+	User       string    // empty: any
+	Status     Status    // empty: any
+	EndsBefore time.Time // grants whose Ends is known, and before; zero: any
+}
+
 // A Grant is what a provider has issued for one profile (and one user): the
 // tokens, what they are good for, and their state.
 type Grant struct {
@@ -152,13 +167,31 @@ type Grant struct {
 	// set by the next renewal.
 	Issuer string `json:"issuer,omitempty"`
 
+	// Origin is that of the token endpoint that the tokens came from,
+	// "https://auth.example.com". Empty: not known, and set by the next renewal.
+	Origin string `json:"origin,omitempty"`
+
 	Subject string `json:"subject,omitempty"` // "sub" of a verified ID token
+
+	// Account says to people whose account it is at the provider: of a verified
+	// ID token "email", else "preferred_username", else "name"; cleaned and cut
+	// to 256 bytes. It decides nothing, as an account may change all of them.
+	Account string `json:"account,omitempty"`
+
 	Nonce   string `json:"-"`                 // of the authorization that it comes from; kept by renewals
 
 	// Extra holds what else the provider's answers had to say, by member name:
 	// "instance_url", "team". Strings are as they came, all else is JSON.
 	// Members that would make it larger than 4 KiB are left out.
 	Extra map[string]Secret `json:"extra,omitempty"`
+
+	Authorized time.Time `json:"authorized,omitzero"` // when the person consented, last; zero: not known
+
+	// Ends is when the grant will end unless it is used or authorized again, as
+	// far as is known; zero: not known. It is for people: a token that lives on
+	// past it is used.
+	Ends   time.Time `json:"ends,omitzero"`
+	EndsBy string    `json:"ends_by,omitempty"` // how that is known: EndsAnnounced, EndsIdle or EndsAbsolute
 
 	Status  Status   `json:"status"`
 	Failure *Failure `json:"failure,omitempty"` // why, since when, how often, when next; nil while active
@@ -168,6 +201,13 @@ type Grant struct {
 	Created time.Time `json:"created,omitzero"`
 	Updated time.Time `json:"updated,omitzero"`
 }
+
+// How the end of a grant is known: see Grant.EndsBy.
+const (
+	EndsAnnounced = "announced" // the provider has said so, by the lifetime of the refresh token
+	EndsIdle      = "idle"      // the template's provider ends grants that are not used for so long
+	EndsAbsolute  = "absolute"  // the template's provider ends grants so long after the consent
+)
 
 // A Status is the state of a grant.
 type Status string
