@@ -140,11 +140,11 @@ func TestThreat090_ProxiesKeepTheirPasswords(t *testing.T) {
 		_, discoverErr := m.Discover(t.Context(), "https://auth.example.com/.well-known/openid-configuration")
 		for _, err := range []error{tokenErr, discoverErr} {
 			if err == nil {
-				t.Fatal("got no error")
+				t.Fatal("got no error, want one")
 			}
 			for _, e := range append(chain(err), err) {
 				if got := e.Error() + shown(e) + encoded(e) + recorded(e); strings.Contains(got, "SENTINEL") {
-					t.Errorf("got %T: %s", e, got)
+					t.Errorf("got %T: %s, want it without the password", e, got)
 				}
 			}
 		}
