@@ -55,7 +55,7 @@ func TestAuthorizationRequest(t *testing.T) {
 		}
 		if g.GrantKey != ada || g.Subject != "user" || g.Issuer != issuer || g.ClientID != providertest.ClientID ||
 			g.Status != authprofile.StatusActive || g.Version == 0 || !slices.Equal(g.Scopes, p.Scopes) || !slices.Equal(g.Requested, p.Scopes) {
-			t.Errorf("got grant %v", g)
+			t.Errorf("got grant %v, want ada's, active, with what was asked for", g)
 		}
 		if got := w.token(w.m, p, asAda); got != string(g.AccessToken) {
 			t.Errorf("got token %q, want that of the new grant", got)
@@ -232,7 +232,7 @@ func TestThreat038_EachProfileItsAddress(t *testing.T) {
 	for _, id := range []string{"a", "A", "a ", "a+", "a%20", "a/", "a/b", "a%2Fb", "a?b", "{profile}", "%7Bprofile%7D"} {
 		address := m.RedirectAddress(&authprofile.Profile{ID: id})
 		if before, ok := seen[address]; ok {
-			t.Errorf("got %q for both %q and %q", address, before, id)
+			t.Errorf("got %q for both %q and %q, want an address for each", address, before, id)
 		}
 		seen[address] = id
 		if u := parsed(t, address); u.Host != "app.example.com" || u.Path != "/cb/"+id || u.RawQuery != "" {
@@ -253,10 +253,10 @@ func TestThreat008_013_045_NothingIsPredictable(t *testing.T) {
 			f := w.begin(p, "ada")
 			for name, s := range map[string]string{"state": f.State, "nonce": f.Nonce, "verifier": string(f.Verifier)} {
 				if seen[s] {
-					t.Fatalf("%s: got the same twice", name)
+					t.Fatalf("%s: got the same twice, want another each time", name)
 				}
 				seen[s] = true
-				// 013: nothing but what needs no escaping; 045: 43 to 128 of it.
+				// Nothing but what needs no escaping, 43 to 128 of it.
 				b, err := base64.RawURLEncoding.DecodeString(s)
 				if err != nil || len(b) != 32 {
 					t.Fatalf("%s: got %q, want 256 bits as base64url", name, s)
@@ -271,7 +271,7 @@ func TestThreat008_013_045_NothingIsPredictable(t *testing.T) {
 		}
 		// Half of one and a half million bits, within ten standard deviations.
 		if d := ones - bits/2; d*d > 100*bits/4 {
-			t.Errorf("got %d ones among %d bits", ones, bits)
+			t.Errorf("got %d ones among %d bits, want about half", ones, bits)
 		}
 	})
 }
@@ -309,7 +309,7 @@ func TestThreat009_048_WhatProtectsTheExchangeIsNotTheCallers(t *testing.T) {
 			p := p.Clone()
 			p.Params = url.Values{name: {"x"}}
 			if err := w.m.Save(t.Context(), p); err == nil {
-				t.Errorf("got no error for %q among a profile's Params", name)
+				t.Errorf("got no error for %q among a profile's Params, want one", name)
 			}
 		}
 	})
@@ -333,8 +333,8 @@ func TestThreat010_IdentityIsNotInTheState(t *testing.T) {
 	})
 }
 
-// TestThreat011_StoresSeeOnlyAHash: whoever reads a Store cannot finish a flow
-// with what is there, and nothing is compared that timing could give away.
+// A reader of the Store cannot finish a flow with what is there, and nothing is
+// compared that timing could give away.
 func TestThreat011_StoresSeeOnlyAHash(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		f := w.begin(w.user(), "ada")
@@ -349,15 +349,14 @@ func TestThreat011_StoresSeeOnlyAHash(t *testing.T) {
 		if kept.State != "" || kept.URL != "" {
 			t.Errorf("got state %q and URL %q in the Store, want neither", kept.State, kept.URL)
 		}
-		// 010: who it is for stands there, and not in the state.
+		// The user stands there, and not in the state.
 		if kept.GrantKey != ada {
 			t.Errorf("got %v in the Store, want %v", kept.GrantKey, ada)
 		}
 	})
 }
 
-// TestThreat022_FlowsAreBounded: whoever begins flows without end makes the
-// Store forget the oldest.
+// A client that begins flows without end makes the Store forget the oldest.
 func TestThreat022_FlowsAreBounded(t *testing.T) {
 	store := new(authprofile.MemStore)
 	put := func(i int) {
@@ -390,7 +389,7 @@ func TestThreat032_AddressesThatABrowserMustNotGet(t *testing.T) {
 				Endpoints: authprofile.Endpoints{AuthURL: address, TokenURL: w.srv.TokenURL()},
 			}
 			if err := w.m.Save(t.Context(), p.Clone()); err == nil {
-				t.Errorf("%q: got no error from Save", address)
+				t.Errorf("%q: got no error from Save, want one", address)
 			}
 			if err := w.store.PutProfile(t.Context(), p); err != nil {
 				t.Fatal(err)
@@ -471,7 +470,7 @@ func TestThreat044_045_S256WhateverIsAdvertised(t *testing.T) {
 					t.Errorf("got code_challenge %q, want %q", got, want)
 				}
 				if strings.Contains(f.URL, string(f.Verifier)) {
-					t.Error("got the verifier in an address")
+					t.Error("got the verifier in an address, want the challenge alone")
 				}
 			})
 		})

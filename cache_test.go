@@ -48,7 +48,7 @@ func TestCacheIsBounded(t *testing.T) {
 			w.token(proc.Manager, list[i])
 		}
 		if got := proc.store.count("Grant"); got != reads {
-			t.Errorf("got %d reads of grants that should be in memory", got-reads)
+			t.Errorf("got %d reads of grants that should be in memory, want none", got-reads)
 		}
 		w.token(proc.Manager, list[5])
 		if got := proc.store.count("Grant"); got != reads+1 {
@@ -101,7 +101,7 @@ func TestLargeCacheKeepsWhatIsInUse(t *testing.T) {
 			}
 		}
 		if first == 0 {
-			t.Error("the first calls have not read the store")
+			t.Error("got no reads of the Store by the first calls, want some")
 		}
 	})
 }
@@ -174,7 +174,7 @@ func TestSourceAfterItsEntryLeft(t *testing.T) {
 					for range 10 {
 						wg.Go(func() {
 							if tok, err := src.Token(); err != nil || !tok.Valid() {
-								t.Errorf("got token valid: %t, error %v", tok.Valid(), err)
+								t.Errorf("got token valid: %t, error %v; want a valid one", tok.Valid(), err)
 							}
 						})
 					}
@@ -263,7 +263,7 @@ func TestWallClockJumps(t *testing.T) {
 						break
 					}
 					if d := time.Since(begin); d > 500*time.Millisecond {
-						t.Fatalf("a dead token is served %v after the jump", d)
+						t.Fatalf("got a dead token %v after the jump, want none after half a second", d)
 					}
 					time.Sleep(10 * time.Millisecond)
 				}
@@ -285,11 +285,11 @@ func TestTokenFromTheFuture(t *testing.T) {
 		first := w.token(other, p, asAda)
 		time.Sleep(59 * time.Minute)
 		if got := w.token(other, p, asAda); got != first {
-			t.Error("got another token within its life")
+			t.Error("got another token within the life of the first, want the same")
 		}
 		expire()
 		if got := w.token(other, p, asAda); got == first {
-			t.Error("got a token that has ended")
+			t.Error("got a token that has ended, want another one")
 		}
 		w.healthy(ada)
 	})
@@ -334,7 +334,7 @@ func TestTokenWithoutAnEndOfAGrantThatWasEnded(t *testing.T) {
 						break
 					}
 					if time.Since(begin) > 2*time.Hour {
-						t.Fatal("got a token two hours after its grant was ended")
+						t.Fatal("got a token two hours after its grant was ended, want none")
 					}
 					time.Sleep(time.Minute)
 				}
@@ -368,7 +368,7 @@ func TestTokenIsServedUpToItsEnd(t *testing.T) {
 			_, err1 := src.Token()
 			_, err2 := w.m.Token(t.Context(), p, asAda)
 			if ended := time.Until(end) <= 0; (err1 != nil) != ended || (err2 != nil) != ended {
-				t.Fatalf("got errors %v and %v, %v before the token's end", err1, err2, time.Until(end))
+				t.Fatalf("got errors %v and %v, %v before the token's end; want some after it alone", err1, err2, time.Until(end))
 			}
 		}
 	})
@@ -382,7 +382,7 @@ func TestNothingTicksWhenIdle(t *testing.T) {
 			sources = append(sources, w.m.Source(t.Context(), p))
 		}
 		if w.m.Ticking() {
-			t.Error("a timer is armed before anything was used")
+			t.Error("got a timer before anything was used, want none")
 		}
 		for range 3 {
 			for _, src := range sources {
@@ -391,11 +391,11 @@ func TestNothingTicksWhenIdle(t *testing.T) {
 				}
 			}
 			if !w.m.Ticking() {
-				t.Error("no timer is armed, though tokens are in use")
+				t.Error("got no timer while tokens are in use, want one")
 			}
 			time.Sleep(501 * time.Millisecond)
 			if w.m.Ticking() {
-				t.Error("a timer is still armed, though nothing is used")
+				t.Error("got a timer though nothing is used, want none")
 			}
 			time.Sleep(time.Minute)
 		}
@@ -409,7 +409,7 @@ func TestNothingTicksForRareCalls(t *testing.T) {
 		for range 20 {
 			w.token(w.m, p)
 			if w.m.Ticking() {
-				t.Fatal("a timer is armed")
+				t.Fatal("got a timer, want none")
 			}
 			time.Sleep(700 * time.Millisecond)
 		}
@@ -437,7 +437,7 @@ func TestManyAtOnce(t *testing.T) {
 		}
 		check := func(tok *oauth2.Token, err error) {
 			if err != nil || time.Now().After(tok.Expiry) {
-				t.Errorf("got error %v, token %v", err, tok)
+				t.Errorf("got error %v, token %v; want a token that has not ended", err, tok)
 			}
 		}
 		for _, p := range list {

@@ -89,7 +89,7 @@ func FuzzCallback(f *testing.F) {
 		asked = nil
 		g, err := m.Finish(t.Context(), "ada", query)
 		if err == nil {
-			t.Fatalf("got a grant: %v", g)
+			t.Fatalf("got a grant: %v, want an error", g)
 		}
 		valid := slices.Equal(query["state"], []string{flow.State}) && slices.Equal(query["iss"], []string{"https://login.example.com"}) &&
 			len(query["code"]) == 1 && query.Get("code") != "" && query.Get("error") == ""
@@ -97,17 +97,17 @@ func FuzzCallback(f *testing.F) {
 		case len(asked) > 1:
 			t.Errorf("got %d token requests, want one at most", len(asked))
 		case len(asked) == 1 && !valid:
-			t.Errorf("got a token request for %q", raw)
+			t.Errorf("got a token request for %q, want none", raw)
 		case len(asked) == 1 && (asked[0].Get("code") != query.Get("code") || asked[0].Get("code_verifier") != string(flow.Verifier)):
 			t.Errorf("got form %v, want the code as it came and the flow's verifier", asked[0])
 		}
 		text := err.Error()
 		if code, ok := strings.CutPrefix(text, `authprofile: finish "crm": the provider answers `); ok {
 			if len(code) > 64 || strings.ContainsFunc(code, func(r rune) bool { return r < ' ' || r > '~' || r == '"' || r == '\\' }) {
-				t.Errorf("got error code %q", code)
+				t.Errorf("got error code %q, want 64 printable characters at most", code)
 			}
 			if !slices.Equal(query["state"], []string{flow.State}) {
-				t.Errorf("got %q without the state", text)
+				t.Errorf("got %q without the state, want another error", text)
 			}
 		} else if !slices.Contains(texts, text) {
 			t.Errorf("got %q, want one of the texts that are known", text)
@@ -135,7 +135,7 @@ func TestThreats_StateOfACallback(t *testing.T) {
 		change func(q query, f *authprofile.Flow) query
 		target error
 	}{
-		{"001 state that nobody issued", func(q query, f *authprofile.Flow) query { return with(q, "state", other) }, authprofile.ErrNotFound},
+		{"001 state that was never issued", func(q query, f *authprofile.Flow) query { return with(q, "state", other) }, authprofile.ErrNotFound},
 		{"002 no state", func(q query, f *authprofile.Flow) query { return with(q, "state") }, nil},
 		{"002 empty state", func(q query, f *authprofile.Flow) query { return with(q, "state", "") }, nil},
 		{"002 nothing at all", func(q query, f *authprofile.Flow) query { return query{} }, nil},
@@ -158,7 +158,7 @@ func TestThreats_StateOfACallback(t *testing.T) {
 		{"014 two errors", func(q query, f *authprofile.Flow) query { return with(with(q, "error", "a", "b"), "code") }, nil},
 		{"014 neither code nor error", func(q query, f *authprofile.Flow) query { return with(q, "code") }, nil},
 		{"014 empty code", func(q query, f *authprofile.Flow) query { return with(q, "code", "") }, nil},
-		{"015 error with a state that nobody issued", func(q query, f *authprofile.Flow) query {
+		{"015 error with a state that was never issued", func(q query, f *authprofile.Flow) query {
 			return query{"error": {"access_denied"}, "state": {other}}
 		}, authprofile.ErrNotFound},
 		{"015 error without state", func(q query, f *authprofile.Flow) query { return query{"error": {"access_denied"}} }, nil},
@@ -185,7 +185,7 @@ func TestThreats_StateOfACallback(t *testing.T) {
 				err := w.finishFails("ada", test.change(q, f), test.target)
 				var re *oauth2.RetrieveError
 				if errors.As(err, &re) {
-					t.Errorf("got %v, want nothing of an answer that nobody asked for", re)
+					t.Errorf("got %v, want nothing of an answer without a flow", re)
 				}
 				if got := len(w.srv.Captured()) - requests; got != 0 {
 					t.Errorf("got %d requests to the provider, want none", got)
@@ -210,7 +210,7 @@ func TestThreat020_UnknownParametersDoNotMatter(t *testing.T) {
 			t.Fatal(err)
 		}
 		if slices.Contains(g.Scopes, "everything") {
-			t.Errorf("got scopes %q from the browser", g.Scopes)
+			t.Errorf("got scopes %q from the browser, want those of the provider", g.Scopes)
 		}
 	})
 }
@@ -339,7 +339,7 @@ func TestThreats_IssuerOfACallback(t *testing.T) {
 	}
 }
 
-// TestThreat001_IsLogged: a callback that nobody has asked for is an event.
+// A callback without a flow is logged.
 func TestThreat001_IsLogged(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		var log strings.Builder
@@ -464,7 +464,7 @@ func TestThreat021_HugeCallbacks(t *testing.T) {
 		s.h.ErrorHandler = func(w http.ResponseWriter, r *http.Request, err error) { got = r }
 		s.serve(b, "GET", back+"&x="+strings.Repeat("x", 1<<20))
 		if len(got.URL.RawQuery) > 1000 || strings.Contains(got.RequestURI, "code=") {
-			t.Errorf("got %d bytes of query in the request that is handed on", len(got.URL.RawQuery))
+			t.Errorf("got %d bytes of query in the request that is handed on, want few and no code", len(got.URL.RawQuery))
 		}
 		s.h.ErrorHandler = nil
 		wantPage(t, s.serve(b, "GET", back), http.StatusOK, "Connected")

@@ -173,7 +173,7 @@ func TestThreat139_NoTokenOverPlainHTTP(t *testing.T) {
 			case !errors.As(err, &e) || len(a.calls()) != before:
 				t.Errorf("%s: got %v and %d requests, want an *Error and none", address, err, len(a.calls())-before)
 			case body.closed.Load() == 0:
-				t.Errorf("%s: got a body that nobody closed", address)
+				t.Errorf("%s: got a body that is open, want it closed", address)
 			}
 		}
 	})
@@ -238,7 +238,7 @@ func TestClientAfterA401(t *testing.T) {
 					t.Errorf("got %+v, want the same request with another token", calls)
 				}
 				if refused.closed.Load() == 0 {
-					t.Error("got the body of the 401 left open")
+					t.Error("got the body of the 401 left open, want it closed")
 				}
 				w.asked("client_credentials", 2)
 			})
@@ -435,7 +435,7 @@ func TestThreat128_NoLoopOf401s(t *testing.T) {
 			t.Errorf("got %d %q, %v; want the API's own answer", resp.StatusCode, text, err)
 		}
 		if body.closed.Load() == 0 || repeat.closed.Load() == 0 {
-			t.Errorf("got a body left open")
+			t.Errorf("got a body left open, want it closed")
 		}
 	})
 }
@@ -452,7 +452,7 @@ func TestThreat128_AnotherProcessHasRenewed(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		renewed := w.token(w.m, p, asAda, authprofile.Rejected(&oauth2.Token{AccessToken: old}))
 		if renewed == old {
-			t.Fatal("got the rejected token again")
+			t.Fatal("got the rejected token again, want another one")
 		}
 		resp, err := c.Get(w.srv.APIURL())
 		if err != nil {
@@ -526,10 +526,10 @@ func TestClientIsThatOfTheManager(t *testing.T) {
 		t.Errorf("got %+v, want a copy of the Manager's client", c)
 	}
 	if m.HTTPClient.Transport != nil {
-		t.Error("got a changed HTTPClient of the Manager")
+		t.Error("got a changed HTTPClient of the Manager, want it untouched")
 	}
 	if c := new(authprofile.Manager).Client(t.Context(), validApp("")); c.Transport == nil {
-		t.Error("got no transport")
+		t.Error("got no transport, want one")
 	}
 }
 

@@ -90,12 +90,12 @@ func TestRefusedGrantInCompany(t *testing.T) {
 							return
 						}
 						if hour > 12 {
-							t.Fatalf("%s: after %d hours: got %v", renewer, hour, w.grant(ada))
+							t.Fatalf("%s: after %d hours: got %v, want a grant that needs its user", renewer, hour, w.grant(ada))
 						}
 					}
 					f := w.grant(ada).Failure
 					if f.Reason != authprofile.ReasonSingled || count.Load() < 6 || f.Attempts != 6 || time.Since(begin) < 10*time.Minute {
-						t.Errorf("%s: got %d requests in %v, failure %+v", renewer, count.Load(), time.Since(begin), *f)
+						t.Errorf("%s: got %d requests in %v, failure %+v; want six tries in ten minutes or more", renewer, count.Load(), time.Since(begin), *f)
 					}
 					w.refuses(proc.Manager, p, authprofile.ErrReauthorize, asAda)
 					w.healthy(bob)

@@ -233,7 +233,7 @@ func TestConformance_IDTokenOfARenewal(t *testing.T) {
 				w.keepsSilent(err, "token")
 				g := w.grant(ada)
 				if !w.srv.IsCurrent(string(g.RefreshToken)) {
-					t.Fatal("the refresh token is lost")
+					t.Fatal("got a grant without the refresh token that was issued, want it stored")
 				}
 				if g.Subject != before.Subject || g.Issuer != before.Issuer {
 					t.Errorf("got subject %q of %q, want them as they were", g.Subject, g.Issuer)
@@ -267,7 +267,7 @@ func TestConformance_RenewalWithoutAnIDToken(t *testing.T) {
 }
 
 // Without openid there is no nonce, and an ID token that comes all the same
-// says nothing about anybody.
+// does not say who the user is.
 func TestConformance_NoIDTokenAskedFor(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		p := w.relyingParty()
@@ -335,14 +335,14 @@ func TestBadIDTokenThatIsFoundLate(t *testing.T) {
 		got := w.token(proc.Manager, p, asAda)
 		wg.Wait()
 		if got == bad.AccessToken {
-			t.Error("got the token whose ID token is bad")
+			t.Error("got the token whose ID token is bad, want another")
 		}
 		w.asked("refresh_token", 2)
 		w.healthy(ada)
 	})
 }
 
-// The same while the Store is away: nobody is given the access token, neither
+// The same while the Store is away: no caller is given the access token, neither
 // from what waits to be stored nor once it is.
 func TestBadIDTokenWhileTheStoreIsAway(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
@@ -361,7 +361,7 @@ func TestBadIDTokenWhileTheStoreIsAway(t *testing.T) {
 			t.Errorf("got %v, want no access token", g)
 		}
 		if !w.srv.IsCurrent(string(g.RefreshToken)) {
-			t.Error("the refresh token is lost")
+			t.Error("got a grant without the refresh token that was issued, want it stored")
 		}
 		w.asked("refresh_token", 1)
 		w.srv.MutateIDToken(nil)
@@ -392,7 +392,7 @@ func TestBadIDTokenAfterAWriteWithoutAnAnswer(t *testing.T) {
 		})
 		w.refuses(proc.Manager, p, nil, asAda)
 		if first {
-			t.Fatal("nothing was written")
+			t.Fatal("got no writes, want one")
 		}
 		proc.store.heal()
 		time.Sleep(2 * time.Second)
@@ -425,13 +425,13 @@ func TestBadIDTokenOnRefresh(t *testing.T) {
 				w.refuses(proc.Manager, p, nil, asAda)
 				g := w.grant(ada)
 				if !w.srv.IsCurrent(string(g.RefreshToken)) {
-					t.Fatal("the refresh token is lost")
+					t.Fatal("got a grant without the refresh token that was issued, want it stored")
 				}
 				if g.Status != failing || g.Failure.Reason != authprofile.ReasonIDToken || g.AccessToken != "" {
 					t.Errorf("got %v, want no access token", g)
 				}
 				if len(puts) == 0 || puts[0].RefreshToken != g.RefreshToken {
-					t.Error("the first thing that was written is not the new refresh token")
+					t.Error("got a first write without the new refresh token, want it in it")
 				}
 				w.refuses(w.manager(), p, nil, asAda)
 				w.asked("refresh_token", 1)

@@ -101,6 +101,6 @@ func TestContract(t *testing.T) {
 		authprofile.ProfileStore(nil), authprofile.GrantStore(nil), authprofile.FlowStore(nil),
 	}
 	if authprofile.Google != "google" || authprofile.Microsoft("contoso.com") != "microsoft/contoso.com" {
-		t.Error("templates are plain text that may be stored: it must not change")
+		t.Error("got other templates, want their text as it may be stored")
 	}
 }

@@ -126,7 +126,7 @@ func TestThreat024_Cookie(t *testing.T) {
 				}
 				resp = s.serve(b, "GET", back.String())
 				if resp.StatusCode != 200 {
-					t.Fatalf("got %d: %s", resp.StatusCode, text(t, resp))
+					t.Fatalf("got %d: %s, want 200", resp.StatusCode, text(t, resp))
 				}
 				cleared := resp.Cookies()
 				if len(cleared) != 1 || cleared[0].Name != c.Name || cleared[0].MaxAge != -1 || cleared[0].Value != "" || cleared[0].Path != "/" || cleared[0].Secure != c.Secure {

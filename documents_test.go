@@ -78,7 +78,7 @@ func TestGoOIDC_RedirectsAreNotFollowed(t *testing.T) {
 						t.Errorf("%s: got error %v, want ErrConfiguration", address, err)
 					}
 					if len(*strayed) != 0 {
-						t.Errorf("%s: got requests elsewhere: %q", address, *strayed)
+						t.Errorf("%s: got requests elsewhere: %q, want none", address, *strayed)
 					}
 				}
 				w.noGrant(ada)
@@ -100,7 +100,7 @@ func TestGoOIDC_AddressesOfOtherSchemes(t *testing.T) {
 						t.Fatalf("got %v, %v; want ErrConfiguration", f, err)
 					}
 					if strings.Contains(err.Error(), address) {
-						t.Errorf("got error %q, with the address in it", err)
+						t.Errorf("got error %q, want it without the address", err)
 					}
 				})
 			})
@@ -118,7 +118,7 @@ func TestGoOIDC_AddressesOfOtherSchemes(t *testing.T) {
 					t.Fatalf("got %v, want ErrConfiguration with the member", err)
 				}
 				if strings.Contains(err.Error(), address) {
-					t.Errorf("got error %q, with the address in it", err)
+					t.Errorf("got error %q, want it without the address", err)
 				}
 				w.noGrant(ada)
 			})
@@ -331,7 +331,7 @@ func TestConformance_KeyWithoutID(t *testing.T) {
 	}
 }
 
-// Whoever can make ID tokens with invented key IDs cannot make the client ask
+// An attacker whose ID tokens have invented key IDs cannot make the client ask
 // for keys as often, nor keep it from learning of a new key.
 func TestConformance_FloodOfUnknownKeys(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {

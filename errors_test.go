@@ -117,9 +117,9 @@ func TestFieldErrorsAreAllThere(t *testing.T) {
 	}
 }
 
-// TestThreat090_ProxiesKeepTheirPasswords: errors have none of the address of
-// a proxy, nor of what it says. Threat 136: nor of the address that was asked.
-func TestThreat090_ProxiesKeepTheirPasswords(t *testing.T) {
+// Errors have nothing of the address of a proxy, of what it says, or of the
+// address that was asked.
+func TestThreat090_136_ProxiesKeepTheirPasswords(t *testing.T) {
 	refuses := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Proxy-Authenticate", "SENTINEL-header")
 		http.Error(w, "SENTINEL-body", http.StatusProxyAuthRequired)
@@ -140,11 +140,11 @@ func TestThreat090_ProxiesKeepTheirPasswords(t *testing.T) {
 		_, discoverErr := m.Discover(t.Context(), "https://auth.example.com/.well-known/openid-configuration")
 		for _, err := range []error{tokenErr, discoverErr} {
 			if err == nil {
-				t.Fatal("got no error")
+				t.Fatal("got no error, want one")
 			}
 			for _, e := range append(chain(err), err) {
 				if got := e.Error() + shown(e) + encoded(e) + recorded(e); strings.Contains(got, "SENTINEL") {
-					t.Errorf("got %T: %s", e, got)
+					t.Errorf("got %T: %s, want it without the password", e, got)
 				}
 			}
 		}

@@ -20,8 +20,8 @@ import (
 	"github.com/authprofile/authprofile/providertest"
 )
 
-// provider returns a fake provider, so that the examples have somebody to talk
-// to, and a user profile that is known there.
+// provider returns a fake provider, for the examples to talk to, and a
+// user profile that is known there.
 func provider() (*providertest.Server, *authprofile.Profile) {
 	srv, err := providertest.Start()
 	if err != nil {
@@ -227,7 +227,7 @@ func ExampleManager_Finish() {
 	case errors.As(err, &refused) && refused.ErrorCode == "access_denied":
 		fmt.Println("ada has said no")
 	case errors.Is(err, authprofile.ErrUserMismatch):
-		fmt.Println("somebody else has come back, or with another account")
+		fmt.Println("another user has come back, or with another account")
 	case errors.Is(err, authprofile.ErrNotFound):
 		fmt.Println("too late, or for the second time")
 	}
@@ -439,7 +439,7 @@ func ExampleManager_Discover() {
 	// true Endpoints.DiscoveryURL: must be https, or http on a loopback host
 }
 
-// With a template nobody types an address.
+// A template saves typing addresses.
 func ExampleMicrosoft() {
 	m := &authprofile.Manager{RedirectURL: "https://app.example.com/oauth/{profile}"}
 	mail := &authprofile.Profile{

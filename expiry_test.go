@@ -38,7 +38,7 @@ func TestUnknownLifetime(t *testing.T) {
 				w.token(w.m, p, asAda)
 				w.asked("refresh_token", 1)
 
-				// Then it is renewed, without anybody waiting for that.
+				// Then it is renewed, without a caller who waits for that.
 				w.srv.Fault(providertest.Token, providertest.Fault{Delay: 3 * time.Second})
 				time.Sleep(8 * time.Minute)
 				begin := time.Now()
@@ -47,7 +47,7 @@ func TestUnknownLifetime(t *testing.T) {
 				}
 				time.Sleep(4 * time.Second)
 				if w.token(w.m, p, asAda) == first {
-					t.Error("got the old token after its renewal")
+					t.Error("got the old token after its renewal, want the new one")
 				}
 				w.asked("refresh_token", 2)
 
@@ -61,7 +61,7 @@ func TestUnknownLifetime(t *testing.T) {
 				time.Sleep(3 * time.Second) // the backoff of the last failure
 				tok, _ := w.m.Token(t.Context(), p, asAda)
 				if got := w.token(w.m, p, asAda, authprofile.Rejected(tok)); got == tok.AccessToken {
-					t.Error("got the rejected token")
+					t.Error("got the rejected token, want another one")
 				}
 				w.healthy(ada)
 			})
@@ -153,7 +153,7 @@ func TestOddLifetimesMakeNoStorm(t *testing.T) {
 					}
 				}
 				if got := w.srv.Reuses(); got != 0 {
-					t.Errorf("got %d reuses", got)
+					t.Errorf("got %d reuses, want none", got)
 				}
 			})
 		})
@@ -168,7 +168,7 @@ func TestOAuth2_OddLifetimesLoseNothing(t *testing.T) {
 				p := w.user()
 				w.authorize(p, "ada")
 				if g := w.grant(ada); !w.srv.IsCurrent(string(g.RefreshToken)) {
-					t.Fatal("the refresh token of the login is lost")
+					t.Fatal("got a grant without the refresh token of the login, want it stored")
 				}
 				time.Sleep(2 * time.Hour)
 				w.m.Token(t.Context(), p, asAda)
@@ -178,7 +178,7 @@ func TestOAuth2_OddLifetimesLoseNothing(t *testing.T) {
 					t.Errorf("got %v, want what the provider has issued", g)
 				}
 				if n := w.srv.Reuses(); n != 0 {
-					t.Errorf("got %d refresh tokens that were sent twice", n)
+					t.Errorf("got %d refresh tokens that were sent twice, want none", n)
 				}
 			})
 		})
@@ -197,7 +197,7 @@ func TestShortLifetime(t *testing.T) {
 					begin := time.Now()
 					w.token(w.m, p)
 					if d := time.Since(begin); d > 0 {
-						t.Errorf("a caller waited for %v", d)
+						t.Errorf("got a token after %v, want it at once", d)
 					}
 				}
 			})

@@ -153,10 +153,10 @@ func (tt failureCase) run(w *world, typ authprofile.Type) {
 		w.Fatalf("got %v, want status %q, reason %q, code %q, HTTP %d", g, status, tt.reason, tt.code, tt.status)
 	}
 	if g.RefreshToken != before.RefreshToken || g.AccessToken != before.AccessToken || g.Lease != nil {
-		w.Error("tokens have changed, or the lease was left behind")
+		w.Error("got changed tokens or a lease in the grant, want the tokens as before and no lease")
 	}
 	if g.Failure.Attempts != 1 || !g.Failure.Since.Equal(g.Failure.Last) || g.Failure.ProfileVersion != p.Version {
-		w.Errorf("got failure %+v", *g.Failure)
+		w.Errorf("got failure %+v, want the first, with the profile's version", *g.Failure)
 	}
 	switch wait := g.Failure.Next.Sub(g.Failure.Last); {
 	case next[1] == 0 && !g.Failure.Next.IsZero():
@@ -206,15 +206,15 @@ func (tt failureCase) check(w *world, when string, err error, p *authprofile.Pro
 	var re *oauth2.RetrieveError
 	switch {
 	case errors.As(err, &re) != (tt.status != 0):
-		w.Errorf("%s: got RetrieveError %v, though the status was %d", when, re, tt.status)
+		w.Errorf("%s: got RetrieveError %v, want one of HTTP status %d, and none of 0", when, re, tt.status)
 	case re == nil:
 	case re.ErrorCode != tt.code || re.Response.StatusCode != tt.status || re.Body != nil:
 		w.Errorf("%s: got code %q, status %d, body %q; want %q, %d, none", when, re.ErrorCode, re.Response.StatusCode, re.Body, tt.code, tt.status)
 	case tt.code != "" && re.ErrorDescription != "in their words":
-		w.Errorf("%s: got description %q", when, re.ErrorDescription)
+		w.Errorf("%s: got description %q, want the provider's", when, re.ErrorDescription)
 	}
 	if s := err.Error(); strings.Contains(s, "in their words") || strings.Contains(s, "ada") {
-		w.Errorf("%s: got text %q, with what does not belong there", when, s)
+		w.Errorf("%s: got text %q, want neither the provider's words nor the user in it", when, s)
 	}
 }
 
@@ -280,7 +280,7 @@ func TestRefusalsAfterAnOutageAreCountedAnew(t *testing.T) {
 			time.Sleep(time.Second)
 		}
 		if g := w.grant(ada); g.Status != failing || g.Failure.Attempts != 2 {
-			t.Errorf("got status %q after two refusals, failure %+v", g.Status, *g.Failure)
+			t.Errorf("got status %q, failure %+v; want failing after two refusals", g.Status, *g.Failure)
 		}
 		w.srv.ClearFaults(providertest.Token)
 		time.Sleep(15 * time.Minute)
@@ -308,7 +308,7 @@ func TestCorrectedSecretHealsAtTheNextCall(t *testing.T) {
 		w.asked("refresh_token", 1)
 		w.asked("client_credentials", 3)
 
-		// Other processes need no restart, and nobody has to authorize.
+		// Other processes need no restart, and no user has to authorize.
 		other := w.manager()
 		w.refuses(other, user, authprofile.ErrConfiguration, asAda)
 		for _, p := range []*authprofile.Profile{user, app} {
@@ -344,7 +344,7 @@ func TestProviderThatIsDownForAnHour(t *testing.T) {
 			t.Errorf("got %d requests in an hour, want one a minute for each grant", got)
 		}
 		if g := w.grant(ada); g.Status != failing || g.Failure.Attempts < 10 {
-			t.Errorf("got %v", g)
+			t.Errorf("got %v, want it failing after ten attempts or more", g)
 		}
 		w.srv.ClearFaults(providertest.Token)
 		for _, m := range managers {
@@ -392,7 +392,7 @@ func TestAnswersWithoutARefreshTokenKeepTheOldOne(t *testing.T) {
 					expire()
 					w.token(w.m, p, asAda)
 					if got := w.grant(ada).RefreshToken; got != before.RefreshToken {
-						t.Fatal("the refresh token has changed")
+						t.Fatal("got another refresh token, want the old one kept")
 					}
 				}
 				w.asked("refresh_token", 3)
@@ -424,7 +424,7 @@ func TestDamagedFailures(t *testing.T) {
 				proc := w.process()
 				w.srv.Fault(providertest.Token, answers(503, ""))
 				if _, err := proc.Token(t.Context(), p, asAda); err == nil {
-					t.Error("got no error from a provider that is away")
+					t.Error("got no error from a provider that is away, want one")
 				}
 				w.srv.ClearFaults(providertest.Token)
 				time.Sleep(10 * time.Minute)
@@ -465,7 +465,7 @@ func TestBackoffGrowsAndIsNeverTheSame(t *testing.T) {
 		}
 	}
 	if same > 2 {
-		t.Errorf("%d of 12 waits are the same in two processes", same)
+		t.Errorf("got %d of 12 waits alike in two processes, want two at most", same)
 	}
 }
 
@@ -626,12 +626,12 @@ func TestBackoffEndsBeforeTheToken(t *testing.T) {
 			time.Sleep(time.Second)
 			if f := w.grant(ada).Failure; f != nil {
 				if left := end.Sub(f.Last); left > 5*time.Second && f.Next.Sub(f.Last) > left/3+time.Millisecond {
-					t.Fatalf("the next attempt comes after %v, though only %v are left", f.Next.Sub(f.Last), left)
+					t.Fatalf("got the next attempt after %v with %v left, want it in the first third of them", f.Next.Sub(f.Last), left)
 				}
 			}
 		}
 		if got := w.srv.Count("refresh_token"); got < 8 || got > 40 {
-			t.Errorf("got %d attempts in the last 20 minutes", got)
+			t.Errorf("got %d attempts in the last 20 minutes, want some, and 40 at most", got)
 		}
 		w.srv.ClearFaults(providertest.Token)
 		for time.Until(end) > 0 {
@@ -671,7 +671,7 @@ func TestProviderAwayWhileTheTokenIsGood(t *testing.T) {
 }
 
 // A provider may answer 503 for ever for a grant that is dead. That costs
-// little, can be seen, and keeps nobody from authorizing again.
+// little, can be seen, and keeps no user from authorizing again.
 func TestThreat085_OutageWithoutEnd(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		p := w.adasProfile()

@@ -28,7 +28,7 @@ func TestThreat004_OnlyTheUserWhoBeganCanFinish(t *testing.T) {
 				w.finishFails(user, q, authprofile.ErrUserMismatch)
 				w.noGrant(ada)
 				w.noGrant(authprofile.GrantKey{ProfileID: "crm", User: user})
-				// 006: the flow is gone, for the right user too.
+				// The flow is gone, for the right user too.
 				w.finishFails("ada", q, authprofile.ErrNotFound)
 				w.asked("authorization_code", 0)
 			})
@@ -117,7 +117,7 @@ func (s *lateStore) TakeFlow(ctx context.Context, id string) (*authprofile.Flow,
 	return f, err
 }
 
-// TestThreat007_ExpiredFlowIsRemoved: whoever comes too late leaves nothing.
+// A callback that comes too late leaves no flow in the Store.
 func TestThreat007_ExpiredFlowIsRemoved(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		f := w.begin(w.user(), "ada")
@@ -205,11 +205,11 @@ func TestThreat047_CodesAreSentOnce(t *testing.T) {
 				w.srv.Release()
 				time.Sleep(10 * time.Minute)
 				w.asked("authorization_code", 1)
-				// 092: nor is another way to authenticate tried.
+				// Nor is another way to authenticate tried.
 				if got := errors.Is(err, authprofile.ErrConfiguration); got != (name == "401" || name == "307") {
-					t.Errorf("got %v, which is ErrConfiguration: %v", err, got)
+					t.Errorf("got %v, ErrConfiguration: %t; want that for 401 and 307 alone", err, got)
 				}
-				// 134: nothing by halves, and the person can begin again.
+				// Nothing by halves, and the person can begin again.
 				w.noGrant(ada)
 				w.authorize(w.user2(), "ada")
 				w.healthy(ada)
@@ -382,7 +382,7 @@ func TestFinishNeedsAnIDToken(t *testing.T) {
 		a := &authprofile.Manager{Store: w.store, HTTPClient: w.srv.Client()}
 		defer a.Shutdown(context.Background())
 		if _, err := a.Finish(t.Context(), "ada", q); err == nil {
-			t.Error("got no error without the provider's keys")
+			t.Error("got no error without the provider's keys, want one")
 		}
 		w.asked("authorization_code", spent)
 	})
@@ -406,7 +406,8 @@ func TestFinishAfterTheProfileHasChanged(t *testing.T) {
 	})
 }
 
-// TestThreat127_DeletedWhileItIsAuthorized: no grant rises from the dead.
+// TestThreat127_DeletedWhileItIsAuthorized: a grant of a deleted profile is not
+// stored.
 func TestThreat127_DeletedWhileItIsAuthorized(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		var issued []string
@@ -431,7 +432,7 @@ func TestThreat127_DeletedWhileItIsAuthorized(t *testing.T) {
 		}
 		w.noGrant(ada)
 		if len(issued) != 1 || w.srv.IsLive(issued[0]) {
-			t.Error("the refresh token that nobody knows lives on at the provider")
+			t.Error("got a refresh token that lives on at the provider, want the only one issued and it revoked")
 		}
 	})
 }

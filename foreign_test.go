@@ -110,7 +110,7 @@ func TestForeignCodeThatDoesNotReturn(t *testing.T) {
 							ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 							defer cancel()
 							if _, err := proc.Token(ctx, p, asAda); errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil {
-								t.Error("waited two minutes for nothing")
+								t.Error("got nothing within two minutes, want a token or an error")
 							}
 						})
 					}
@@ -231,7 +231,7 @@ func TestLogHandlerThatNeedsAToken(t *testing.T) {
 					for range 5 {
 						wg.Go(func() {
 							if _, err := m.Token(ctx, p, asAda); ctx.Err() != nil || (err != nil) != test.fail {
-								t.Errorf("got error %v", err)
+								t.Errorf("got error %v, want one only if the renewal fails, and in time", err)
 							}
 						})
 					}

@@ -69,7 +69,7 @@ func TestProfilesAndGrantsAreListedInPages(t *testing.T) {
 		break // leaves nothing behind
 	}
 	for range m.Grants(t.Context(), "nobody") {
-		t.Error("got a grant of a profile that is not there")
+		t.Error("got a grant of a profile that is not there, want none")
 	}
 }
 
@@ -95,7 +95,7 @@ func TestThreat146_Revocation(t *testing.T) {
 			t.Errorf("got %q revoked, want %q", kinds, want)
 		}
 		if w.srv.IsLive(string(g.RefreshToken)) {
-			t.Error("got a refresh token that lives on at the provider")
+			t.Error("got a refresh token that lives on at the provider, want it revoked")
 		}
 		w.noGrant(ada)
 		w.refuses(w.m, p, authprofile.ErrReauthorize, asAda)
@@ -216,10 +216,10 @@ func TestRevokeAtAnotherIssuer(t *testing.T) {
 			t.Fatal(err)
 		}
 		if err := m.Revoke(t.Context(), ada); err == nil {
-			t.Error("got no error, though the grant lives on")
+			t.Error("got no error though the grant lives on, want one")
 		}
 		if got := staging.Hits(providertest.Revocation); got != 0 {
-			t.Errorf("another provider has seen the tokens %d times", got)
+			t.Errorf("got the tokens shown to another provider %d times, want never", got)
 		}
 	})
 }
@@ -248,7 +248,7 @@ func TestThreat127_RenewedWhileItIsRevoked(t *testing.T) {
 			revoked = append(revoked, c.form.Get("token"))
 		}
 		if renewed == "" || !slices.Contains(revoked, renewed) {
-			t.Error("the renewed refresh token was not revoked")
+			t.Error("got a renewed refresh token that lives on, want it revoked")
 		}
 	})
 }
@@ -274,7 +274,7 @@ func TestThreat127_RevokedWhileItIsRenewed(t *testing.T) {
 		}
 		w.srv.Release()
 		if err := <-done; err == nil {
-			t.Error("got a token of a grant that was revoked")
+			t.Error("got a token of a grant that was revoked, want an error")
 		}
 		if err := w.m.Shutdown(t.Context()); err != nil {
 			t.Fatal(err)
@@ -289,7 +289,7 @@ func TestThreat127_RevokedWhileItIsRenewed(t *testing.T) {
 		}
 		for _, r := range w.srv.Requests() {
 			if r.IssuedRefresh != "" && !slices.Contains(revoked, r.IssuedRefresh) {
-				t.Errorf("got a refresh token by %s that was never revoked", r.Grant)
+				t.Errorf("got a refresh token by %s that was never revoked, want all of them revoked", r.Grant)
 			}
 		}
 	})
@@ -352,7 +352,7 @@ func TestGrantEndsDuringItsRenewal(t *testing.T) {
 					time.Sleep(5 * time.Second)
 
 					if len(issued) == 0 && (phase != "asked" || end != "Revoke") {
-						t.Fatal("no refresh token was issued")
+						t.Fatal("got no refresh token issued, want one")
 					}
 					if _, err := w.store.Grant(t.Context(), ada); !errors.Is(err, authprofile.ErrNotFound) {
 						t.Errorf("got error %v, want the grant to be gone", err)
@@ -366,7 +366,7 @@ func TestGrantEndsDuringItsRenewal(t *testing.T) {
 					}
 					for _, tok := range issued {
 						if w.srv.IsLive(tok) {
-							t.Error("a refresh token is still good at the provider")
+							t.Error("got a refresh token that is good at the provider, want it revoked")
 						}
 					}
 				})
@@ -397,10 +397,10 @@ func TestAppGrantIsRevokedDuringItsRenewal(t *testing.T) {
 		time.Sleep(time.Second)
 		w.asked("client_credentials", 3)
 		if got := w.token(w.m, p); got != string(w.grant(app).AccessToken) || got == first || got != second {
-			t.Error("got another token than is stored")
+			t.Error("got another token than is stored, want the same")
 		}
 		if got := w.srv.Hits(providertest.Revocation); got != 2 {
-			t.Errorf("got %d revocations, want one of each token that nobody has", got)
+			t.Errorf("got %d revocations, want one of each token that was not stored", got)
 		}
 	})
 }
@@ -474,10 +474,10 @@ func TestGrantIsRevokedWhileItIsStoredAgain(t *testing.T) {
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		if panicked.Load() {
-			t.Error("got a panic")
+			t.Error("got a panic, want none")
 		}
 		if got := w.srv.Hits(providertest.Revocation); got == 0 {
-			t.Error("got no revocation of what was renewed")
+			t.Error("got no revocation of what was renewed, want one")
 		}
 	})
 }

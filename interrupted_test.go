@@ -24,7 +24,7 @@ func TestInterruptedRenewalSaysSo(t *testing.T) {
 		w.refuses(w.m, p, authprofile.ErrReauthorize, asAda)
 		w.asked("refresh_token", 2)
 		if g := w.grant(ada); g.Status != needsPerson || g.Failure.Reason != authprofile.ReasonInterrupted {
-			t.Errorf("got %v", g)
+			t.Errorf("got %v, want it to need its user, interrupted", g)
 		}
 		for range 20 {
 			time.Sleep(time.Hour)
@@ -94,7 +94,7 @@ func TestLostAnswer(t *testing.T) {
 				w.refuses(w.manager(), p, authprofile.ErrReauthorize, asAda)
 				w.asked("refresh_token", 2)
 				if f := w.grant(ada).Failure; f.Reason != authprofile.ReasonInterrupted {
-					t.Errorf("got reason %q", f.Reason)
+					t.Errorf("got reason %q, want interrupted", f.Reason)
 				}
 			})
 		})
@@ -125,7 +125,7 @@ func TestLostAnswerDuringAnExtension(t *testing.T) {
 		begin := time.Now()
 		w.token(proc.Manager, p, asAda)
 		if d := time.Since(begin); d > 3*time.Second {
-			t.Errorf("got the token after %v", d)
+			t.Errorf("got the token after %v, want it within three seconds", d)
 		}
 		w.asked("refresh_token", 2)
 		w.healthy(ada)
@@ -159,8 +159,8 @@ func TestOwnLeaseWithoutARequest(t *testing.T) {
 	}
 }
 
-// And if the provider says that the grant has ended, nobody has interrupted
-// anything.
+// And if the provider says that the grant has ended, that is not called an
+// interruption.
 func TestOwnLeaseWithoutARequestIsNoInterruption(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		p := w.adasProfile()
@@ -225,7 +225,7 @@ func TestInterruptionIsRememberedThroughAnOutage(t *testing.T) {
 		}
 		w.refuses(w.m, p, nil, asAda)
 		if got := w.grant(ada).Failure; got.Reason != authprofile.ReasonLost {
-			t.Fatalf("got %+v", *got)
+			t.Fatalf("got %+v, want the reason lost", *got)
 		}
 		w.srv.Fault(providertest.Token, answers(503, ""))
 		time.Sleep(10 * time.Second)
@@ -284,7 +284,7 @@ func TestStuckTransport(t *testing.T) {
 				begin := time.Now()
 				w.refuses(proc.Manager, p, nil, asAda)
 				if d := time.Since(begin); d > 70*time.Second {
-					t.Errorf("the caller waited %v", d)
+					t.Errorf("got an answer after %v, want it within 70 seconds", d)
 				}
 				proc.net.heal()
 				if test.stuck > 0 {
@@ -338,7 +338,7 @@ func TestStuckTransportOfAnApplication(t *testing.T) {
 						break
 					}
 					if ctx.Err() != nil {
-						t.Fatal("got no token in ten minutes")
+						t.Fatal("got no token in ten minutes, want one")
 					}
 					time.Sleep(time.Second)
 				}
@@ -398,7 +398,7 @@ func TestSlowStore(t *testing.T) {
 				begin := time.Now()
 				w.token(proc.Manager, app)
 				if d := time.Since(begin); d > 30*time.Second {
-					t.Errorf("the application got its token after %v", d)
+					t.Errorf("got the application's token after %v, want it within half a minute", d)
 				}
 				begin = time.Now()
 				if tt.works {
@@ -407,7 +407,7 @@ func TestSlowStore(t *testing.T) {
 					w.refuses(proc.Manager, user, nil, asAda)
 				}
 				if d := time.Since(begin); d > time.Minute {
-					t.Errorf("the user's token took %v", d)
+					t.Errorf("got the user's token after %v, want it within a minute", d)
 				}
 				if tt.works {
 					w.asked("refresh_token", 1)
@@ -441,14 +441,14 @@ func TestEndlessConflicts(t *testing.T) {
 				begin := time.Now()
 				_, err := proc.Token(t.Context(), user, asAda)
 				if (err != nil) != (when == "always") {
-					t.Errorf("got error %v", err)
+					t.Errorf("got error %v, want one only if all puts are refused", err)
 				}
 				if d := time.Since(begin); d > 100*time.Second {
-					t.Errorf("got an answer after %v", d)
+					t.Errorf("got an answer after %v, want it within 100 seconds", d)
 				}
 				w.token(proc.Manager, app)
 				if got := proc.store.count("PutGrant"); got > 10_000 {
-					t.Errorf("got %d calls of PutGrant", got)
+					t.Errorf("got %d calls of PutGrant, want 10,000 at most", got)
 				}
 				proc.store.heal()
 				time.Sleep(time.Minute)

@@ -133,7 +133,7 @@ func (v *vault) search(t *testing.T) {
 			for _, f := range forms[[head]byte([]byte(text[i:i+head]))] {
 				if strings.HasPrefix(text[i:], f.text) && !found[where+f.what] {
 					found[where+f.what] = true
-					t.Errorf("%s: got the %s: ...%q...", where, f.what, text[max(0, i-60):min(len(text), i+len(f.text)+20)])
+					t.Errorf("%s: got the %s: ...%q..., want it nowhere", where, f.what, text[max(0, i-60):min(len(text), i+len(f.text)+20)])
 				}
 			}
 		}

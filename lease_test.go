@@ -14,8 +14,8 @@ import (
 	"github.com/authprofile/authprofile/providertest"
 )
 
-// One refresh token, many processes: whoever comes first asks, and all others
-// take what it has stored.
+// One refresh token, many processes: the first asks, and all others take
+// what it has stored.
 func TestOneOfManyProcessesAsks(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		p := w.adasProfile()
@@ -50,7 +50,7 @@ func TestOneOfManyProcessesAsks(t *testing.T) {
 }
 
 // A slow provider takes longer than a lease lasts. The lease is extended
-// meanwhile, so that nobody else asks.
+// meanwhile, so that no other process asks.
 func TestLeaseIsExtendedWhileTheProviderThinks(t *testing.T) {
 	for _, delay := range []time.Duration{6 * time.Second, 12 * time.Second, 28 * time.Second} {
 		t.Run(delay.String(), func(t *testing.T) {
@@ -66,7 +66,7 @@ func TestLeaseIsExtendedWhileTheProviderThinks(t *testing.T) {
 				}
 				wg.Wait()
 				if d := time.Since(begin); d > delay+time.Second {
-					t.Errorf("got the token after %v", d)
+					t.Errorf("got the token after %v, want it within a second of the answer", d)
 				}
 				w.asked("refresh_token", 1)
 				w.healthy(ada)
@@ -95,7 +95,7 @@ func TestAnswerOutlivesItsLease(t *testing.T) {
 				got := w.token(proc.Manager, p, asAda)
 				time.Sleep(30 * time.Second)
 				if g := w.grant(ada); string(g.AccessToken) != got {
-					t.Error("got another token than is stored")
+					t.Error("got another token than is stored, want the same")
 				}
 				w.asked("refresh_token", 1)
 				w.healthy(ada)
@@ -253,7 +253,7 @@ func TestLeaseRunsOutByTheObserversClock(t *testing.T) {
 			d := time.Since(begin)
 			want := min(length, time.Minute) + min(length/4, time.Minute)
 			if length == time.Hour {
-				want = time.Minute // nobody is believed for longer; the extension would have come later
+				want = time.Minute // no lease is believed for longer; the extension would have come later
 			}
 			if d < want || d > want+time.Second {
 				t.Errorf("a lease of %v without a holder was taken over after %v, want %v", length, d, want)
@@ -283,7 +283,7 @@ func TestSuccessiveLeasesAreNotOne(t *testing.T) {
 	})
 }
 
-// The watch of somebody else's lease begins while the token is still good, so
+// The watch of another process's lease begins while the token is still good, so
 // that callers do not wait for the lease from the token's end on.
 func TestLeaseIsWatchedAheadOfTheTokensEnd(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
@@ -298,7 +298,7 @@ func TestLeaseIsWatchedAheadOfTheTokensEnd(t *testing.T) {
 			at := time.Now()
 			w.token(w.m, p, asAda)
 			if time.Since(at) != 0 {
-				t.Fatal("a caller with a valid token waited")
+				t.Fatal("got a caller with a valid token that waited, want it at once")
 			}
 			time.Sleep(500 * time.Millisecond)
 		}
@@ -332,9 +332,8 @@ func TestOwnLeaseLeftBehind(t *testing.T) {
 	})
 }
 
-// Between the lease and the request lies the time that it takes to
-// connect. Whoever has been overtaken in it keeps the refresh token back, even
-// if by its own clock the lease has lots of time.
+// Between the lease and the request lies the time that it takes to connect. A process that was overtaken in it does not send the refresh token,
+// even if by its own clock the lease has lots of time.
 func TestOvertakenProcessDoesNotSend(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		p := w.adasProfile()
@@ -394,8 +393,8 @@ func TestRequestIsNotSentAtTheEndOfALease(t *testing.T) {
 }
 
 // A process is stopped after it took the lease and before it has sent the
-// request. When it goes on, the refresh token is somebody else's: it must not
-// be sent, or a provider that detects reuse ends the grant.
+// request. When it goes on, the refresh token is another process's: it must
+// not be sent, or a provider that detects reuse ends the grant.
 func TestStoppedProcessDoesNotSend(t *testing.T) {
 	tests := []struct {
 		name string
@@ -426,7 +425,7 @@ func TestStoppedProcessDoesNotSend(t *testing.T) {
 			})
 		}},
 		{"while connecting", func(proc *process, stopped func()) {
-			// Whoever is stopped does not extend the lease either.
+			// A stopped process does not extend the lease either.
 			var once sync.Once
 			proc.store.on(func(c *storeCall) error {
 				if c.op == "PutGrant" && c.grant.Lease != nil {
@@ -463,7 +462,7 @@ func TestStoppedProcessDoesNotSend(t *testing.T) {
 				close(goOn)
 				wg.Wait()
 				if first != second {
-					t.Error("the stopped process has got another token than its successor")
+					t.Error("got another token than the successor's, want the same")
 				}
 				w.asked("refresh_token", 1)
 				w.healthy(ada)
@@ -498,12 +497,12 @@ func TestStoppedProcessDoesNotOverwrite(t *testing.T) {
 		wg.Wait()
 		time.Sleep(time.Minute)
 		if got := w.grant(ada); got.RefreshToken != after.RefreshToken || got.AccessToken != after.AccessToken {
-			t.Error("the stopped process has overwritten its successor's token")
+			t.Error("got the successor's token overwritten, want it kept")
 		}
 		w.asked("refresh_token", 2)
 		w.healthy(ada)
 		if got, want := w.token(proc.Manager, p, asAda), string(after.AccessToken); got != want {
-			t.Error("the stopped process does not serve its successor's token")
+			t.Error("got another token than the successor's served, want that one")
 		}
 	})
 }
@@ -519,7 +518,7 @@ func TestSecondLook(t *testing.T) {
 		"another is renewing": func(g *authprofile.Grant) {
 			g.Lease = &authprofile.Lease{Owner: "another", Attempt: "two", Length: 5 * time.Second}
 		},
-		"somebody has ended the lease": func(g *authprofile.Grant) { g.Lease = nil },
+		"another process has ended the lease": func(g *authprofile.Grant) { g.Lease = nil },
 	} {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, func(t *testing.T, w *world) {
@@ -547,14 +546,14 @@ func TestSecondLook(t *testing.T) {
 				list := w.srv.Requests()
 				waited := list[len(list)-1].Time.Sub(w.grant(ada).Created) - time.Hour
 				if name == "another is renewing" && waited < 5*time.Second {
-					t.Errorf("asked after %v, before the other process's lease had run out", waited)
+					t.Errorf("got a request after %v, want none before the other process's lease had run out", waited)
 				}
 			})
 		})
 	}
 }
 
-// The news of a failure comes late: whoever has renewed meanwhile knows better.
+// The news of a failure comes late: a process that has renewed meanwhile knows better.
 func TestLateFailureDoesNotOverwrite(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		p := w.adasProfile()
@@ -606,7 +605,7 @@ func TestLateFailureLeavesASuccessorsLease(t *testing.T) {
 	})
 }
 
-// Whoever takes over asks once: if that answer is lost too, the next attempt is
+// A process that takes over asks once: if that answer is lost too, the next attempt is
 // a matter of the backoff.
 func TestSuccessorAsksOnce(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {

@@ -352,7 +352,7 @@ func TestErrorsOfTheStore(t *testing.T) {
 	}
 	for g, err := range m.Grants(t.Context(), "crm") {
 		if g != nil {
-			t.Errorf("got %v with an error", g)
+			t.Errorf("got %v with an error, want none", g)
 		}
 		want("grants", err)
 	}
@@ -384,7 +384,7 @@ func TestDelete(t *testing.T) {
 		w.refuses(w.m, application, authprofile.ErrNotFound)
 		for _, s := range []oauth2.TokenSource{src, appSource} {
 			if _, err := s.Token(); err == nil {
-				t.Error("got a token of a deleted profile from its source")
+				t.Error("got a token of a deleted profile from its source, want an error")
 			}
 		}
 		// Its ID is free again, and what comes is not taken for what was.
@@ -461,8 +461,8 @@ type countingJar struct{ calls int }
 func (j *countingJar) SetCookies(*url.URL, []*http.Cookie) { j.calls++ }
 func (j *countingJar) Cookies(*url.URL) []*http.Cookie     { j.calls++; return nil }
 
-// TestThreat133_NamesThatAreNoWords: whatever a profile's ID or a user looks
-// like, it is itself and nobody else.
+// Whatever the ID of a profile or of a user looks like, it is not taken for
+// another.
 func TestThreat133_NamesThatAreNoWords(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		names := []string{"a", "A", "a ", " a", "ä", "a\u0308", `'; DROP TABLE grants; --`, `" OR "1"="1`, "%", "_", "a/b", "../a", "null", "0"}
@@ -487,7 +487,7 @@ func TestThreat133_NamesThatAreNoWords(t *testing.T) {
 			for _, user := range names {
 				got := w.token(fresh, p, authprofile.AsUser(user))
 				if got != tokens[name+"\x00"+user] || seen[got] {
-					t.Errorf("got another's token for %q of %q", user, name)
+					t.Errorf("got another's token for %q of %q, want its own", user, name)
 				}
 				seen[got] = true
 			}

@@ -14,8 +14,8 @@ import (
 	"testing"
 )
 
-// Whoever uses this module gets what it requires. Drivers, servers and
-// browsers are required by modules that nobody imports.
+// A program that uses this module gets what it requires. Drivers, servers and
+// browsers are required by modules that no program imports.
 func TestRequirements(t *testing.T) {
 	text, err := os.ReadFile("go.mod")
 	if err != nil {
@@ -70,7 +70,7 @@ func TestIndexFitsOneScreen(t *testing.T) {
 	}
 	undocumented := func(what, text string) {
 		if strings.TrimSpace(text) == "" {
-			t.Errorf("%s: got no documentation", what)
+			t.Errorf("%s: got no documentation, want some", what)
 		}
 	}
 	undocumented("package", p.Doc)
@@ -103,7 +103,7 @@ func TestSourcesAreFinished(t *testing.T) {
 		for _, words := range [][]string{unfinished, machine} {
 			for _, word := range words {
 				if i := bytes.Index(text, []byte(word)); i >= 0 {
-					t.Errorf("%s:%d: got %q", name, 1+bytes.Count(text[:i], []byte("\n")), word)
+					t.Errorf("%s:%d: got %q, want none of it", name, 1+bytes.Count(text[:i], []byte("\n")), word)
 				}
 			}
 		}

@@ -31,7 +31,7 @@ func TestRefreshTokenIsSalvaged(t *testing.T) {
 			}})
 			if valid {
 				if got := w.token(w.m, p, asAda); got != first {
-					t.Error("the valid token is no longer served")
+					t.Error("got another token, want the valid one to be served")
 				}
 				synctest.Wait()
 			} else {
@@ -39,10 +39,10 @@ func TestRefreshTokenIsSalvaged(t *testing.T) {
 			}
 			g := w.grant(ada)
 			if !w.srv.IsCurrent(string(g.RefreshToken)) {
-				t.Fatal("the refresh token is lost")
+				t.Fatal("got a grant without the refresh token that was issued, want it stored")
 			}
 			if g.Status != failing || g.Failure.Reason != authprofile.ReasonUnreadable || g.Lease != nil || string(g.AccessToken) != first {
-				t.Errorf("got %v", g)
+				t.Errorf("got %v, want it failing, unreadable, with the first access token", g)
 			}
 			time.Sleep(3 * time.Second)
 			w.token(w.m, p, asAda)
@@ -74,7 +74,7 @@ func TestStoreGoesAwayAfterTheAnswer(t *testing.T) {
 				begin := time.Now()
 				first := w.token(proc.Manager, p, asAda)
 				if d := time.Since(begin); d > 2500*time.Millisecond {
-					t.Errorf("the caller waited %v for the store", d)
+					t.Errorf("got the token after %v, want it without waiting for the Store", d)
 				}
 				for range 30 {
 					begin := time.Now()
@@ -87,10 +87,10 @@ func TestStoreGoesAwayAfterTheAnswer(t *testing.T) {
 				time.Sleep(7 * time.Second) // a call may still hang for five
 				w.healthy(ada)
 				if got := string(w.grant(ada).AccessToken); got != first {
-					t.Error("another token is stored than was served")
+					t.Error("got another token stored than was served, want the same")
 				}
 				if got := w.token(w.manager(), p, asAda); got != first {
-					t.Error("other processes have another token")
+					t.Error("got another token in other processes, want the same")
 				}
 				w.asked("refresh_token", 1)
 			})
@@ -117,7 +117,7 @@ func TestUnstoredTokenEnds(t *testing.T) {
 		w.asked("refresh_token", 2)
 		w.healthy(ada)
 		if got := w.srv.Reuses(); got != 0 {
-			t.Errorf("got %d reuses", got)
+			t.Errorf("got %d reuses, want none", got)
 		}
 	})
 }
@@ -216,10 +216,10 @@ func TestConflictsAreJudgedByTokens(t *testing.T) {
 					if tt.ours {
 						w.healthy(ada)
 						if string(g.AccessToken) != got {
-							t.Error("got another token than is stored")
+							t.Error("got another token than is stored, want the same")
 						}
 					} else if g.RefreshToken != "theirs" {
-						t.Error("the tokens of another process were overwritten")
+						t.Error("got the tokens of another process overwritten, want them kept")
 					} else if g.Expiry.After(time.Now()) {
 						if got := w.token(proc.Manager, p, asAda); got != "theirs" {
 							t.Errorf("got %q, want the other process's token", got)
@@ -255,7 +255,7 @@ func TestConflictWithoutRotation(t *testing.T) {
 			})
 			got := w.token(proc.Manager, p, asAda)
 			if (got == "theirs") != later || string(w.grant(ada).AccessToken) != got {
-				t.Errorf("theirs is later: %t; got %q, and stored is another: %t", later, got, string(w.grant(ada).AccessToken) != got)
+				t.Errorf("theirs is later: %t; got %q, and stored is another: %t; want the later one, stored", later, got, string(w.grant(ada).AccessToken) != got)
 			}
 		})
 	}
@@ -277,7 +277,7 @@ func TestNoLeaseNoRequest(t *testing.T) {
 				for range 5 {
 					err := w.refuses(proc.Manager, p, nil, asAda)
 					if errors.Is(err, authprofile.ErrReauthorize) || errors.Is(err, authprofile.ErrConfiguration) {
-						t.Errorf("got error %v, which is nothing that a person could help", err)
+						t.Errorf("got error %v, want none that asks for a person", err)
 					}
 					time.Sleep(time.Second)
 				}
@@ -305,7 +305,7 @@ func TestAppProfileWithoutTheStore(t *testing.T) {
 					first := w.token(proc.Manager, p)
 					for range 50 {
 						if got := w.token(proc.Manager, p); got != first {
-							t.Fatal("the token is not kept in memory")
+							t.Fatal("got a token that is not kept in memory, want the same again")
 						}
 						time.Sleep(time.Minute)
 					}
@@ -316,7 +316,7 @@ func TestAppProfileWithoutTheStore(t *testing.T) {
 				proc.store.heal()
 				time.Sleep(2 * time.Second)
 				if got := w.token(w.m, p); got != last {
-					t.Error("the latest token was not stored once the store was back")
+					t.Error("got another token stored once the Store was back, want the latest")
 				}
 				w.asked("client_credentials", 4)
 			})
@@ -398,7 +398,7 @@ func TestStoreGoesBack(t *testing.T) {
 				w.token(proc.Manager, p, asAda)
 				w.asked("refresh_token", asked+1)
 				if got := w.srv.Reuses(); got != 0 {
-					t.Errorf("got %d refresh tokens sent twice", got)
+					t.Errorf("got %d refresh tokens sent twice, want none", got)
 				}
 				g, err := back.Grant(t.Context(), ada)
 				if err != nil || g.Status != active || !w.srv.IsCurrent(string(g.RefreshToken)) {
@@ -494,7 +494,7 @@ func TestGrantOfAStoreThatIsAwayIsNotReplaced(t *testing.T) {
 			return c.run()
 		})
 		if _, err := proc.Finish(t.Context(), "ada", q); err == nil {
-			t.Error("got no error, though nothing was stored")
+			t.Error("got no error though nothing was stored, want one")
 		}
 		if g := w.grant(ada); deleted != 0 || g.RefreshToken != before.RefreshToken {
 			t.Errorf("got %d deletions, and %v; want the grant as it was", deleted, g)
@@ -526,7 +526,7 @@ func TestInvalidGrantBecauseAnotherProcessWasFirst(t *testing.T) {
 					"client_id": {providertest.ClientID}, "client_secret": {providertest.ClientSecret},
 				})
 				if err != nil || resp.StatusCode != 200 {
-					t.Errorf("got %v, %v", resp, err)
+					t.Errorf("got %v, %v; want 200", resp, err)
 				}
 				resp.Body.Close()
 				g := w.grant(ada)
@@ -540,7 +540,7 @@ func TestInvalidGrantBecauseAnotherProcessWasFirst(t *testing.T) {
 			t.Errorf("got %q, want the other process's token", got)
 		}
 		if g := w.grant(ada); g.Status != active {
-			t.Errorf("got %v", g)
+			t.Errorf("got %v, want it active", g)
 		}
 	})
 }

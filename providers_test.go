@@ -61,7 +61,7 @@ func TestTemplatesRunTheirWholeFlow(t *testing.T) {
 					first := w.token(w.m, p, asAda)
 					expire()
 					if second := w.token(w.m, p, asAda); second == first {
-						t.Error("got the same token after its end")
+						t.Error("got the same token after its end, want another")
 					}
 					key := authprofile.GrantKey{ProfileID: p.ID, User: "ada"}
 					w.healthy(key)
@@ -137,7 +137,7 @@ func TestProviderByItsAddresses(t *testing.T) {
 		first := w.token(w.m, p, asAda)
 		expire()
 		if second := w.token(w.m, p, asAda); second == first {
-			t.Error("got the same token after its end")
+			t.Error("got the same token after its end, want another")
 		}
 		if got := w.srv.Hits(providertest.Discovery) + w.srv.Hits(providertest.JWKS); got != 0 {
 			t.Errorf("got %d requests for documents, want none", got)
@@ -227,7 +227,7 @@ func TestProfileThatMovesToAnotherProvider(t *testing.T) {
 	})
 }
 
-// Whoever edits a profile need not restart anything.
+// An edited profile takes effect without a restart.
 func TestProfileChangesTakeEffect(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		user, app := w.adasProfile(), w.app()
@@ -281,8 +281,8 @@ func TestSavedChangesTakeEffectAtTheNextRenewal(t *testing.T) {
 	})
 }
 
-// A refresh token is bound to its client. Another client has nothing to ask
-// for with it, and whoever corrects the profile has lost nothing.
+// A refresh token is bound to its client. Another client cannot use it,
+// and nothing is lost once the profile is corrected.
 func TestOtherClient(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		p := w.adasProfile()
@@ -297,7 +297,7 @@ func TestOtherClient(t *testing.T) {
 		}
 		w.asked("refresh_token", 0)
 		if g := w.grant(ada); g.Failure.Reason != authprofile.ReasonOtherClient {
-			t.Errorf("got %v", g)
+			t.Errorf("got %v, want the reason other client", g)
 		}
 		p.ClientID = right
 		w.save(p)
@@ -324,10 +324,10 @@ func TestOtherIssuer(t *testing.T) {
 			time.Sleep(time.Minute)
 		}
 		if got := staging.Count("refresh_token"); got != 0 {
-			t.Errorf("another provider has seen the refresh token %d times", got)
+			t.Errorf("got the refresh token shown to another provider %d times, want never", got)
 		}
 		if g := w.grant(ada); g.Failure == nil || g.Failure.Reason != authprofile.ReasonOtherClient {
-			t.Errorf("got %v", g)
+			t.Errorf("got %v, want the reason other client", g)
 		}
 		p.Endpoints.DiscoveryURL = right
 		w.save(p)
@@ -394,10 +394,10 @@ func TestProfileOfAnotherProviderForAMinute(t *testing.T) {
 					time.Sleep(time.Minute)
 				}
 				if got := staging.Hits(providertest.Token); got != 0 {
-					t.Errorf("another provider was shown the refresh token %d times", got)
+					t.Errorf("got the refresh token shown to another provider %d times, want never", got)
 				}
 				if g := w.grant(ada); g.Failure == nil || g.Failure.Reason != authprofile.ReasonOtherClient {
-					t.Errorf("got %v", g)
+					t.Errorf("got %v, want the reason other client", g)
 				}
 				p.Endpoints = right
 				w.save(p)
@@ -469,7 +469,7 @@ func TestThreat041_SharedRegistration(t *testing.T) {
 			t.Errorf("got subject %q, want each profile to have its own", g.Subject)
 		}
 		if w.token(w.m, first, asAda) == w.token(w.m, second, asAda) {
-			t.Error("got one token for two profiles")
+			t.Error("got one token for two profiles, want one for each")
 		}
 		if err := w.m.Revoke(t.Context(), other); err != nil {
 			t.Fatal(err)

@@ -102,7 +102,7 @@ func TestReauthorizationWithAnEarlierRefreshToken(t *testing.T) {
 		expire()
 		proc.Token(t.Context(), p, asAda)
 		if got := w.grant(ada).RefreshToken; got != first {
-			t.Error("got another refresh token stored in place of that of the new authorization")
+			t.Error("got another refresh token stored, want that of the new authorization")
 		}
 	})
 }
@@ -127,7 +127,7 @@ func TestThreat115_116_AnotherAccountComesBack(t *testing.T) {
 		w.authorize(p, "ada")
 		w.healthy(ada)
 
-		// The application decides: after Revoke anybody may come.
+		// The application decides: after Revoke any account may come.
 		if err := w.m.Revoke(t.Context(), ada); err != nil {
 			t.Fatal(err)
 		}
@@ -230,7 +230,7 @@ func TestAuthorizationThatOthersHaveRenewed(t *testing.T) {
 			t.Fatal(err)
 		}
 		if tok, err := proc.Token(t.Context(), p, asAda); err == nil && tok.AccessToken == "" {
-			t.Error("got an empty access token")
+			t.Error("got an empty access token, want one or an error")
 		}
 		time.Sleep(2 * time.Second)
 		w.token(proc.Manager, p, asAda)
@@ -283,10 +283,10 @@ func TestFinishDuringARenewal(t *testing.T) {
 					return
 				}
 				if got := w.grant(ada); got.RefreshToken != g.RefreshToken || got.AccessToken != g.AccessToken {
-					t.Error("the renewal has replaced what Finish had stored")
+					t.Error("got what Finish had stored replaced by the renewal, want it kept")
 				}
 				if got := w.token(proc.Manager, p, asAda); got != string(g.AccessToken) {
-					t.Error("the renewal has replaced in memory what Finish has brought")
+					t.Error("got what Finish has brought replaced in memory by the renewal, want it kept")
 				}
 				w.healthy(ada)
 			})
@@ -343,7 +343,7 @@ func TestRenewalKeepsANewConsent(t *testing.T) {
 						t.Errorf("got scopes %q of %q, and the nonce of the new authorization: %t; want %q of the same, true", g.Scopes, g.Requested, g.Nonce == consented.Nonce, want)
 					}
 					if g.AccessToken != consented.AccessToken {
-						t.Error("the access token of the new authorization was replaced by an older one")
+						t.Error("got an older access token in place of that of the new authorization, want the new one")
 					}
 					w.healthy(ada)
 					w.srv.Mutate(providertest.Token, nil)
@@ -377,7 +377,7 @@ func TestFinishWaitsForTheStore(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got := w.grant(ada); got.AccessToken != g.AccessToken || tries < 10 {
-			t.Errorf("got another grant, or %d tries only", tries)
+			t.Errorf("got another grant, or %d tries; want the one stored, after ten tries or more", tries)
 		}
 		w.asked("authorization_code", 1)
 
@@ -437,7 +437,7 @@ func TestFinishWithEndlessConflicts(t *testing.T) {
 		proc.store.on(func(c *storeCall) error {
 			if c.op == "PutGrant" {
 				if proc.store.count("PutGrant") > 1000 {
-					t.Fatal("got a thousand puts")
+					t.Fatal("got a thousand puts, want an end before")
 				}
 				return authprofile.ErrConflict
 			}

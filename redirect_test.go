@@ -45,7 +45,7 @@ func (w *world) site() *site {
 	return s
 }
 
-// A browser has cookies, and somebody who is logged in.
+// A browser has cookies, and a user who is logged in.
 type browser struct {
 	user    string
 	cookies []*http.Cookie
@@ -126,18 +126,18 @@ func wantPage(t *testing.T, resp *http.Response, status int, title string) {
 		}
 	}
 	if h.Get("Content-Type") != "text/html; charset=utf-8" || h.Get("X-Content-Type-Options") != "nosniff" {
-		t.Errorf("got header %v", h)
+		t.Errorf("got header %v, want HTML in UTF-8 and nosniff", h)
 	}
-	// 028: nothing from elsewhere, nothing that runs.
+	// Nothing from elsewhere, nothing that runs.
 	for _, bad := range []string{"<script", "src=", "href=", "url(", "@import", "http:", "https:", "javascript:", "<form", "style="} {
 		if strings.Contains(body, bad) {
-			t.Errorf("got %q in the page", bad)
+			t.Errorf("got %q in the page, want none", bad)
 		}
 	}
 	// Well formed, with a language, a title and a heading.
 	for _, good := range []string{"<!DOCTYPE html>", `<html lang="en">`, `<meta charset="utf-8">`, `name="viewport"`, "<title>" + title + "</title>", "<main>"} {
 		if !strings.Contains(body, good) {
-			t.Errorf("got no %q in the page", good)
+			t.Errorf("got no %q in the page, want it", good)
 		}
 	}
 	d := xml.NewDecoder(strings.NewReader(body))
@@ -148,7 +148,7 @@ func wantPage(t *testing.T, resp *http.Response, status int, title string) {
 			return
 		}
 		if err != nil {
-			t.Fatalf("got a page that is not well formed: %v", err)
+			t.Fatalf("got a page that is not well formed: %v, want it to be", err)
 		}
 	}
 }
@@ -184,14 +184,14 @@ func TestRedirectHandler(t *testing.T) {
 		w.healthy(ada)
 		w.token(w.m, s.p, asAda)
 
-		// 006: a reload says what happened, and does nothing.
+		// A reload says what happened, and does nothing.
 		wantPage(t, s.serve(b, "GET", back.String()), http.StatusBadRequest, "Begin again")
 		w.asked("authorization_code", 1)
 	})
 }
 
-// TestThreat004_FlowOfAnotherUser: whoever is sent an authorization address by
-// somebody else does not end up with their account.
+// A user who is sent the authorization address of another user does not end up
+// with their account.
 func TestThreat004_FlowOfAnotherUser(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		s, b := w.site(), &browser{user: "eve"}
@@ -241,7 +241,7 @@ func TestOptionsOfARedirectHandler(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got := u.Query().Get("login_hint"); got != "ada@example.com" {
-			t.Errorf("got login_hint %q", got)
+			t.Errorf("got login_hint %q, want ada@example.com", got)
 		}
 
 		s.h.Options = func(*http.Request) []oauth2.AuthCodeOption {
@@ -317,7 +317,7 @@ func TestRedirectHandlerInAServeMux(t *testing.T) {
 			rec = httptest.NewRecorder()
 			mux.ServeHTTP(rec, b.request("GET", back.String()))
 			if rec.Code != 200 || done == nil {
-				t.Fatalf("got %d: %s", rec.Code, rec.Body)
+				t.Fatalf("got %d: %s, want 200 and a call of Done", rec.Code, rec.Body)
 			}
 			if got := done.RequestURI; !strings.HasPrefix(got, "/oauth/crm/done?") || strings.Contains(got, "code=") {
 				t.Errorf("got %q, want the request's own path without the code", got)
@@ -334,11 +334,11 @@ func TestHandlersGetNoSecrets(t *testing.T) {
 		check := func(name string, r *http.Request, returnTo string) {
 			t.Helper()
 			if r == nil {
-				t.Fatalf("%s: was not called", name)
+				t.Fatalf("%s: got no call, want one", name)
 			}
 			for _, param := range []string{"code", "state", "access_token", "id_token"} {
 				if r.URL.Query().Has(param) || r.FormValue(param) != "" || strings.Contains(r.RequestURI, param+"=") || strings.Contains(r.URL.String(), param+"=") {
-					t.Errorf("%s: got %s in %q", name, param, r.URL)
+					t.Errorf("%s: got %s in %q, want none", name, param, r.URL)
 				}
 			}
 			if got := r.URL.Query()["return_to"]; strings.Join(got, " ") != returnTo {
@@ -370,7 +370,7 @@ func TestHandlersGetNoSecrets(t *testing.T) {
 			t.Errorf("got %v and header %v, want ada's grant and no redirect", grant, rec.Header())
 		}
 		if r.URL.String() != original {
-			t.Error("got a changed request of the caller's")
+			t.Error("got a changed request of the caller's, want it untouched")
 		}
 
 		resp := s.serve(b, "GET", back+"&kept=1&access_token=x&id_token=x&return_to=/x")
@@ -454,7 +454,7 @@ func TestPages(t *testing.T) {
 				rec := httptest.NewRecorder()
 				s.h.ServeHTTP(rec, b.request("GET", back+"&nasty="+url.QueryEscape(nasty)))
 				if strings.Contains(rec.Body.String(), "nasty") || strings.Contains(fmt.Sprint(rec.Header()), "nasty") {
-					t.Errorf("got what came from outside in the page: %s %v", rec.Body, rec.Header())
+					t.Errorf("got what came from outside in the page: %s %v, want none of it", rec.Body, rec.Header())
 				}
 				wantPage(t, rec.Result(), test.status, test.title)
 			})
@@ -552,7 +552,7 @@ func TestRedirectHandlerOverHTTP(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !tok.Valid() {
-		t.Error("got no valid token")
+		t.Error("got no valid token, want one")
 	}
 	if err := m.Shutdown(t.Context()); err != nil {
 		t.Error(err)

@@ -28,13 +28,13 @@ func TestRejectedToken(t *testing.T) {
 				for range 20 {
 					wg.Go(func() {
 						if got := w.token(w.m, p, authprofile.Rejected(first)); got == first.AccessToken {
-							t.Error("got the rejected token")
+							t.Error("got the rejected token, want another")
 						}
 					})
 				}
 				wg.Wait()
 				w.asked("client_credentials", 2)
-				// Whoever comes late with the old one gets the new one at once.
+				// A caller who comes late with the old one gets the new one at once.
 				w.token(w.m, p, authprofile.Rejected(first))
 				w.token(w.m, p)
 				w.asked("client_credentials", 2)
@@ -58,10 +58,10 @@ func TestRejectedTokenThatAnotherProcessHasReplaced(t *testing.T) {
 		next := w.token(other, p, asAda, authprofile.Rejected(old))
 		w.asked("refresh_token", 1)
 		if got := w.token(w.m, p, asAda, authprofile.Rejected(old)); got != next {
-			t.Error("got another token than the other process has stored")
+			t.Error("got another token than the other process has stored, want that one")
 		}
 		if got := w.token(w.m, p, asAda); got != next {
-			t.Error("got the rejected token for those who do not know better")
+			t.Error("got the rejected token without the option, want the one stored")
 		}
 		w.asked("refresh_token", 1)
 	})
@@ -77,7 +77,7 @@ func TestRejectedTokenThatIsStored(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		if got := w.token(w.manager(), p, asAda, authprofile.Rejected(tok)); got == tok.AccessToken {
-			t.Error("got the rejected token")
+			t.Error("got the rejected token, want another")
 		}
 		w.asked("refresh_token", 1)
 	})
@@ -99,7 +99,7 @@ func TestRejectedWithoutARefreshToken(t *testing.T) {
 		expire()
 		w.refuses(w.m, p, authprofile.ErrReauthorize, asAda)
 		if g := w.grant(ada); g.Status != needsPerson || g.Failure.Reason != authprofile.ReasonExpired {
-			t.Errorf("got %v", g)
+			t.Errorf("got %v, want it to need its user, expired", g)
 		}
 		w.asked("refresh_token", 0)
 	})
@@ -113,11 +113,11 @@ func TestRejectedTokensAreNotGivenAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got := w.token(w.m, p, authprofile.Rejected(nil)); got != first.AccessToken {
-			t.Error("got another token although none was refused")
+			t.Error("got another token although none was refused, want the same")
 		}
 		second := w.token(w.m, p, authprofile.Rejected(first))
 		if second == first.AccessToken {
-			t.Error("got the refused token")
+			t.Error("got the refused token, want another")
 		}
 		if got := w.token(w.m, p, authprofile.Rejected(first)); got != second {
 			t.Error("got a third token, want the one that is there")
@@ -153,12 +153,12 @@ func TestAPIThatRefusesEverything(t *testing.T) {
 					time.Sleep(time.Second)
 					if next, err := m.Token(t.Context(), p, asAda, authprofile.Rejected(tok)); err == nil {
 						if next.AccessToken == tok.AccessToken {
-							t.Error("got the rejected token")
+							t.Error("got the rejected token, want another")
 						}
 						tok = next
 					}
 					if _, err := m.Token(t.Context(), p, asAda); err != nil {
-						t.Errorf("a caller that refuses nothing got error %v", err)
+						t.Errorf("got error %v for a caller that refuses nothing, want none", err)
 					}
 				}
 			})
@@ -174,7 +174,7 @@ func TestAPIThatRefusesEverything(t *testing.T) {
 		tok := w.grant(ada).Token() // the one in memory may be an earlier one
 		before := w.srv.Count("refresh_token")
 		if got := w.token(managers[0], p, asAda, authprofile.Rejected(tok)); got == tok.AccessToken {
-			t.Error("got the rejected token")
+			t.Error("got the rejected token, want another")
 		}
 		w.asked("refresh_token", before+1)
 	})
@@ -207,7 +207,7 @@ func TestSameTokenAgain(t *testing.T) {
 					w.refuses(w.m, p, nil, refused...)
 				}
 				if d := time.Since(begin); d > time.Second {
-					t.Errorf("ten refusals took %v", d)
+					t.Errorf("got ten refusals in %v, want a second at most", d)
 				}
 				w.asked(kind, before+1)
 				var wg sync.WaitGroup
@@ -220,7 +220,7 @@ func TestSameTokenAgain(t *testing.T) {
 				time.Sleep(10 * time.Minute)
 				w.srv.Mutate(providertest.Token, nil)
 				if got := w.token(w.m, p, refused...); got == tok.AccessToken {
-					t.Error("got the rejected token")
+					t.Error("got the rejected token, want another")
 				}
 				w.asked(kind, before+2)
 			})

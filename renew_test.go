@@ -41,14 +41,14 @@ func TestUserTokenIsRenewedByRefreshToken(t *testing.T) {
 		p := w.user()
 		g := w.authorize(p, "ada")
 		if g.Subject != "user" || g.Status != authprofile.StatusActive {
-			t.Errorf("got subject %q and status %q", g.Subject, g.Status)
+			t.Errorf("got subject %q and status %q, want user and active", g.Subject, g.Status)
 		}
 		first := w.token(w.m, p, asAda)
 		for range 5 {
 			expire()
 			second := w.token(w.m, p, asAda)
 			if second == first {
-				t.Error("got the same token after its end")
+				t.Error("got the same token after its end, want another")
 			}
 			first = second
 		}
@@ -84,7 +84,7 @@ func TestFleetRenewsOncePerExpiry(t *testing.T) {
 }
 
 // A fleet that is never idle renews ahead of the end: still one request for
-// each token, and nobody waits for it.
+// each token, and no caller waits for it.
 func TestFleetRenewsAheadOncePerExpiry(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		p := w.adasProfile()
@@ -100,7 +100,7 @@ func TestFleetRenewsAheadOncePerExpiry(t *testing.T) {
 				begin := time.Now()
 				w.token(m, p, asAda)
 				if d := time.Since(begin); d != 0 {
-					t.Fatalf("a caller waited for %v", d)
+					t.Fatalf("got the token after %v, want it at once", d)
 				}
 			}
 			time.Sleep(time.Minute / 2)
@@ -158,7 +158,7 @@ func TestWaitersLeaveOnTheirOwn(t *testing.T) {
 				d := time.Since(begin)
 				switch {
 				case patience < 3*time.Second && (!errors.Is(err, context.DeadlineExceeded) || d != patience):
-					t.Errorf("patience of %v: got error %v after %v", patience, err, d)
+					t.Errorf("patience of %v: got error %v after %v, want its end in time", patience, err, d)
 				case patience > 3*time.Second && (err != nil || d != 3*time.Second):
 					t.Errorf("patience of %v: got error %v after %v, want a token after 3s", patience, err, d)
 				}
@@ -202,14 +202,14 @@ func TestCallerWithAValidTokenNeverWaits(t *testing.T) {
 					for range 3 {
 						begin := time.Now()
 						if _, err := src.Token(); err != nil || time.Since(begin) != 0 {
-							t.Fatalf("got error %v after %v, %v before the token's end", err, time.Since(begin), time.Until(end))
+							t.Fatalf("got error %v after %v, %v before the token's end; want the token at once", err, time.Since(begin), time.Until(end))
 						}
 						w.token(proc.Manager, p, asAda)
 					}
 					time.Sleep(300 * time.Millisecond)
 				}
 				if got := w.srv.Count("refresh_token"); got > 20 {
-					t.Errorf("got %d requests in the last minute", got)
+					t.Errorf("got %d requests in the last minute, want 20 at most", got)
 				}
 			})
 		})
@@ -242,7 +242,7 @@ func TestManyTokensEndAtOnce(t *testing.T) {
 		begin := time.Now()
 		all()
 		if d := time.Since(begin); d > n/64*time.Second+2*time.Second {
-			t.Errorf("the last caller waited for %v", d)
+			t.Errorf("got the last caller's token after %v, want the time that the limit of requests takes", d)
 		}
 		if got := w.srv.Peak(providertest.Token); got > 64 {
 			t.Errorf("got %d requests at once, want 64 at most", got)
@@ -260,7 +260,7 @@ func TestManyTokensEndAtOnce(t *testing.T) {
 			begin := time.Now()
 			for _, src := range sources {
 				if _, err := src.Token(); err != nil || time.Since(begin) != 0 {
-					t.Fatalf("got error %v after %v", err, time.Since(begin))
+					t.Fatalf("got error %v after %v, want a token at once", err, time.Since(begin))
 				}
 			}
 			time.Sleep(time.Second)
@@ -299,7 +299,7 @@ func TestNeedComesFirst(t *testing.T) {
 		begin := time.Now()
 		w.token(w.m, profile(n))
 		if d := time.Since(begin); d > 21*time.Second {
-			t.Errorf("a new caller waited for %v behind renewals ahead of time", d)
+			t.Errorf("got a new caller's token after %v, want it before the renewals ahead of time", d)
 		}
 		// By now all have ended, and most are still waiting.
 		begin = time.Now()
@@ -308,7 +308,7 @@ func TestNeedComesFirst(t *testing.T) {
 			wg.Go(func() {
 				w.token(w.m, profiles[i*n/10])
 				if d := time.Since(begin); d > 41*time.Second {
-					t.Errorf("a caller waited for %v behind renewals ahead of time", d)
+					t.Errorf("got a caller's token after %v, want it before the renewals ahead of time", d)
 				}
 			})
 		}
@@ -338,15 +338,15 @@ func TestProviderThatHangsStopsNoOther(t *testing.T) {
 		begin := time.Now()
 		w.token(proc.Manager, w.app())
 		if d := time.Since(begin); d != 0 {
-			t.Errorf("a profile waited for %v for another's provider", d)
+			t.Errorf("got a token after %v, want it without waiting for another's provider", d)
 		}
 		time.Sleep(10 * time.Minute)
 	})
 }
 
 // Processes, stores, networks and providers in trouble, at random, and a
-// provider with a period of grace: no authorization is lost, and nobody with a
-// valid token notices.
+// provider with a period of grace: no authorization is lost, and no caller with
+// a valid token notices.
 func TestChaos(t *testing.T) {
 	for seed := range uint64(6) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
@@ -404,7 +404,7 @@ func TestChaos(t *testing.T) {
 							for ; time.Now().Before(end) && !t.Failed(); time.Sleep(time.Second) {
 								ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
 								if _, err := proc.Token(ctx, p, asAda); errors.Is(err, authprofile.ErrReauthorize) {
-									t.Errorf("got error %v", err)
+									t.Errorf("got error %v, want none that asks for an authorization", err)
 								}
 								cancel()
 							}
@@ -432,8 +432,8 @@ func TestChaos(t *testing.T) {
 	}
 }
 
-// A renewal that was begun ahead of time, for nobody in particular, fails: who
-// has come to need a token meanwhile gets an attempt of their own.
+// A renewal that was begun ahead of time fails: a caller who has come to need a
+// token meanwhile gets an attempt of its own.
 func TestNeedOutlivesAFailureAheadOfTime(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		p := w.adasProfile()

@@ -37,7 +37,7 @@ func TestThreat092_093_094_ClientAuthentication(t *testing.T) {
 			inWorld(t, func(t *testing.T, w *world) {
 				id := id
 				if test.method == authprofile.AuthBasicRaw {
-					id = strings.ReplaceAll(id, ":", "") // which nobody could tell from the separator
+					id = strings.ReplaceAll(id, ":", "") // which a provider cannot tell from the separator
 				}
 				w.srv.AddClient(providertest.Client{ID: id, Secret: test.secret, AuthMethods: []string{string(test.want)}})
 				p := w.save(&authprofile.Profile{
@@ -58,7 +58,7 @@ func TestThreat092_093_094_ClientAuthentication(t *testing.T) {
 					}
 					inHeader, inBody := c.Header.Get("Authorization") != "", form.Has("client_secret")
 					if inHeader && (inBody || form.Has("client_id")) {
-						t.Error("got two ways to authenticate in one request")
+						t.Error("got two ways to authenticate in one request, want one")
 					}
 					if test.want == authprofile.AuthNone && (inHeader || inBody || form.Get("client_id") != id) {
 						t.Errorf("got header %q and form %v, want the client ID alone", c.Header.Get("Authorization"), form)
@@ -184,16 +184,16 @@ func TestOAuth2_SecretsAreNotPostedElsewhere(t *testing.T) {
 					t.Errorf("got %d token requests, want one for the code, the refresh token and the secret each", asked)
 				}
 				if g := w.grant(ada); g.RefreshToken != before || !w.srv.IsCurrent(string(before)) {
-					t.Error("the refresh token is lost")
+					t.Error("got a grant without the refresh token, want it kept")
 				}
 				stray := w.elsewhere(proc, w.srv.RevocationURL(), func() *http.Response {
 					return redirect(status, "https://evil.example.com/revoke")
 				})
 				if err := proc.Revoke(t.Context(), ada); err == nil {
-					t.Error("got no error of a revocation that was redirected")
+					t.Error("got no error of a revocation that was redirected, want one")
 				}
 				if all := append(*strayed, *stray...); len(all) != 0 {
-					t.Errorf("got requests elsewhere: %q", all)
+					t.Errorf("got requests elsewhere: %q, want none", all)
 				}
 			})
 		})
@@ -275,11 +275,11 @@ func TestOAuth2_LineBreaksInTokens(t *testing.T) {
 					t.Errorf("got %v, want an error", resp)
 				}
 				if calls := a.calls(); len(calls) != 0 {
-					t.Errorf("got %q sent to the API", calls[0].header)
+					t.Errorf("got %q sent to the API, want nothing", calls[0].header)
 				}
 				w.keepsSilent(w.refuses(m, p, nil, asAda), "token")
 				if g := w.grant(ada); !w.srv.IsCurrent(string(g.RefreshToken)) {
-					t.Error("the refresh token that came with it is lost")
+					t.Error("got a grant without the refresh token that came with it, want it stored")
 				}
 				w.keepsSilent(w.finishFails("bob", w.consent(w.begin(p, "bob")), nil), "finish")
 				w.noGrant(authprofile.GrantKey{ProfileID: "crm", User: "bob"})

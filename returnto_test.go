@@ -125,7 +125,7 @@ func TestThreat026_WhereToReturnTo(t *testing.T) {
 					wantPage(t, resp, http.StatusOK, "Connected")
 					return
 				}
-				// 027: with a GET, whatever came before.
+				// With a GET, whatever came before.
 				if got := resp.Header.Get("Location"); resp.StatusCode != http.StatusSeeOther || got != returnTo {
 					t.Errorf("got %d to %q, want 303 to %q", resp.StatusCode, got, returnTo)
 				}

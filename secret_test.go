@@ -84,19 +84,19 @@ func TestSecretShowsItself(t *testing.T) {
 	for _, v := range holders {
 		for name, got := range map[string]string{"fmt": shown(v), "slog": recorded(v), "JSON": encoded(v)} {
 			if strings.Contains(got, "hunter2") || strings.Contains(strings.ToLower(got), "68756e746572") {
-				t.Errorf("%s of a %T: got the secret", name, v)
+				t.Errorf("%s of a %T: got the secret, want [redacted]", name, v)
 			}
 			if !strings.Contains(got, "[redacted]") {
-				t.Errorf("%s of a %T: got no [redacted]", name, v)
+				t.Errorf("%s of a %T: got no [redacted], want it in place of the secret", name, v)
 			}
 		}
 	}
 	type element struct{ S authprofile.Secret }
 	if got, err := xml.Marshal(element{s}); err != nil || strings.Contains(string(got), "hunter2") {
-		t.Errorf("XML: got %s, %v", got, err)
+		t.Errorf("XML: got %s, %v; want it without the secret", got, err)
 	}
 	if got := s.String() + s.GoString() + s.LogValue().String(); got != `[redacted]"[redacted]"[redacted]` {
-		t.Errorf("got %q", got)
+		t.Errorf("got %q, want nothing but [redacted]", got)
 	}
 	var none authprofile.Secret
 	if got := fmt.Sprintf("%v|%s|%q|%#v|%d", none, none, none, none, none); got != `||""|""|` {

@@ -65,11 +65,11 @@ func TestAfterShutdown(t *testing.T) {
 			w.token(w.m, app)
 		}
 		if w.m.Ticking() {
-			t.Error("a timer is armed after Shutdown")
+			t.Error("got a timer after Shutdown, want none")
 		}
 		time.Sleep(10 * time.Second)
 		if _, err := src.Token(); err == nil {
-			t.Error("got a token after its end")
+			t.Error("got a token after its end, want an error")
 		}
 		w.refuses(w.m, user, nil, asAda)
 		w.refuses(w.m, app, nil)
@@ -97,7 +97,7 @@ func TestShutdownDoesNotWaitForOthers(t *testing.T) {
 		expire()
 		fresh, err := proc.Token(t.Context(), rejecting)
 		if err != nil || fresh == tok {
-			t.Fatalf("got %v, error %v", fresh, err)
+			t.Fatalf("got %v, error %v; want another token", fresh, err)
 		}
 		var wg sync.WaitGroup
 		wg.Go(func() { w.refuses(proc.Manager, p, nil, asAda) })
@@ -109,7 +109,7 @@ func TestShutdownDoesNotWaitForOthers(t *testing.T) {
 		}
 		wg.Wait()
 		if d := time.Since(begin); d > 0 {
-			t.Errorf("Shutdown took %v", d)
+			t.Errorf("got the end of Shutdown after %v, want it at once", d)
 		}
 	})
 }
@@ -154,7 +154,7 @@ func TestShutdownOfAnAppProfileWithoutTheStore(t *testing.T) {
 			t.Error(err)
 		}
 		if got, want := string(w.grant(app).AccessToken), w.token(proc.Manager, p); got != want {
-			t.Error("another token is stored than was served")
+			t.Error("got another token stored than was served, want the same")
 		}
 	})
 }

@@ -201,7 +201,7 @@ func TestEveryThreatHasATest(t *testing.T) {
 			found := numbered[number]
 			for name := range strings.FieldsSeq(row.tests) {
 				if !names[name] {
-					t.Errorf("got no test %s", name)
+					t.Errorf("got no test %s, want it", name)
 				}
 				if !slices.Contains(found, name) {
 					found = append(found, name)
@@ -212,11 +212,11 @@ func TestEveryThreatHasATest(t *testing.T) {
 			}
 			switch {
 			case row.name == "":
-				t.Error("got no name")
+				t.Error("got no name, want one")
 			case len(found) == 0 && row.absent == "":
-				t.Error("got no test that meets it")
+				t.Error("got no test that meets it, want one")
 			case len(found) > 0 && row.absent != "":
-				t.Errorf("got %q, though %s", found, row.absent)
+				t.Errorf("got %q, want none, since %s", found, row.absent)
 			}
 		})
 	}
@@ -241,7 +241,7 @@ func checkDuty(t *testing.T, documented map[string]*doc.Package, duty string) {
 		fset := token.NewFileSet()
 		files := slices.Collect(maps.Values(packageFiles(t, fset, dir)))
 		if len(files) == 0 {
-			t.Fatalf("%s: got no package in %s", definition, dir)
+			t.Fatalf("%s: got no package in %s, want one", definition, dir)
 		}
 		p, err := doc.NewFromFiles(fset, files, path.Join(modulePath, dir), doc.AllDecls)
 		if err != nil {

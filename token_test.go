@@ -38,8 +38,8 @@ func TestTokenRefuses(t *testing.T) {
 			{"app profile with AsUser", application, []authprofile.Option{asEve}, authprofile.ErrUserMismatch, ""},
 			{"app profile with an empty user", application, []authprofile.Option{authprofile.AsUser("")}, authprofile.ErrUserMismatch, ""},
 			{"user profile that was never saved", unsaved, []authprofile.Option{asEve}, authprofile.ErrNotFound, ""},
-			{"app profile that nobody knows", &authprofile.Profile{ID: "no", Type: authprofile.TypeApp, Version: 1}, nil, authprofile.ErrNotFound, ""},
-			{"nobody authorized", user, []authprofile.Option{asEve}, authprofile.ErrReauthorize, ""},
+			{"app profile that was never stored", &authprofile.Profile{ID: "no", Type: authprofile.TypeApp, Version: 1}, nil, authprofile.ErrNotFound, ""},
+			{"no authorization", user, []authprofile.Option{asEve}, authprofile.ErrReauthorize, ""},
 			{"no type", &authprofile.Profile{ClientID: "c"}, nil, nil, "Type"},
 			{"unknown type", &authprofile.Profile{ClientID: "c", Type: "robot"}, []authprofile.Option{asEve}, nil, "Type"},
 			{"unsaved app profile with a mistake", &authprofile.Profile{Type: authprofile.TypeApp}, nil, nil, "ClientID"},
@@ -82,7 +82,7 @@ func TestSourceStartsWhileTheProviderIsDown(t *testing.T) {
 			t.Errorf("got %d requests when the source was made, want none", got)
 		}
 		if _, err := src.Token(); err == nil {
-			t.Error("got a token from a provider that is down")
+			t.Error("got a token from a provider that is down, want an error")
 		}
 		w.srv.ClearFaults(providertest.Discovery)
 		time.Sleep(time.Minute)
@@ -112,17 +112,17 @@ func TestUnsavedAppProfiles(t *testing.T) {
 		a, b := p.Clone(), p.Clone()
 		b.ClientSecret, b.Name = providertest.ClientSecret, "other"
 		if w.token(w.m, a) != w.token(w.m, a.Clone()) {
-			t.Error("got two tokens for the same unsaved profile")
+			t.Error("got two tokens for the same unsaved profile, want one")
 		}
 		if w.token(w.m, a) == w.token(w.m, b) {
-			t.Error("got one token for two profiles")
+			t.Error("got one token for two profiles, want one for each")
 		}
 		// So it does for times that JSON does not have.
 		far, farther := p.Clone(), p.Clone()
 		far.Created = time.Date(12000, 1, 1, 0, 0, 0, 0, time.UTC)
 		farther.Created, farther.Params = far.Created, url.Values{"audience": {"other"}}
 		if w.token(w.m, far) == w.token(w.m, farther) {
-			t.Error("got one token for two profiles of the year 12000")
+			t.Error("got one token for two profiles of the year 12000, want one for each")
 		}
 		if n := countProfiles(t, w.m); n != 0 {
 			t.Errorf("got %d profiles in the Store, want none", n)
@@ -194,11 +194,11 @@ func TestUnsavedProfiles(t *testing.T) {
 		p := w.unsavedApp()
 		first := w.token(w.m, p)
 		if w.token(w.m, p.Clone()) != first {
-			t.Error("got another token for a profile that says the same")
+			t.Error("got another token for a profile that says the same, want the same")
 		}
 		p.Scopes = []string{"write"}
 		if w.token(w.m, p) == first {
-			t.Error("got the same token for a profile that says something else")
+			t.Error("got the same token for a profile that says something else, want another")
 		}
 		expire()
 		w.token(w.m, p)
@@ -224,7 +224,7 @@ func TestCallerHangsUp(t *testing.T) {
 			t.Errorf("got error %v, want the context's", err)
 		}
 		if d := time.Since(begin); d != 100*time.Millisecond {
-			t.Errorf("the caller was kept for %v", d)
+			t.Errorf("got the caller's answer after %v, want it after 100ms", d)
 		}
 		time.Sleep(5 * time.Second)
 		w.healthy(ada)
@@ -245,10 +245,10 @@ func TestContextOfTheCallerKeepsItsValuesAndNotItsEnd(t *testing.T) {
 		cancel()
 		proc.store.on(func(c *storeCall) error {
 			if c.ctx.Err() != nil || c.ctx.Value(key{}) != "trace" {
-				t.Errorf("%s: got context error %v, value %v", c.op, c.ctx.Err(), c.ctx.Value(key{}))
+				t.Errorf("%s: got context error %v, value %v; want none, and the caller's value", c.op, c.ctx.Err(), c.ctx.Value(key{}))
 			}
 			if _, ok := c.ctx.Deadline(); !ok {
-				t.Errorf("%s: got a context without a deadline", c.op)
+				t.Errorf("%s: got a context without a deadline, want one", c.op)
 			}
 			return c.run()
 		})

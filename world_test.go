@@ -198,7 +198,7 @@ func (w *world) healthy(key authprofile.GrantKey) {
 		w.Errorf("got status %q, failure %v, lease %v; want an active grant", g.Status, g.Failure, g.Lease)
 	}
 	if key.User != "" && !w.srv.IsCurrent(string(g.RefreshToken)) {
-		w.Error("got a stored refresh token that the provider does not wait for")
+		w.Error("got a stored refresh token that the provider does not wait for, want the one that it does")
 	}
 }
 
