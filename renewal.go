@@ -205,10 +205,11 @@ func (n *renewal) tryOnce() (*Grant, verdict, error) {
 // read reads the grant, and its profile beside it. An app profile gets a grant
 // that does not exist yet.
 func (n *renewal) read() (g *Grant, profile func() (*Profile, error), err error) {
-	id := n.ref.key.ProfileID
-	profile = func() (*Profile, error) { return n.store.profile(n.ctx, id) }
+	readProfile := func() (*Profile, error) { return n.store.profile(n.ctx, n.ref.key.ProfileID) }
+	profile = readProfile
+	began := n.lifetimes.now()
 	if !n.hasWaited { // else it is most likely that there is nothing left to do
-		profile = n.beside(profile)
+		profile = n.beside(readProfile)
 	}
 	n.hasWaited = false
 	g, err = n.store.grant(n.ctx, n.ref.key)
@@ -217,6 +218,11 @@ func (n *renewal) read() (g *Grant, profile func() (*Profile, error), err error)
 			return nil, nil, &grantError{Status: StatusNeedsReauthorization, cause: errNoGrant}
 		}
 		return &Grant{GrantKey: n.ref.key, Status: StatusActive}, profile, nil
+	}
+	if err == nil && n.grant.spends && g.Obtained.After(began.Add(-maxSkew)) {
+		// A person may have authorized meanwhile, at another provider than that
+		// of the profile read beside: only a later reading is good for this grant.
+		profile = readProfile
 	}
 	return g, profile, err
 }
