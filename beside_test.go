@@ -1,6 +1,9 @@
 package authprofile_test
 
 import (
+	"log/slog"
+	"runtime"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -84,5 +87,63 @@ func (w *world) authorizeAt(srv *providertest.Server, p *authprofile.Profile) {
 	}
 	if _, err := w.m.Finish(w.Context(), "ada", back.Query()); err != nil {
 		w.Fatal(err)
+	}
+}
+
+// A Store that panics while it reads the profile is reported, whether or not
+// the renewal needed the profile, and without its value.
+func TestPanicOfTheReadingBesideIsReported(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		end  func()
+		want int
+	}{
+		{"panics", func() { panic("S3CRET") }, 1},
+		{"ends its goroutine", runtime.Goexit, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				p := w.adasProfile()
+				proc := w.process()
+				var mu sync.Mutex
+				var logged []string
+				proc.Logger = slog.New(handlerFunc(func(r slog.Record) {
+					proc.Token(t.Context(), p, asAda) // it waits for what is being renewed
+					mu.Lock()
+					defer mu.Unlock()
+					logged = append(logged, r.Message)
+				}))
+				reported := func() int {
+					synctest.Wait()
+					mu.Lock()
+					defer mu.Unlock()
+					return len(slices.DeleteFunc(slices.Clone(logged), func(s string) bool {
+						return s != "authprofile: code that was called has panicked"
+					}))
+				}
+				var once sync.Once
+				fault := func(c *storeCall) error {
+					if c.op == "Profile" {
+						once.Do(tt.end)
+					}
+					return c.run()
+				}
+				proc.store.on(fault)
+				w.token(proc.Manager, p, asAda) // it is in the Store: the profile is not needed
+				if got := reported(); got != tt.want {
+					t.Errorf("got %d panics reported, want %d", got, tt.want)
+				}
+
+				expire()
+				once = sync.Once{}
+				w.refuses(proc.Manager, p, nil, asAda)
+				if got := reported(); got != 2*tt.want {
+					t.Errorf("got %d panics reported, want %d", got, 2*tt.want)
+				}
+				time.Sleep(time.Minute)
+				w.token(proc.Manager, p, asAda)
+				w.healthy(ada)
+			})
+		})
 	}
 }

@@ -238,10 +238,14 @@ func (n *renewal) beside(read func() (*Profile, error)) func() (*Profile, error)
 	n.tasks.run(func() {
 		r := result{err: foreign.ErrGoexit}
 		defer func() {
-			if p := foreign.Recovered(recover()); p != nil {
+			p := foreign.Recovered(recover())
+			if p != nil {
 				r.err = p
 			}
 			c <- r
+			if p != nil { // a log handler may wait for this renewal
+				n.events.panicked(p)
+			}
 		}()
 		r.p, r.err = read()
 	})
