@@ -343,7 +343,7 @@ func (n *renewal) checkProfile(g *Grant, read func() (*Profile, error)) (verdict
 		status, f := unresolved(err)
 		return n.fail(g, status, f, err)
 	}
-	if !n.provider.issued(g, p) {
+	if n.grant.spends && !n.provider.issued(g, p) {
 		return n.failOtherClient(g)
 	}
 	return proceed, nil
