@@ -283,11 +283,8 @@ func (n *renewal) restore(g *Grant) (verdict, error) {
 		*g = *lost.Clone()
 		g.Version, g.Created, g.Updated, g.Lease = version, created, updated, nil
 	}))
-	switch {
-	case errors.Is(err, errDeleted):
-		return proceed, nil
-	case err != nil:
-		return done, err
+	if err != nil {
+		return verdictOf(err)
 	}
 	return again, nil
 }
