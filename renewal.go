@@ -114,7 +114,6 @@ func verdictOf(err error) (verdict, error) {
 
 // run goes through the protocol until there is a token, or a reason why not.
 func (n *renewal) run() (*Grant, error) {
-	n.giveUp = time.Now().Add(waitForOthers)
 	if n.ref.unsaved {
 		return n.withoutStore(nil)
 	}
@@ -127,6 +126,7 @@ func (n *renewal) run() (*Grant, error) {
 
 // withStore renews a grant that other processes may renew too.
 func (n *renewal) withStore() (*Grant, error) {
+	n.giveUp = time.Now().Add(waitForOthers)
 	n.watch.looks = 0
 	for changes := 0; ; {
 		g, v, err := n.tryOnce()
@@ -519,6 +519,7 @@ func (n *renewal) fallBack(away error) (*Grant, verdict, error) {
 // withoutStore renews the grant of an app profile that was never saved, or of
 // one whose Store is away for the reason given.
 func (n *renewal) withoutStore(away error) (*Grant, error) {
+	n.giveUp = time.Now().Add(waitForOthers) // anew: the wait for another process may be over
 	n.profile = n.ref.profile.Load()
 	if away != nil {
 		id := n.profile.ID
