@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/authprofile/authprofile/internal/transport"
+	"github.com/authprofile/authprofile/internal/safetext"
 )
 
 // A Class is the kind of a failure: what can be done about it.
@@ -104,7 +104,7 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // Format writes the error's text under every verb, so that none of them shows
 // its causes.
-func (e *Error) Format(f fmt.State, verb rune) { transport.FormatText(f, verb, e.Error()) }
+func (e *Error) Format(f fmt.State, verb rune) { safetext.Format(f, verb, e.Error()) }
 
 // codes are the error codes whose meaning is settled: those of RFC 6749
 // (sections 4.1.2.1 and 5.2), RFC 7009, RFC 8628, RFC 8707 and OpenID Connect,

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/authprofile/authprofile/internal/safetext"
 )
 
 // evaluate makes of an exchange an answer, an error, or an error and a refresh
@@ -50,14 +52,14 @@ func evaluate(x *exchange) (*Answer, *Error) {
 
 // refusal makes an error of an answer that is no success.
 func refusal(x *exchange, c *content) *Error {
-	code, secrets := cleanCode(c.code), x.secrets()
+	code, secrets := safetext.Code(c.code, safetext.LeaveOut), x.secrets()
 	class := classify(code, x.status)
 	e := x.newError(class, x.readErr)
 	e.Code = code
 	if _, known := codes[code]; !known {
-		e.Code = truncate(redact(code, secrets), maxCode)
+		e.Code = safetext.Truncate(redact(code, secrets), safetext.MaxCode)
 	}
-	e.Description = truncate(redact(cleanText(c.description), secrets), maxDescription)
+	e.Description = safetext.Truncate(redact(safetext.Text(c.description, safetext.LeaveOut), secrets), safetext.MaxDescription)
 	switch {
 	case x.status >= 300 && x.status < 400 && class == Configuration:
 		e.Err = errRedirect

@@ -6,8 +6,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"unicode"
-	"unicode/utf8"
+
+	"github.com/authprofile/authprofile/internal/safetext"
 )
 
 // secretParams are the parameters of a grant whose values an error must not
@@ -32,21 +32,10 @@ func (x *exchange) secrets() []string {
 	var list []string
 	for _, s := range raw {
 		escaped := url.QueryEscape(s)
-		list = append(list, s, escaped, lowerEscapes(escaped), url.PathEscape(s), cleanText(s), cleanCode(s))
+		list = append(list, s, escaped, lowerEscapes(escaped), url.PathEscape(s), safetext.Text(s, safetext.LeaveOut), safetext.Code(s, safetext.LeaveOut))
 	}
 	slices.SortFunc(list, func(a, b string) int { return cmp.Or(len(b)-len(a), strings.Compare(a, b)) })
 	return slices.Compact(list)
-}
-
-// lowerEscapes writes "%2f" for "%2F".
-func lowerEscapes(s string) string {
-	b := []byte(s)
-	for i := 0; i+2 < len(b); i++ {
-		if b[i] == '%' {
-			copy(b[i:], bytes.ToLower(b[i:i+3]))
-		}
-	}
-	return string(b)
 }
 
 // redact takes out of s what was sent: providers have repeated it in their
@@ -60,45 +49,13 @@ func redact(s string, secrets []string) string {
 	return s
 }
 
-const (
-	maxCode        = 64
-	maxDescription = 256
-)
-
-// cleanCode leaves printable ASCII. Like cleanText it does not shorten the text:
-// before that, secrets have to be found in it.
-func cleanCode(s string) string {
-	s = strings.Map(func(r rune) rune {
-		if r < ' ' || r > '~' {
-			return -1
+// lowerEscapes writes "%2f" for "%2F".
+func lowerEscapes(s string) string {
+	b := []byte(s)
+	for i := 0; i+2 < len(b); i++ {
+		if b[i] == '%' {
+			copy(b[i:], bytes.ToLower(b[i:i+3]))
 		}
-		return r
-	}, s)
-	return strings.TrimSpace(s)
-}
-
-// cleanText leaves visible characters and single spaces: no control characters,
-// no invisible and no bidirectional ones.
-func cleanText(s string) string {
-	s = strings.Map(func(r rune) rune {
-		switch {
-		case unicode.IsSpace(r):
-			return ' '
-		case r == utf8.RuneError, !unicode.IsPrint(r):
-			return -1
-		}
-		return r
-	}, s)
-	return strings.Join(strings.Fields(s), " ")
-}
-
-// truncate cuts s between characters.
-func truncate(s string, limit int) string {
-	if len(s) <= limit {
-		return s
 	}
-	for limit > 0 && !utf8.RuneStart(s[limit]) {
-		limit--
-	}
-	return s[:limit]
+	return string(b)
 }
