@@ -226,15 +226,13 @@ func checkVisible(s string) string {
 	return ""
 }
 
-// checkScope holds a scope to RFC 6749, appendix A.4.
+// checkScope says what is wrong with a scope, or nothing.
 func checkScope(s string) string {
-	if s == "" {
+	switch {
+	case s == "":
 		return "is empty"
-	}
-	for _, c := range []byte(s) {
-		if c <= 0x20 || c > 0x7e || c == '"' || c == '\\' {
-			return "has a character that no scope may have (RFC 6749, appendix A.4): one scope to an element, no spaces"
-		}
+	case !tokenendpoint.ValidScope(s):
+		return "has a character that no scope may have (RFC 6749, appendix A.4): one scope to an element, no spaces"
 	}
 	return ""
 }

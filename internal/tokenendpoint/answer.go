@@ -289,7 +289,7 @@ func readScopes(raw json.RawMessage) (scopes []string, known bool) {
 	seen := make(map[string]bool)
 	size := 0
 	for _, s := range list {
-		if !validScope(s) || seen[s] {
+		if !ValidScope(s) || seen[s] {
 			continue
 		}
 		if size += len(s) + 1; size > maxScopes {
@@ -301,8 +301,8 @@ func readScopes(raw json.RawMessage) (scopes []string, known bool) {
 	return scopes, true
 }
 
-// validScope holds a scope to RFC 6749, appendix A.4.
-func validScope(s string) bool {
+// ValidScope reports whether s is one scope (RFC 6749, appendix A.4).
+func ValidScope(s string) bool {
 	for _, c := range []byte(s) {
 		if c <= ' ' || c > '~' || c == '"' || c == '\\' {
 			return false

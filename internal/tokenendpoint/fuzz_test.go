@@ -81,7 +81,7 @@ func checkAnswer(t *testing.T, body []byte, contentType string, status int, read
 			}
 		}
 		for i, s := range a.Scopes {
-			if !validScope(s) || slices.Contains(a.Scopes[:i], s) {
+			if !ValidScope(s) || slices.Contains(a.Scopes[:i], s) {
 				t.Errorf("got scope %q, want a valid one, once", s)
 			}
 		}
