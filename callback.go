@@ -89,7 +89,7 @@ func (c *callback) checkIssuer(f *Flow) error {
 
 // providerError is the error that the callback brings.
 func (c *callback) providerError() error {
-	f := Failure{Code: errorCode(c.errorCode), Description: errorDescription(c.description)}
+	f := Failure{Code: errorCode(c.errorCode), Description: shownText(c.description)}
 	return &callbackError{&grantError{Failure: f}}
 }
 
@@ -109,7 +109,7 @@ func errorCode(s string) string {
 	return safetext.Truncate(strings.NewReplacer(`"`, "?", `\`, "?").Replace(safetext.Code(s, '?')), safetext.MaxCode)
 }
 
-// errorDescription cuts a text for people to what is safe to show.
-func errorDescription(s string) string {
+// shownText cuts a text for people to what is safe to show.
+func shownText(s string) string {
 	return safetext.Truncate(safetext.Text(s, '?'), safetext.MaxDescription)
 }
