@@ -118,7 +118,7 @@ type Profile struct {
 
 	// APIHosts are the hosts that Manager.Client sends tokens to: "api.example.com"
 	// is that host at any port, "api.example.com:8443" at that one, and
-	// ".example.com" is all hosts below example.com. Nil: any.
+	// ".example.com" is all hosts below example.com. None: any.
 	APIHosts []string `json:"api_hosts,omitempty"`
 
 	Version int64     `json:"version,omitempty"` // set by the Store; zero: never saved

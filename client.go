@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
+	"slices"
+	"strings"
 	"sync/atomic"
 
 	"golang.org/x/oauth2"
@@ -17,7 +20,8 @@ import (
 //
 // The token goes only to the origin (scheme, host and port) that the request
 // was made to, never along with a redirect to another one, and never over
-// plain HTTP except to a loopback host. If the API answers 401, the request is
+// plain HTTP except to a loopback host, and only to the profile's APIHosts if it
+// has any: a request to another host is an error. If the API answers 401, the request is
 // repeated once with a different token, provided that there is one and that
 // the body can be sent again (it is empty, or the request has GetBody). If it
 // cannot, the API's answer is returned, and the next request has the different
@@ -33,15 +37,16 @@ func (m *Manager) Client(ctx context.Context, p *Profile, opts ...Option) *http.
 		c = *m.HTTPClient
 	}
 	src := m.newSource(ctx, p, opts)
-	c.Transport = &authTransport{src: src, base: src.e.http.Transport}
+	c.Transport = &authTransport{src: src, base: src.e.http.Transport, apiHosts: slices.Clone(p.APIHosts)}
 	return &c
 }
 
 // An authTransport puts a token into requests.
 type authTransport struct {
-	src    *grantSource
-	base   http.RoundTripper
-	header atomic.Pointer[authHeader]
+	src      *grantSource
+	base     http.RoundTripper
+	apiHosts []string // of the profile
+	header   atomic.Pointer[authHeader]
 
 	// refused is the token that the API has refused last, with a request that
 	// could not be repeated; nil once there was another.
@@ -66,6 +71,10 @@ func (t *authTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 		closeBody(req)
 		return nil, wrap("client", t.src.id, t.src.opts.user, errors.New("a token is not sent over plain HTTP"))
 	}
+	if !allowsHost(t.apiHosts, req.URL) {
+		closeBody(req)
+		return nil, wrap("client", t.src.id, t.src.opts.user, errors.New("a token is not sent to a host that is not one of the profile's APIHosts"))
+	}
 	refused := t.refused.Load()
 	tok, forced, err := t.token(req, refused)
 	if err != nil {
@@ -89,6 +98,24 @@ func (t *authTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	t.refused.Store(tok)
 	return resp, nil
+}
+
+// allowsHost reports whether hosts, as Profile.APIHosts has them, allow that of
+// an address.
+func allowsHost(hosts []string, u *url.URL) bool {
+	if len(hosts) == 0 {
+		return true
+	}
+	name, port := strings.ToLower(u.Hostname()), address.Port(u)
+	return slices.ContainsFunc(hosts, func(allowed string) bool {
+		allowed = strings.ToLower(allowed)
+		if below := strings.HasPrefix(allowed, "."); below {
+			host, p, hasPort := strings.Cut(allowed, ":")
+			return strings.HasSuffix(name, host) && len(name) > len(host) && (!hasPort || p == port)
+		}
+		a := &url.URL{Scheme: u.Scheme, Host: allowed}
+		return a.Hostname() == name && (a.Port() == "" || a.Port() == port)
+	})
 }
 
 // repeat sends req once more, with another token than the one for which it got

@@ -125,8 +125,8 @@ func (cs *companies) find(ctx context.Context, store bounded, p *Profile, user s
 	if look {
 		// What other processes renew shows in the Store: a few grants that
 		// come after this one, and a few from the beginning.
-		for _, after := range []string{user, ""} {
-			page, err := store.listGrants(ctx, p.ID, after, pageOfCompany)
+		for _, after := range []GrantKey{{p.ID, user}, {}} {
+			page, err := store.listGrants(ctx, GrantFilter{ProfileID: p.ID}, after, pageOfCompany)
 			list = append(list, page...)
 			alone = alone && err == nil // what cannot be read may be company
 		}
@@ -143,7 +143,7 @@ func (cs *companies) find(ctx context.Context, store bounded, p *Profile, user s
 		// At this version of the profile, and not by an authorization: that
 		// is another kind of request. When it was is not known of one that
 		// comes from the future, by a clock that is ahead.
-		if g.Status == StatusActive && !g.Obtained.After(now) && g.Obtained.After(p.Updated) && g.Obtained.Sub(g.Created) > minOfARenewal {
+		if g.Status == StatusActive && !g.Obtained.After(now) && g.Obtained.After(p.Updated) && g.Obtained.Sub(later(g.Authorized, g.Created)) > minOfARenewal {
 			c.stored.add(g.User, g.Obtained)
 		}
 	}
@@ -151,6 +151,13 @@ func (cs *companies) find(ctx context.Context, store bounded, p *Profile, user s
 		c.alone = alone
 	}
 	return companion{c.here.latestBut(user, now), c.stored.latestBut(user, now), !c.alone}
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // judge says whose fault a refusal of g is that may be the grant's or the

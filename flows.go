@@ -364,18 +364,18 @@ func (e *engine) exchange(ctx context.Context, f *Flow, p *Profile, pr *provider
 			return nil, err
 		}
 	}
-	a, err := e.sendCode(ctx, tokenRequest(p, pr, url.Values{
-		"grant_type":    {"authorization_code"},
-		"code":          {code},
-		"redirect_uri":  {f.RedirectURL},
-		"code_verifier": {string(f.Verifier)},
-	}))
+	form := p.tokenForm("authorization_code")
+	form.Set("code", code)
+	form.Set("redirect_uri", f.RedirectURL)
+	form.Set("code_verifier", string(f.Verifier))
+	a, err := e.sendCode(ctx, tokenRequest(p, pr, form))
 	if err != nil {
 		return nil, exchangeError(err)
 	}
 
 	g := &Grant{GrantKey: f.GrantKey, Requested: f.Requested, Scopes: f.Requested, Nonce: cmp.Or(f.Nonce, f.ID)}
 	g.apply(a, p)
+	g.Authorized = stamp(e.lifetimes.now())
 	if identified {
 		if a.IDToken == "" {
 			return nil, errors.New("the provider gave no ID token, though openid was asked for")
@@ -387,9 +387,9 @@ func (e *engine) exchange(ctx context.Context, f *Flow, p *Profile, pr *provider
 		if err != nil {
 			return nil, err
 		}
-		g.Issuer, g.Subject = claims.Issuer, claims.Subject
+		g.Issuer, g.Subject, g.Account = claims.Issuer, claims.Subject, printable(claims.Account, maxDescribed)
 	}
-	g.Issuer = pr.issuer.Recorded(g.Issuer)
+	g.noteProvider(pr, g.Issuer)
 	return g, nil
 }
 

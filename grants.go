@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"maps"
 )
 
 // Grant returns what is stored for a profile and a user: the tokens, and their
@@ -19,10 +20,40 @@ func (m *Manager) Grant(ctx context.Context, key GrantKey) (*Grant, error) {
 // Grants lists the grants of a profile by user. After an error, which concerns
 // one grant or the Store, it goes on if that is possible.
 func (m *Manager) Grants(ctx context.Context, profileID string) iter.Seq2[*Grant, error] {
+	if profileID == "" { // which means any to Find, and is the ID of none
+		return func(func(*Grant, error) bool) {}
+	}
+	return m.find(ctx, "grants", GrantFilter{ProfileID: profileID})
+}
+
+// Find lists the grants that pass the filter, over all profiles, by profile and
+// then by user. After an error, which concerns one grant or the Store, it goes on
+// if that is possible. Other calls may be made inside the loop.
+//
+// All grants of one user are those that an application ends to forget a person:
+// see the example.
+func (m *Manager) Find(ctx context.Context, f GrantFilter) iter.Seq2[*Grant, error] {
+	return m.find(ctx, "find", f)
+}
+
+func (m *Manager) find(ctx context.Context, op string, f GrantFilter) iter.Seq2[*Grant, error] {
 	store := m.engine().store
-	return pages(func(after string) ([]*Grant, error) {
-		return store.ListGrants(ctx, profileID, after, pageSize)
-	}, func(g *Grant) string { return g.User }, func(err error) error { return wrap("grants", profileID, "", err) })
+	return pages(func(after GrantKey) ([]*Grant, error) {
+		return store.ListGrants(ctx, f, after, pageSize)
+	}, func(g *Grant) GrantKey { return g.GrantKey }, func(err error) error { return wrap(op, f.ProfileID, f.User, err) })
+}
+
+// Count returns how many grants of a profile have each status, of all profiles
+// if profileID is empty. A status that no grant has is left out. It costs what
+// the Store needs to count them: with millions of grants, some tenths of a
+// second. Call it once a minute at most.
+func (m *Manager) Count(ctx context.Context, profileID string) (map[Status]int64, error) {
+	counts, err := m.engine().store.CountGrants(ctx, profileID)
+	if err != nil {
+		return nil, wrap("count", profileID, "", err)
+	}
+	maps.DeleteFunc(counts, func(_ Status, n int64) bool { return n == 0 })
+	return counts, nil
 }
 
 // Revoke ends a grant: at the provider if that has an address for it (RFC

@@ -19,7 +19,7 @@ type MemStore struct {
 	mu       sync.Mutex
 	version  int64 // the last one given out, so that none is given twice
 	profiles memTable[*Profile]
-	grants   map[string]*memTable[*Grant] // by profile
+	grants   memTable[*memTable[*Grant]] // by profile, and then by user
 	flows    map[string]*memFlow
 	oldest   []*memFlow // by time of arrival, those included that were taken
 }
@@ -73,13 +73,19 @@ func (t *memTable[T]) delete(key string) {
 func (t *memTable[T]) page(after string, limit int) []string {
 	i := 0
 	if after != "" {
-		var found bool
-		if i, found = slices.BinarySearch(t.keys, after); found {
-			i++
-		}
+		i = t.after(after)
 	}
 	keys := t.keys[i:]
 	return keys[:min(max(limit, 0), len(keys))]
+}
+
+// after returns the index of the first key that comes after the given one.
+func (t *memTable[T]) after(key string) int {
+	i, found := slices.BinarySearch(t.keys, key)
+	if found {
+		i++
+	}
+	return i
 }
 
 func (s *MemStore) Profile(ctx context.Context, id string) (*Profile, error) {
@@ -138,7 +144,7 @@ func (s *MemStore) DeleteProfile(ctx context.Context, id string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.profiles.delete(id)
-	delete(s.grants, id)
+	s.grants.delete(id)
 	return nil
 }
 
@@ -148,7 +154,7 @@ func (s *MemStore) Grant(ctx context.Context, key GrantKey) (*Grant, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if t := s.grants[key.ProfileID]; t != nil {
+	if t, ok := s.grants.get(key.ProfileID); ok {
 		if g, ok := t.get(key.User); ok {
 			return g.Clone(), nil
 		}
@@ -156,21 +162,66 @@ func (s *MemStore) Grant(ctx context.Context, key GrantKey) (*Grant, error) {
 	return nil, ErrNotFound
 }
 
-func (s *MemStore) ListGrants(ctx context.Context, profileID, after string, limit int) ([]*Grant, error) {
+func (s *MemStore) ListGrants(ctx context.Context, f GrantFilter, after GrantKey, limit int) ([]*Grant, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	t := s.grants[profileID]
-	if t == nil {
-		return nil, nil
-	}
 	var list []*Grant
-	for _, user := range t.page(after, limit) {
-		list = append(list, (*t.rows[user]).Clone())
+	for _, id := range s.profilesFrom(f.ProfileID, after.ProfileID) {
+		t := *s.grants.rows[id]
+		first := 0
+		if after != (GrantKey{}) && id == after.ProfileID {
+			first = t.after(after.User)
+		}
+		for _, user := range t.keys[first:] {
+			if len(list) >= limit {
+				return list, nil
+			}
+			if g := *t.rows[user]; f.passes(g) {
+				list = append(list, g.Clone())
+			}
+		}
 	}
 	return list, nil
+}
+
+// profilesFrom returns the profiles with grants, or the only one, that do not
+// come before another. s.mu is held.
+func (s *MemStore) profilesFrom(only, from string) []string {
+	keys := s.grants.keys
+	if only != "" {
+		if _, ok := s.grants.get(only); !ok || only < from {
+			return nil
+		}
+		return []string{only}
+	}
+	i, _ := slices.BinarySearch(keys, from)
+	return keys[i:]
+}
+
+// passes reports whether g has all that the filter says.
+func (f GrantFilter) passes(g *Grant) bool {
+	return (f.ProfileID == "" || f.ProfileID == g.ProfileID) &&
+		(f.User == "" || f.User == g.User) &&
+		(f.Status == "" || f.Status == g.Status) &&
+		(f.EndsBefore.IsZero() || !g.Ends.IsZero() && g.Ends.Before(f.EndsBefore))
+}
+
+func (s *MemStore) CountGrants(ctx context.Context, profileID string) (map[Status]int64, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	counts := make(map[Status]int64)
+	for _, id := range s.profilesFrom(profileID, "") {
+		for _, g := range (*s.grants.rows[id]).rows {
+			counts[(*g).Status]++
+		}
+	}
+	return counts, nil
 }
 
 func (s *MemStore) PutGrant(ctx context.Context, g *Grant) error {
@@ -179,8 +230,8 @@ func (s *MemStore) PutGrant(ctx context.Context, g *Grant) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	t := s.grants[g.ProfileID]
-	if t == nil {
+	t, known := s.grants.get(g.ProfileID)
+	if !known {
 		t = new(memTable[*Grant])
 	}
 	now := stamp(time.Now())
@@ -192,18 +243,19 @@ func (s *MemStore) PutGrant(ctx context.Context, g *Grant) error {
 	if ok && g.Version != old.Version || !ok && g.Version != 0 {
 		return ErrConflict
 	}
-	if s.grants == nil {
-		s.grants = make(map[string]*memTable[*Grant])
-	}
 	s.version++
 	g.Version, g.Created, g.Updated = s.version, created, now
 	kept := g.Clone()
-	kept.Obtained, kept.Expiry, kept.RefreshExpiry = stamp(g.Obtained), stamp(g.Expiry), stamp(g.RefreshExpiry)
+	for _, at := range []*time.Time{&kept.Obtained, &kept.Expiry, &kept.RefreshExpiry, &kept.Authorized, &kept.Ends} {
+		*at = stamp(*at)
+	}
 	if f := kept.Failure; f != nil {
 		f.Since, f.Last, f.Next = stamp(f.Since), stamp(f.Last), stamp(f.Next)
 	}
 	t.put(g.User, kept)
-	s.grants[g.ProfileID] = t
+	if !known {
+		s.grants.put(g.ProfileID, t)
+	}
 	return nil
 }
 
@@ -213,10 +265,10 @@ func (s *MemStore) DeleteGrant(ctx context.Context, key GrantKey) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if t := s.grants[key.ProfileID]; t != nil {
+	if t, ok := s.grants.get(key.ProfileID); ok {
 		t.delete(key.User)
 		if len(t.keys) == 0 {
-			delete(s.grants, key.ProfileID)
+			s.grants.delete(key.ProfileID)
 		}
 	}
 	return nil
@@ -270,7 +322,7 @@ func (s *MemStore) TakeFlow(ctx context.Context, id string) (*Flow, error) {
 func (s *MemStore) Format(f fmt.State, verb rune) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	fmt.Fprintf(f, "MemStore{%d profiles, %d profiles with grants, %d flows}", len(s.profiles.rows), len(s.grants), len(s.flows))
+	fmt.Fprintf(f, "MemStore{%d profiles, %d profiles with grants, %d flows}", len(s.profiles.rows), len(s.grants.rows), len(s.flows))
 }
 
 // now is the time as records keep it: what was just written compares equal

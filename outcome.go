@@ -18,10 +18,11 @@ func (n *renewal) storeAnswer(old *Grant, a *tokenendpoint.Answer) (*Grant, verd
 			// The person has authorized anew meanwhile, and has brought a later
 			// access token: only the refresh token is news.
 			g.applyRefreshToken(a)
+			g.Ends, g.EndsBy = pr.endOf(g)
 			return
 		}
 		g.apply(a, p)
-		g.Issuer = pr.issuer.Recorded(g.Issuer)
+		g.noteProvider(pr, g.Issuer)
 	})
 	g, err := n.storeToken(c)
 	if err != nil {

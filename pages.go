@@ -8,9 +8,9 @@ const pageSize = 100
 // pages iterates over records, page by page, so that other calls can be made
 // inside the loop. A Store may return records and an error about others: one
 // that cannot be decrypted must not hide the rest.
-func pages[T any](page func(after string) ([]T, error), key func(T) string, wrap func(error) error) iter.Seq2[T, error] {
+func pages[T, K any](page func(after K) ([]T, error), key func(T) K, wrap func(error) error) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
-		after := ""
+		var after K
 		for {
 			list, err := page(after)
 			for _, r := range list {

@@ -44,10 +44,10 @@ func (b bounded) deleteGrant(ctx context.Context, key GrantKey) error {
 	return b.store.DeleteGrant(ctx, key)
 }
 
-func (b bounded) listGrants(ctx context.Context, profileID, after string, limit int) ([]*Grant, error) {
+func (b bounded) listGrants(ctx context.Context, f GrantFilter, after GrantKey, limit int) ([]*Grant, error) {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	return b.store.ListGrants(ctx, profileID, after, limit)
+	return b.store.ListGrants(ctx, f, after, limit)
 }
 
 func (b bounded) profile(ctx context.Context, id string) (*Profile, error) {
@@ -219,6 +219,7 @@ func judgeAuthorization(pr *provider, g, cur *Grant) (put, keep *Grant, err erro
 		// Some providers give a refresh token only the first time. The one that
 		// is there is the same person's, and is still good.
 		put.RefreshToken, put.RefreshExpiry = cur.RefreshToken, cur.RefreshExpiry
+		put.Ends, put.EndsBy = pr.endOf(put)
 	}
 	return put, nil, nil
 }

@@ -127,7 +127,7 @@ func (r resolver) resolve(ctx context.Context, p *Profile) (*provider, error) {
 // issued reports whether g, a grant of p, may be one of this provider: it is,
 // or it is not known whose.
 func (pr *provider) issued(g *Grant, p *Profile) bool {
-	return pr.issuer.Issued(g.Issuer, p.Updated.Add(maxSkew).Before(g.Obtained))
+	return pr.issuer.Issued(g.Issuer, g.Origin, p.Updated.Add(maxSkew).Before(g.Obtained))
 }
 
 // maxSkew is how far the clocks of processes may be apart.
@@ -137,6 +137,34 @@ const maxSkew = time.Minute
 // provider than old.
 func (pr *provider) isAnotherAccount(old, g *Grant) bool {
 	return pr.issuer.IsAnotherAccount(issuer.Account{Issuer: old.Issuer, Subject: old.Subject}, issuer.Account{Issuer: g.Issuer, Subject: g.Subject})
+}
+
+// endOf is when g will end unless it is used or authorized again, as far as is
+// known: what the provider has announced comes before what its row says. What a
+// row says is a number of days, and so is what follows from it: an end that
+// moves by hours would have to be written, and told, anew by the hour.
+func (pr *provider) endOf(g *Grant) (ends time.Time, by string) {
+	switch {
+	case !g.grantType().person:
+		return time.Time{}, ""
+	case g.RefreshToken == "" && !g.Expiry.IsZero():
+		return g.Expiry, EndsAnnounced
+	case g.RefreshToken == "":
+		return time.Time{}, ""
+	case !g.RefreshExpiry.IsZero():
+		return g.RefreshExpiry, EndsAnnounced
+	case pr.template == nil:
+		return time.Time{}, ""
+	}
+	if life := pr.template.IdleLife; life > 0 {
+		ends, by = g.Obtained.Add(life).Truncate(24*time.Hour), EndsIdle
+	}
+	if life := pr.template.AbsoluteLife; life > 0 && !g.Authorized.IsZero() {
+		if end := g.Authorized.Add(life).Truncate(24 * time.Hour); ends.IsZero() || end.Before(ends) {
+			ends, by = end, EndsAbsolute
+		}
+	}
+	return ends, by
 }
 
 // loadKeys sees to it that the provider's keys are at hand, before a code is

@@ -558,7 +558,7 @@ func (n *renewal) withoutStore(away error) (*Grant, error) {
 	c := newChange(g, func(g *Grant) {
 		g.Lease = nil
 		g.apply(a, p)
-		g.Issuer = pr.issuer.Default()
+		g.noteProvider(pr, "")
 	})
 	if away != nil {
 		n.writer.keepStoring(n.ctx, c, write{report: n.report, revoke: n.revokeUnwanted()})

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -64,7 +65,8 @@ func clientCredentialsForm(p *Profile, _ *provider, _ *Grant) url.Values {
 
 // refreshTokenForm is that of RFC 6749, section 6.
 func refreshTokenForm(p *Profile, pr *provider, g *Grant) url.Values {
-	form := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {string(g.RefreshToken)}}
+	form := p.tokenForm("refresh_token")
+	form.Set("refresh_token", string(g.RefreshToken))
 	if pr.scopeOnRefresh {
 		// Never more than was asked for when the user consented, whatever the
 		// profile has got since.
@@ -72,6 +74,17 @@ func refreshTokenForm(p *Profile, pr *provider, g *Grant) url.Values {
 			form.Set("scope", strings.Join(scopes, " "))
 		}
 	}
+	return form
+}
+
+// tokenForm returns the form of a grant type with the parameters that the
+// profile adds.
+func (p *Profile) tokenForm(grantType string) url.Values {
+	form := make(url.Values, len(p.TokenParams)+4)
+	for name, values := range p.TokenParams {
+		form[name] = slices.Clone(values)
+	}
+	form.Set("grant_type", grantType)
 	return form
 }
 
@@ -138,6 +151,13 @@ func (g *Grant) applyRefreshToken(a *tokenendpoint.Answer) {
 	if a.RefreshLifetime > 0 {
 		g.RefreshExpiry = stamp(a.Start.Add(a.RefreshLifetime))
 	}
+}
+
+// noteProvider notes who has issued the tokens, and until when they are good
+// for more. claimed is the issuer that an ID token names.
+func (g *Grant) noteProvider(pr *provider, claimed string) {
+	g.Issuer, g.Origin = pr.issuer.Recorded(claimed), pr.issuer.Origin
+	g.Ends, g.EndsBy = pr.endOf(g)
 }
 
 // maxExtra bounds Grant.Extra, in bytes of names and values.

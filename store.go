@@ -178,7 +178,7 @@ type Grant struct {
 	// to 256 bytes. It decides nothing, as an account may change all of them.
 	Account string `json:"account,omitempty"`
 
-	Nonce   string `json:"-"`                 // of the authorization that it comes from; kept by renewals
+	Nonce string `json:"-"` // of the authorization that it comes from; kept by renewals
 
 	// Extra holds what else the provider's answers had to say, by member name:
 	// "instance_url", "team". Strings are as they came, all else is JSON.

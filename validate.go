@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -89,25 +91,62 @@ func (p *Profile) Validate() error {
 		v.add("RedirectURL", checkRedirectAddress(p.RedirectURL))
 	}
 
+	v.addParams("Params", p.Params)
+	v.addParams("TokenParams", p.TokenParams)
+	if p.Type == TypeApp && len(p.TokenParams) > 0 {
+		v.add("TokenParams", "are for user profiles: the Params of an app profile go to the token endpoint")
+	}
+
 	size = 0
-	for _, name := range slices.Sorted(maps.Keys(p.Params)) {
-		for _, s := range p.Params[name] {
+	for i, host := range p.APIHosts {
+		size += len(host) + 1
+		v.add(fmt.Sprintf("APIHosts[%d]", i), checkAPIHost(host))
+	}
+	if size > maxList {
+		v.add("APIHosts", "are too long together")
+	}
+	return v.join()
+}
+
+// addParams adds what is wrong with extra parameters.
+func (v *problems) addParams(field string, params url.Values) {
+	size := 0
+	for _, name := range slices.Sorted(maps.Keys(params)) {
+		for _, s := range params[name] {
 			size += len(name) + len(s) + 2
 			if !utf8.ValidString(s) || strings.ContainsRune(s, 0) {
-				v.add("Params", fmt.Sprintf("%q is not valid UTF-8 text", name))
+				v.add(field, fmt.Sprintf("%q is not valid UTF-8 text", name))
 			}
 		}
 		if name == "" || !utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl) {
-			v.add("Params", "have a name that is empty or not text")
+			v.add(field, "have a name that is empty or not text")
 		}
 		if slices.Contains(reservedParams, name) {
-			v.add("Params", fmt.Sprintf("%q is set by the library", name))
+			v.add(field, fmt.Sprintf("%q is set by the library", name))
 		}
 	}
 	if size > maxList {
-		v.add("Params", "are too long together")
+		v.add(field, "are too long together")
 	}
-	return v.join()
+}
+
+// checkAPIHost says what is wrong with an element of APIHosts, or nothing.
+func checkAPIHost(s string) string {
+	host, port, hasPort := strings.Cut(strings.TrimPrefix(s, "."), ":")
+	if strings.HasPrefix(s, "[") || strings.Count(s, ":") > 1 { // an IPv6 address
+		u, err := url.Parse("https://" + s)
+		if err != nil || u.Host != s {
+			return "is neither a host nor a host and a port"
+		}
+		host, port, hasPort = u.Hostname(), u.Port(), u.Port() != ""
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); hasPort && (err != nil || n == 0) {
+		return "has a port that is not a number from 1 to 65535"
+	}
+	if host == "" || !address.ValidHost(host) || strings.HasPrefix(host, ".") {
+		return "is neither a host nor a host and a port"
+	}
+	return ""
 }
 
 // reservedParams are the parameters of authorization and token requests that

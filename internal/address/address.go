@@ -47,7 +47,7 @@ func check(s string) string {
 		return "must not have a user or password in it"
 	case strings.Contains(s, "#"):
 		return "must not have a fragment"
-	case !validHost(u.Hostname()):
+	case !ValidHost(u.Hostname()):
 		return "has a host that is neither a name nor an IP address"
 	case !validPort(u):
 		return "has a port that is not a number from 1 to 65535"
@@ -55,9 +55,9 @@ func check(s string) string {
 	return ""
 }
 
-// validHost accepts names and IP addresses. Package url accepts much more:
+// ValidHost accepts names and IP addresses. Package url accepts much more:
 // "$(cmd)" is a host to it.
-func validHost(host string) bool {
+func ValidHost(host string) bool {
 	if _, err := netip.ParseAddr(host); err == nil {
 		return !strings.Contains(host, "%") // a zone is of one machine only
 	}
@@ -97,11 +97,16 @@ func isAlphanumeric(c byte) bool {
 // Origin returns what RFC 6454 calls the origin of an http or https address,
 // always with its port.
 func Origin(u *url.URL) string {
-	port := u.Port()
-	if port == "" {
-		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	return u.Scheme + "://" + strings.ToLower(u.Hostname()) + ":" + Port(u)
+}
+
+// Port returns the port of an http or https address, the default one if it has
+// none.
+func Port(u *url.URL) string {
+	if port := u.Port(); port != "" {
+		return port
 	}
-	return u.Scheme + "://" + strings.ToLower(u.Hostname()) + ":" + port
+	return map[string]string{"http": "80", "https": "443"}[u.Scheme]
 }
 
 // OriginOf returns the origin of an address that has passed Check.

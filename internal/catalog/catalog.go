@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/authprofile/authprofile/internal/address"
 	"github.com/authprofile/authprofile/internal/issuer"
@@ -45,6 +46,11 @@ type Row struct {
 	// What the authorization request needs for a refresh token to be issued.
 	Params url.Values
 	Scopes []string
+
+	// IdleLife is after how long the provider ends a refresh token that was not
+	// used, and AbsoluteLife after how long one that was; zero: not known, or
+	// never.
+	IdleLife, AbsoluteLife time.Duration
 
 	AuthMethod     string // of the client, as in token_endpoint_auth_methods_supported; empty: as the document says
 	ScopeOnRefresh bool   // without it, the provider may narrow the scope silently

@@ -2,9 +2,12 @@ package catalog
 
 import (
 	"net/url"
+	"time"
 
 	"github.com/authprofile/authprofile/internal/issuer"
 )
+
+const day = 24 * time.Hour
 
 var rows = []Row{
 	{
@@ -15,6 +18,7 @@ var rows = []Row{
 		IssuerAliases: []string{"accounts.google.com"},
 		Params:        url.Values{"access_type": {"offline"}, "prompt": {"consent"}},
 		AuthMethod:    "client_secret_post",
+		IdleLife:      183 * day, // six months
 	},
 	{
 		Name:      "microsoft",
@@ -30,5 +34,6 @@ var rows = []Row{
 		Scopes:         []string{"offline_access"},
 		AuthMethod:     "client_secret_post",
 		ScopeOnRefresh: true,
+		IdleLife:       90 * day,
 	},
 }

@@ -34,7 +34,14 @@ const (
 )
 
 // Claims is what a valid ID token says that the library has a use for.
-type Claims struct{ Issuer, Subject string }
+type Claims struct {
+	Issuer, Subject string
+
+	// Account is whose account it is, for people: "email", else
+	// "preferred_username", else "name" (section 5.1), as the token has it.
+	// Nothing depends on it.
+	Account string
+}
 
 // A Login is what the ID token of a login must agree with.
 type Login struct {
@@ -219,6 +226,12 @@ func readIdentity(claims discovery.Object, clientID string) (c *Claims, audience
 		return nil, nil, errors.New("aud is missing")
 	case !slices.Contains(audience, clientID):
 		return nil, nil, errors.New("it is for another client")
+	}
+	for _, name := range []string{"email", "preferred_username", "name"} {
+		if s, err := claims.Text(name); err == nil && s != "" { // of another type, it is no reason to refuse the token
+			c.Account = s
+			break
+		}
 	}
 	return c, audience, nil
 }
