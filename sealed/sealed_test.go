@@ -230,7 +230,7 @@ var placesOfFields = map[string]places{
 		sealed:  []string{"AccessToken", "RefreshToken", "Nonce", "Extra"},
 		covered: []string{"GrantKey.ProfileID", "GrantKey.User"},
 		clear: []string{"TokenType", "Obtained", "Expiry", "RefreshExpiry", "Scopes", "Requested", "ClientID",
-			"Issuer", "Origin", "Subject", "Account", "Authorized", "Ends", "EndsBy", "Status", "Failure", "Lease",
+			"Issuer", "Subject", "Account", "Authorized", "Ends", "EndsBy", "Status", "Failure", "Lease",
 			"Version", "Created", "Updated"},
 	},
 	"Flow": {

@@ -108,7 +108,11 @@ func TestDamagedRows(t *testing.T) {
 					})
 					check("profiles", got, errs, ids)
 					got, errs = list(func(after string) (keys []string, err error) {
-						grants, err := store.ListGrants(ctx, "p000", after, limit)
+						key := authprofile.GrantKey{} // from the beginning
+						if after != "" {
+							key = authprofile.GrantKey{ProfileID: "p000", User: after}
+						}
+						grants, err := store.ListGrants(ctx, authprofile.GrantFilter{ProfileID: "p000"}, key, limit)
 						for _, g := range grants {
 							keys = append(keys, g.User)
 						}
