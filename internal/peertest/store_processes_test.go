@@ -29,7 +29,7 @@ const storeProcess = "AUTHPROFILE_PEERTEST_STORES"
 type StoreCall struct {
 	Prefix, Method string
 	Timeout        time.Duration
-	Key            authprofile.GrantKey // or after which a list goes on
+	Key            authprofile.GrantKey
 	Filter         authprofile.GrantFilter
 	ID, After      string
 	Limit          int
@@ -41,8 +41,8 @@ type StoreCall struct {
 type StoreReply struct {
 	Profiles []*authprofile.Profile
 	Grants   []*authprofile.Grant
-	Flow     *authprofile.Flow
 	Counts   map[authprofile.Status]int64
+	Flow     *authprofile.Flow
 	State    string
 	Error    string
 }
