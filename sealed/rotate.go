@@ -62,7 +62,7 @@ type Progress struct {
 //  4. Take the old key away when Rotate has come to its end with the key among
 //     Unused, and ten minutes have passed: flows are not rotated but expire.
 //
-// Grants whose profile does not exist are not found, and stay as they are.
+// Grants whose profile does not exist are rotated with the others.
 func Rotate(ctx context.Context, s authprofile.Store) iter.Seq2[Progress, error] {
 	return walk(ctx, s, "rotate", false)
 }
@@ -120,10 +120,7 @@ func walk(ctx context.Context, s authprofile.Store, op string, plain bool) iter.
 }
 
 func (w *walker) run() {
-	ok := pages(w, w.s.profiles(), &w.p.Profiles, func(p *authprofile.Profile) bool {
-		return pages(w, w.s.grants(p.ID), &w.p.Grants, func(*authprofile.Grant) bool { return true })
-	})
-	if !ok {
+	if !pages(w, w.s.profiles(), &w.p.Profiles) || !pages(w, w.s.grants(authprofile.GrantFilter{}), &w.p.Grants) {
 		return
 	}
 	w.p.Done = true
@@ -137,11 +134,10 @@ func (w *walker) run() {
 	w.report(nil)
 }
 
-// pages rewrites the rows of k, counts them, and then calls then with each. It
-// returns false if the walk is over: the Store failed, or the caller's loop has
-// ended.
-func pages[T any](w *walker, k kind[T], count *int, then func(T) bool) bool {
-	for after := ""; ; {
+// pages rewrites the rows of k and counts them. It returns false if the walk is
+// over: the Store failed, or the caller's loop has ended.
+func pages[T any](w *walker, k kind[T], count *int) bool {
+	for after := (authprofile.GrantKey{}); ; {
 		rows, err := k.list(w.ctx, after, pageSize)
 		damaged, failed := ofRecords(err)
 		if failed != nil {
@@ -167,14 +163,14 @@ func pages[T any](w *walker, k kind[T], count *int, then func(T) bool) bool {
 			if err != nil {
 				err = keyed(w.op, k.key(row), err)
 			}
-			if !w.count(count, results[i], err) || !then(row) {
+			if !w.count(count, results[i], err) {
 				return false
 			}
 		}
 		if len(rows) < pageSize {
 			return true
 		}
-		after = k.after(rows[len(rows)-1])
+		after = k.key(rows[len(rows)-1])
 	}
 }
 

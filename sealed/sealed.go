@@ -9,16 +9,20 @@
 // Client secrets, access and refresh tokens, the values of [authprofile.Grant.Extra],
 // code verifiers, nonces and the browser of a flow reach the inner Store
 // encrypted. All else passes through as it is, so that an operator can still
-// ask the database which users have to authorize again.
+// ask the database which users have to authorize again. That includes Params and
+// TokenParams of a profile: what a provider wants to have kept secret, such as an
+// "api_key", stands there in the clear.
 //
 // A sealed value is printable ASCII that begins with "sealed:1:". It belongs to
 // one field of one record: moved to another row, another column or another
 // table, it cannot be opened. The values of a record are sealed together, so
 // that none can be left out, or exchanged for an older one. The seal of a
 // profile also covers how the client is known and where its secrets are sent
-// (Type, ClientID, AuthMethod, Template, Endpoints and RedirectURL), and that of
-// a flow covers everything but Expires. A record in which one of these is edited
+// (Type, ClientID, AuthMethod, Template, Endpoints, RedirectURL and APIHosts), and
+// that of a flow covers everything but Expires. A record in which one of these is edited
 // in the database can no longer be read; to change them, save the profile.
+// Versions of this package that do not know APIHosts cannot read a profile that
+// has them: give it some when all programs have a version that does.
 //
 // A value that is not sealed is refused, never used. If it were accepted, an
 // attacker who can write to the database could plant one. [SealExisting] is for
@@ -27,7 +31,8 @@
 // # What is not protected
 //
 // An attacker who can read the database learns which users have grants at which
-// provider, their scopes and state, and about how long each secret is. One who
+// provider, with which account, their scopes and state, and about how long each
+// secret is. One who
 // can write to it can delete records, or all secrets of a grant; change columns
 // that are not covered, such as the state of a grant; and put a whole record
 // back as it was earlier, or as it is in another database with the same keys:
@@ -103,7 +108,7 @@ func (s *store) Profile(ctx context.Context, id string) (*authprofile.Profile, e
 }
 
 func (s *store) ListProfiles(ctx context.Context, after string, limit int) ([]*authprofile.Profile, error) {
-	return page(ctx, s.profiles(), after, limit)
+	return page(ctx, s.profiles(), profileKey(after), limit)
 }
 
 func (s *store) PutProfile(ctx context.Context, p *authprofile.Profile) error {
@@ -120,16 +125,20 @@ func (s *store) DeleteProfile(ctx context.Context, id string) error {
 }
 
 func (s *store) Grant(ctx context.Context, key authprofile.GrantKey) (*authprofile.Grant, error) {
-	return one(ctx, s.grants(key.ProfileID), key)
+	return one(ctx, s.grants(authprofile.GrantFilter{}), key)
 }
 
-func (s *store) ListGrants(ctx context.Context, profileID, after string, limit int) ([]*authprofile.Grant, error) {
-	return page(ctx, s.grants(profileID), after, limit)
+func (s *store) ListGrants(ctx context.Context, f authprofile.GrantFilter, after authprofile.GrantKey, limit int) ([]*authprofile.Grant, error) {
+	return page(ctx, s.grants(f), after, limit)
+}
+
+func (s *store) CountGrants(ctx context.Context, profileID string) (map[authprofile.Status]int64, error) {
+	return s.inner.CountGrants(ctx, profileID)
 }
 
 func (s *store) PutGrant(ctx context.Context, g *authprofile.Grant) error {
 	c := g.Clone()
-	if err := put(ctx, s.grants(g.ProfileID), c); err != nil {
+	if err := put(ctx, s.grants(authprofile.GrantFilter{}), c); err != nil {
 		return err
 	}
 	g.Version, g.Created, g.Updated = c.Version, c.Created, c.Updated
@@ -174,11 +183,10 @@ var errOther = errors.New("sealed: the inner store returned another record than 
 // they have in common.
 type kind[T any] struct {
 	keeper Keeper
-	list   func(ctx context.Context, after string, limit int) ([]T, error)
+	list   func(ctx context.Context, after authprofile.GrantKey, limit int) ([]T, error)
 	get    func(ctx context.Context, key authprofile.GrantKey) (T, error)
 	put    func(ctx context.Context, row T) error
 	key    func(row T) authprofile.GrantKey
-	after  func(row T) string // where a list goes on
 	record func(row T) record
 }
 
@@ -188,27 +196,28 @@ func profileKey(id string) authprofile.GrantKey { return authprofile.GrantKey{Pr
 func (s *store) profiles() kind[*authprofile.Profile] {
 	return kind[*authprofile.Profile]{
 		keeper: s.keeper,
-		list:   s.inner.ListProfiles,
+		list: func(ctx context.Context, after authprofile.GrantKey, limit int) ([]*authprofile.Profile, error) {
+			return s.inner.ListProfiles(ctx, after.ProfileID, limit)
+		},
 		get: func(ctx context.Context, key authprofile.GrantKey) (*authprofile.Profile, error) {
 			return s.inner.Profile(ctx, key.ProfileID)
 		},
 		put:    s.inner.PutProfile,
 		key:    func(p *authprofile.Profile) authprofile.GrantKey { return profileKey(p.ID) },
-		after:  func(p *authprofile.Profile) string { return p.ID },
 		record: profileRecord,
 	}
 }
 
-func (s *store) grants(profileID string) kind[*authprofile.Grant] {
+// grants is all grants. Its lists have those that pass the filter.
+func (s *store) grants(f authprofile.GrantFilter) kind[*authprofile.Grant] {
 	return kind[*authprofile.Grant]{
 		keeper: s.keeper,
-		list: func(ctx context.Context, after string, limit int) ([]*authprofile.Grant, error) {
-			return s.inner.ListGrants(ctx, profileID, after, limit)
+		list: func(ctx context.Context, after authprofile.GrantKey, limit int) ([]*authprofile.Grant, error) {
+			return s.inner.ListGrants(ctx, f, after, limit)
 		},
 		get:    s.inner.Grant,
 		put:    s.inner.PutGrant,
 		key:    func(g *authprofile.Grant) authprofile.GrantKey { return g.GrantKey },
-		after:  func(g *authprofile.Grant) string { return g.User },
 		record: grantRecord,
 	}
 }
@@ -258,16 +267,13 @@ const (
 // If it returned fewer, the caller would take the page for the last. If it
 // returned the unreadable ones without their secrets, the caller could save
 // them that way.
-func page[T any](ctx context.Context, k kind[T], after string, limit int) ([]T, error) {
+func page[T any](ctx context.Context, k kind[T], after authprofile.GrantKey, limit int) ([]T, error) {
 	var (
 		good []T
 		bad  []error
 	)
 	for len(good) < limit {
 		n := limit - len(good)
-		if after == "" {
-			n = max(n, 2) // the first user may be empty: after that one alone, the list would begin anew
-		}
 		rows, err := k.list(ctx, after, n)
 		damaged, failed := ofRecords(err)
 		if failed != nil && len(rows) == 0 && len(good)+len(damaged)+len(bad) == 0 {
@@ -299,7 +305,7 @@ func page[T any](ctx context.Context, k kind[T], after string, limit int) ([]T, 
 		if len(rows) < n {
 			break
 		}
-		after = k.after(rows[len(rows)-1])
+		after = k.key(rows[len(rows)-1])
 	}
 	return good, errors.Join(bad...)
 }
@@ -351,12 +357,18 @@ func each(n int, f func(i int) error) []error {
 
 func profileRecord(p *authprofile.Profile) record {
 	e := p.Endpoints
+	bound := []string{
+		p.ID, string(p.Type), p.ClientID, string(p.AuthMethod), string(p.Template), p.RedirectURL,
+		e.DiscoveryURL, e.AuthURL, e.TokenURL, e.RevocationURL, e.DeviceAuthURL,
+	}
+	// A list that came later, with its name and its length: none at all is what
+	// the seals of earlier versions cover.
+	if len(p.APIHosts) > 0 {
+		bound = append(append(bound, "APIHosts", strconv.Itoa(len(p.APIHosts))), p.APIHosts...)
+	}
 	return record{
-		kind: "profile",
-		bound: []string{
-			p.ID, string(p.Type), p.ClientID, string(p.AuthMethod), string(p.Template), p.RedirectURL,
-			e.DiscoveryURL, e.AuthURL, e.TokenURL, e.RevocationURL, e.DeviceAuthURL,
-		},
+		kind:  "profile",
+		bound: bound,
 		// A public client has an empty secret, which is sealed too: else the
 		// addresses to which its users' tokens are sent would not be covered.
 		fields: []field{{name: "ClientSecret", always: true, value: string(p.ClientSecret),
