@@ -186,7 +186,7 @@ func TestIdentifiersThatCannotBeStored(t *testing.T) {
 			if err := s.DeleteGrant(ctx, key); err != nil {
 				t.Errorf("%s, DeleteGrant: got error %v, want none", d, err)
 			}
-			if list, err := s.ListGrants(ctx, id, "", 1); err != nil || len(list) > 0 {
+			if list, err := s.ListGrants(ctx, authprofile.GrantFilter{ProfileID: id}, authprofile.GrantKey{}, 1); err != nil || len(list) > 0 {
 				t.Errorf("%s, ListGrants: got error %v, want none", d, err)
 			}
 			if _, err := s.Profile(ended, id); !errors.Is(err, context.Canceled) {
