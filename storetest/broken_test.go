@@ -64,7 +64,8 @@ type broken struct {
 	putProfile    func(ctx context.Context, p *authprofile.Profile) error
 	deleteProfile func(ctx context.Context, id string) error
 	grant         func(ctx context.Context, key authprofile.GrantKey) (*authprofile.Grant, error)
-	listGrants    func(ctx context.Context, profileID, after string, limit int) ([]*authprofile.Grant, error)
+	listGrants    func(ctx context.Context, f authprofile.GrantFilter, after authprofile.GrantKey, limit int) ([]*authprofile.Grant, error)
+	countGrants   func(ctx context.Context, profileID string) (map[authprofile.Status]int64, error)
 	putGrant      func(ctx context.Context, g *authprofile.Grant) error
 	deleteGrant   func(ctx context.Context, key authprofile.GrantKey) error
 	putFlow       func(ctx context.Context, f *authprofile.Flow) error
@@ -106,11 +107,18 @@ func (b *broken) Grant(ctx context.Context, key authprofile.GrantKey) (*authprof
 	return b.Store.Grant(ctx, key)
 }
 
-func (b *broken) ListGrants(ctx context.Context, profileID, after string, limit int) ([]*authprofile.Grant, error) {
+func (b *broken) ListGrants(ctx context.Context, f authprofile.GrantFilter, after authprofile.GrantKey, limit int) ([]*authprofile.Grant, error) {
 	if b.listGrants != nil {
-		return b.listGrants(ctx, profileID, after, limit)
+		return b.listGrants(ctx, f, after, limit)
 	}
-	return b.Store.ListGrants(ctx, profileID, after, limit)
+	return b.Store.ListGrants(ctx, f, after, limit)
+}
+
+func (b *broken) CountGrants(ctx context.Context, profileID string) (map[authprofile.Status]int64, error) {
+	if b.countGrants != nil {
+		return b.countGrants(ctx, profileID)
+	}
+	return b.Store.CountGrants(ctx, profileID)
 }
 
 func (b *broken) PutGrant(ctx context.Context, g *authprofile.Grant) error {
@@ -146,6 +154,9 @@ type (
 	grant   = authprofile.Grant
 	flow    = authprofile.Flow
 	key     = authprofile.GrantKey
+	filter  = authprofile.GrantFilter
+	status  = authprofile.Status
+	counts  = map[authprofile.Status]int64
 )
 
 // onRead changes what comes out of the Store.
@@ -176,8 +187,8 @@ func onRead(p func(*profile), g func(*grant), f func(*flow)) func(*broken) {
 				}
 				return r, err
 			}
-			b.listGrants = func(ctx context.Context, id, after string, limit int) ([]*grant, error) {
-				list, err := s.ListGrants(ctx, id, after, limit)
+			b.listGrants = func(ctx context.Context, f filter, after key, limit int) ([]*grant, error) {
+				list, err := s.ListGrants(ctx, f, after, limit)
 				for _, r := range list {
 					g(r)
 				}
@@ -424,7 +435,7 @@ var brokenStores = []struct {
 			return s.Grant(ctx, k)
 		}
 		b.deleteProfile = func(ctx context.Context, id string) error {
-			list, err := s.ListGrants(ctx, id, "", 10)
+			list, err := s.ListGrants(ctx, filter{ProfileID: id}, key{}, 10)
 			if err != nil {
 				return err
 			}
@@ -456,8 +467,8 @@ var brokenStores = []struct {
 	{"a call that has returned is seen: lists from a cache", "GrantFields", func(b *broken) {
 		s := b.Store
 		var cached []*grant
-		b.listGrants = func(ctx context.Context, id, after string, limit int) ([]*grant, error) {
-			list, err := s.ListGrants(ctx, id, after, limit)
+		b.listGrants = func(ctx context.Context, f filter, after key, limit int) ([]*grant, error) {
+			list, err := s.ListGrants(ctx, f, after, limit)
 			if cached == nil {
 				cached = list
 			}
@@ -502,8 +513,8 @@ var brokenStores = []struct {
 	}},
 	{"a method returns after its context ends: ListGrants", "GrantContextEnded", func(b *broken) {
 		s := b.Store
-		b.listGrants = func(ctx context.Context, id, after string, limit int) ([]*grant, error) {
-			return s.ListGrants(without(ctx), id, after, limit)
+		b.listGrants = func(ctx context.Context, f filter, after key, limit int) ([]*grant, error) {
+			return s.ListGrants(without(ctx), f, after, limit)
 		}
 	}},
 	{"a method returns after its context ends: PutGrant", "GrantContextEnded", func(b *broken) {
@@ -652,8 +663,8 @@ var brokenStores = []struct {
 	{"what is returned belongs to the caller: the same pointer inside", "GrantOwnershipOfResults", func(b *broken) {
 		s := b.Store
 		var lease *authprofile.Lease
-		b.listGrants = func(ctx context.Context, id, after string, limit int) ([]*grant, error) {
-			list, err := s.ListGrants(ctx, id, after, limit)
+		b.listGrants = func(ctx context.Context, f filter, after key, limit int) ([]*grant, error) {
+			list, err := s.ListGrants(ctx, f, after, limit)
 			for _, g := range list {
 				if lease == nil {
 					lease = g.Lease
@@ -822,8 +833,9 @@ var brokenStores = []struct {
 	}},
 	{"identifiers have their whole length together: lists after them", "GrantLongestKeys", func(b *broken) {
 		s := b.Store
-		b.listGrants = func(ctx context.Context, id, after string, limit int) ([]*grant, error) {
-			return s.ListGrants(ctx, id, after[:min(len(after), 511)], limit)
+		b.listGrants = func(ctx context.Context, f filter, after key, limit int) ([]*grant, error) {
+			after.User = after.User[:min(len(after.User), 511)]
+			return s.ListGrants(ctx, f, after, limit)
 		}
 	}},
 	{"lists keep strings that are empty", "ProfileStrings", onRead(func(p *profile) {
@@ -889,8 +901,8 @@ var brokenStores = []struct {
 	}},
 	{"fewer than limit means no more", "GrantPages", func(b *broken) {
 		s := b.Store
-		b.listGrants = func(ctx context.Context, id, after string, limit int) ([]*grant, error) {
-			return s.ListGrants(ctx, id, after, min(limit, 5))
+		b.listGrants = func(ctx context.Context, f filter, after key, limit int) ([]*grant, error) {
+			return s.ListGrants(ctx, f, after, min(limit, 5))
 		}
 	}},
 	{"fewer than limit means no more: not for a thousand", "ProfilePagesOfMany", func(b *broken) {
@@ -901,14 +913,14 @@ var brokenStores = []struct {
 	}},
 	{"fewer than limit means no more: not for a hundred", "GrantsOfManyUsers", func(b *broken) {
 		s := b.Store
-		b.listGrants = func(ctx context.Context, id, after string, limit int) ([]*grant, error) {
-			return s.ListGrants(ctx, id, after, min(limit, 100))
+		b.listGrants = func(ctx context.Context, f filter, after key, limit int) ([]*grant, error) {
+			return s.ListGrants(ctx, f, after, min(limit, 100))
 		}
 	}},
 	{"fewer than limit means no more: not for as much as a message holds", "GrantPagesOfLarge", func(b *broken) {
 		s := b.Store
-		b.listGrants = func(ctx context.Context, id, after string, limit int) ([]*grant, error) {
-			list, err := s.ListGrants(ctx, id, after, limit)
+		b.listGrants = func(ctx context.Context, f filter, after key, limit int) ([]*grant, error) {
+			list, err := s.ListGrants(ctx, f, after, limit)
 			size := 0
 			for i, g := range list {
 				if size += len(g.AccessToken) + len(g.RefreshToken); size > 4<<20 {
@@ -963,8 +975,8 @@ var brokenStores = []struct {
 			<-time.After(time.Microsecond)
 			return s.DeleteGrant(ctx, k)
 		}
-		b.listGrants = func(ctx context.Context, id, after string, limit int) ([]*grant, error) {
-			list, err := s.ListGrants(ctx, id, after, limit)
+		b.listGrants = func(ctx context.Context, f filter, after key, limit int) ([]*grant, error) {
+			list, err := s.ListGrants(ctx, f, after, limit)
 			<-time.After(time.Millisecond)
 			for i, g := range list {
 				if list[i], err = s.Grant(ctx, g.GrantKey); err != nil {
@@ -980,7 +992,7 @@ var brokenStores = []struct {
 			if g, err := s.Grant(ctx, k); err == nil || k.User != "" {
 				return g, err
 			}
-			list, err := s.ListGrants(ctx, k.ProfileID, "", 1)
+			list, err := s.ListGrants(ctx, filter{ProfileID: k.ProfileID}, key{}, 1)
 			if len(list) == 0 {
 				return nil, cmp.Or(err, authprofile.ErrNotFound)
 			}
@@ -1017,11 +1029,11 @@ var brokenStores = []struct {
 	}},
 	{"after the given one: also if it does not exist", "GrantPages", func(b *broken) {
 		s := b.Store
-		b.listGrants = func(ctx context.Context, id, after string, limit int) ([]*grant, error) {
-			if _, err := s.Grant(ctx, key{ProfileID: id, User: after}); err != nil {
-				after = ""
+		b.listGrants = func(ctx context.Context, f filter, after key, limit int) ([]*grant, error) {
+			if _, err := s.Grant(ctx, after); err != nil {
+				after = key{}
 			}
-			return s.ListGrants(ctx, id, after, limit)
+			return s.ListGrants(ctx, f, after, limit)
 		}
 	}},
 	{"after a key, not a number of records", "ProfilePagesWhileChanging", func(b *broken) {
@@ -1047,8 +1059,8 @@ var brokenStores = []struct {
 	}},
 	{"ordered byte by byte", "GrantIdentifiers", func(b *broken) {
 		s := b.Store
-		b.listGrants = func(ctx context.Context, id, after string, limit int) ([]*grant, error) {
-			list, err := s.ListGrants(ctx, id, after, limit)
+		b.listGrants = func(ctx context.Context, f filter, after key, limit int) ([]*grant, error) {
+			list, err := s.ListGrants(ctx, f, after, limit)
 			slices.SortFunc(list, func(a, b *grant) int { return cmp.Compare(strings.ToLower(a.User), strings.ToLower(b.User)) })
 			return list, err
 		}
@@ -1065,8 +1077,8 @@ var brokenStores = []struct {
 	}},
 	{"from the beginning, an empty user included", "GrantsOfApps", func(b *broken) {
 		s := b.Store
-		b.listGrants = func(ctx context.Context, id, after string, limit int) ([]*grant, error) {
-			list, err := s.ListGrants(ctx, id, after, limit+1)
+		b.listGrants = func(ctx context.Context, f filter, after key, limit int) ([]*grant, error) {
+			list, err := s.ListGrants(ctx, f, after, limit+1)
 			if len(list) > 0 && list[0].User == "" {
 				list = list[1:]
 			}
@@ -1075,8 +1087,8 @@ var brokenStores = []struct {
 	}},
 	{"lists have whole records", "GrantFields", func(b *broken) {
 		s := b.Store
-		b.listGrants = func(ctx context.Context, id, after string, limit int) ([]*grant, error) {
-			list, err := s.ListGrants(ctx, id, after, limit)
+		b.listGrants = func(ctx context.Context, f filter, after key, limit int) ([]*grant, error) {
+			list, err := s.ListGrants(ctx, f, after, limit)
 			for _, g := range list {
 				g.RefreshToken = ""
 			}
@@ -1100,10 +1112,10 @@ var brokenStores = []struct {
 	}},
 	{"ListGrants has the grants of the profile", "GrantsByProfile", func(b *broken) {
 		s := b.Store
-		b.listGrants = func(ctx context.Context, id, after string, limit int) ([]*grant, error) {
-			list, err := s.ListGrants(ctx, id, after, limit)
-			if id == "A" {
-				more, _ := s.ListGrants(ctx, "a", after, limit)
+		b.listGrants = func(ctx context.Context, f filter, after key, limit int) ([]*grant, error) {
+			list, err := s.ListGrants(ctx, f, after, limit)
+			if f.ProfileID == "A" {
+				more, _ := s.ListGrants(ctx, filter{ProfileID: "a"}, key{}, limit)
 				list = append(list, more...)
 			}
 			return list, err
@@ -1382,11 +1394,11 @@ var brokenStores = []struct {
 	{"DeleteProfile removes its own grants alone", "DeleteProfileAndGrants", func(b *broken) {
 		s := b.Store
 		b.deleteProfile = func(ctx context.Context, id string) error {
-			list, _ := s.ListGrants(ctx, strings.ToLower(id), "", 100)
+			list, _ := s.ListGrants(ctx, filter{ProfileID: strings.ToLower(id)}, key{}, 100)
 			for _, g := range list {
 				s.DeleteGrant(ctx, g.GrantKey)
 			}
-			list, _ = s.ListGrants(ctx, strings.ToUpper(id), "", 100)
+			list, _ = s.ListGrants(ctx, filter{ProfileID: strings.ToUpper(id)}, key{}, 100)
 			for _, g := range list {
 				s.DeleteGrant(ctx, g.GrantKey)
 			}
@@ -1397,7 +1409,7 @@ var brokenStores = []struct {
 	{"DeleteProfile removes all its grants: of a thousand", "GrantsOfManyUsers", func(b *broken) {
 		s := b.Store
 		b.deleteProfile = func(ctx context.Context, id string) error {
-			list, err := s.ListGrants(ctx, id, "", 2000)
+			list, err := s.ListGrants(ctx, filter{ProfileID: id}, key{}, 2000)
 			if err := s.DeleteProfile(ctx, id); err != nil {
 				return err
 			}
@@ -1823,7 +1835,7 @@ func deletingLike(like func(id, other string) bool) func(*broken) {
 			}
 			for _, p := range all {
 				if like(id, p.ID) {
-					list, _ := s.ListGrants(ctx, p.ID, "", 1000)
+					list, _ := s.ListGrants(ctx, filter{ProfileID: p.ID}, key{}, 1000)
 					for _, g := range list {
 						s.DeleteGrant(ctx, g.GrantKey)
 					}

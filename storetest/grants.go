@@ -40,6 +40,15 @@ func newGrant(profileID, user string, seed int) *authprofile.Grant {
 	return g
 }
 
+// afterUser is where a list goes on after that user, of one profile; after the
+// empty one it begins.
+func afterUser(profileID, user string) authprofile.GrantKey {
+	if user == "" {
+		return authprofile.GrantKey{}
+	}
+	return authprofile.GrantKey{ProfileID: profileID, User: user}
+}
+
 func mustHaveGrant(t tb, s authprofile.Store, want *authprofile.Grant) {
 	t.Helper()
 	got, err := s.Grant(t.Context(), want.GrantKey)
@@ -74,19 +83,19 @@ func grantsOfApps(t tb, s authprofile.Store) {
 		all = append(all, user)
 	}
 	for limit := range 6 {
-		list, err := s.ListGrants(t.Context(), ofProfile, "", limit)
+		list, err := s.ListGrants(t.Context(), authprofile.GrantFilter{ProfileID: ofProfile}, authprofile.GrantKey{}, limit)
 		if want := all[:min(limit, len(all))]; err != nil || !slices.Equal(grants.keys(list), want) {
 			t.Fatalf("list from the beginning, limit %d: got %q, error %v; want %q", limit, grants.keys(list), err, want)
 		}
 	}
-	list, err := s.ListGrants(t.Context(), ofProfile, " ", 10)
+	list, err := s.ListGrants(t.Context(), authprofile.GrantFilter{ProfileID: ofProfile}, authprofile.GrantKey{ProfileID: ofProfile, User: " "}, 10)
 	if want := all[2:]; err != nil || !slices.Equal(grants.keys(list), want) {
 		t.Fatalf("list after %q: got %q, error %v; want %q", " ", grants.keys(list), err, want)
 	}
 	if err := s.DeleteGrant(t.Context(), authprofile.GrantKey{ProfileID: ofProfile}); err != nil {
 		t.Fatalf("DeleteGrant without a user: got error %v, want none", err)
 	}
-	list, err = s.ListGrants(t.Context(), ofProfile, "", 10)
+	list, err = s.ListGrants(t.Context(), authprofile.GrantFilter{ProfileID: ofProfile}, authprofile.GrantKey{}, 10)
 	if want := all[1:]; err != nil || !slices.Equal(grants.keys(list), want) {
 		t.Fatalf("list after deleting the empty user: got %q, error %v; want %q", grants.keys(list), err, want)
 	}
@@ -111,7 +120,7 @@ func grantsByProfile(t tb, s authprofile.Store) {
 		mustHaveGrant(t, s, g)
 	}
 	for i, id := range ids {
-		list, err := s.ListGrants(t.Context(), id, "", 10)
+		list, err := s.ListGrants(t.Context(), authprofile.GrantFilter{ProfileID: id}, authprofile.GrantKey{}, 10)
 		if err != nil || len(list) != 2 {
 			t.Fatalf("ListGrants(%q): got %d grants, error %v; want 2 and none", id, len(list), err)
 		}
@@ -163,7 +172,7 @@ func grantsOfManyUsers(t tb, s authprofile.Store) {
 	if err := s.DeleteProfile(t.Context(), ofProfile); err != nil {
 		t.Fatalf("DeleteProfile: got error %v, want none", err)
 	}
-	if list, err := s.ListGrants(t.Context(), ofProfile, "", many); err != nil || len(list) != 0 {
+	if list, err := s.ListGrants(t.Context(), authprofile.GrantFilter{ProfileID: ofProfile}, authprofile.GrantKey{}, many); err != nil || len(list) != 0 {
 		t.Fatalf("ListGrants of a deleted profile that had %d grants: got %d, error %v; want none and none", many, len(list), err)
 	}
 }
@@ -196,7 +205,7 @@ func grantLongestKeys(t tb, s authprofile.Store) {
 			if j > 0 {
 				after = users[j-1]
 			}
-			list, err := s.ListGrants(t.Context(), id, after, len(users))
+			list, err := s.ListGrants(t.Context(), authprofile.GrantFilter{ProfileID: id}, afterUser(id, after), len(users))
 			if got, want := grants.keys(list), users[j:]; err != nil || !slices.Equal(got, want) {
 				t.Fatalf("ListGrants(%q) after %q: got %q, error %v; want %q", id, after, got, err, want)
 			}
@@ -335,7 +344,7 @@ func deleteProfileAndGrants(t tb, s authprofile.Store) {
 		for _, g := range all {
 			mustHaveGrant(t, s, g)
 		}
-		if list, err := s.ListGrants(t.Context(), id, "", 10); err != nil || len(list) != 0 {
+		if list, err := s.ListGrants(t.Context(), authprofile.GrantFilter{ProfileID: id}, authprofile.GrantKey{}, 10); err != nil || len(list) != 0 {
 			t.Fatalf("ListGrants of a deleted profile: got %d grants, error %v; want none and none", len(list), err)
 		}
 	}

@@ -60,7 +60,7 @@ var grants = table[authprofile.Grant]{
 		return s.Grant(ctx, authprofile.GrantKey{ProfileID: ofProfile, User: key})
 	},
 	list: func(ctx context.Context, s authprofile.Store, after string, limit int) ([]*authprofile.Grant, error) {
-		return s.ListGrants(ctx, ofProfile, after, limit)
+		return s.ListGrants(ctx, authprofile.GrantFilter{ProfileID: ofProfile}, afterUser(ofProfile, after), limit)
 	},
 	put: func(ctx context.Context, s authprofile.Store, g *authprofile.Grant) error {
 		return s.PutGrant(ctx, g)

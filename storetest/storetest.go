@@ -67,6 +67,8 @@ var checks = concat(
 	grants.checks("Grant"),
 	deleteProfileChecks,
 	grantChecks,
+	findChecks,
+	countChecks,
 	flowChecks,
 )
 
@@ -108,8 +110,12 @@ func (s *spread) Grant(ctx context.Context, key authprofile.GrantKey) (*authprof
 	return s.next().Grant(ctx, key)
 }
 
-func (s *spread) ListGrants(ctx context.Context, profileID, after string, limit int) ([]*authprofile.Grant, error) {
-	return s.next().ListGrants(ctx, profileID, after, limit)
+func (s *spread) ListGrants(ctx context.Context, f authprofile.GrantFilter, after authprofile.GrantKey, limit int) ([]*authprofile.Grant, error) {
+	return s.next().ListGrants(ctx, f, after, limit)
+}
+
+func (s *spread) CountGrants(ctx context.Context, profileID string) (map[authprofile.Status]int64, error) {
+	return s.next().CountGrants(ctx, profileID)
 }
 
 func (s *spread) PutGrant(ctx context.Context, g *authprofile.Grant) error {
