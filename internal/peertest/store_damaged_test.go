@@ -108,7 +108,11 @@ func TestDamagedRows(t *testing.T) {
 					})
 					check("profiles", got, errs, ids)
 					got, errs = list(func(after string) (keys []string, err error) {
-						grants, err := store.ListGrants(ctx, "p000", after, limit)
+						from := authprofile.GrantKey{ProfileID: "p000", User: after}
+						if after == "" {
+							from = authprofile.GrantKey{} // the empty user included
+						}
+						grants, err := store.ListGrants(ctx, authprofile.GrantFilter{ProfileID: "p000"}, from, limit)
 						for _, g := range grants {
 							keys = append(keys, g.User)
 						}

@@ -30,6 +30,7 @@ type StoreCall struct {
 	Prefix, Method string
 	Timeout        time.Duration
 	Key            authprofile.GrantKey
+	Filter         authprofile.GrantFilter
 	ID, After      string
 	Limit          int
 	Profile        *authprofile.Profile
@@ -40,6 +41,7 @@ type StoreCall struct {
 type StoreReply struct {
 	Profiles []*authprofile.Profile
 	Grants   []*authprofile.Grant
+	Counts   map[authprofile.Status]int64
 	Flow     *authprofile.Flow
 	State    string
 	Error    string
@@ -93,7 +95,9 @@ func (s *Stores) Call(c *StoreCall, r *StoreReply) error {
 	case "Grant":
 		r.Grants, err = one(st.Grant(ctx, c.Key))
 	case "ListGrants":
-		r.Grants, err = st.ListGrants(ctx, c.ID, c.After, c.Limit)
+		r.Grants, err = st.ListGrants(ctx, c.Filter, c.Key, c.Limit)
+	case "CountGrants":
+		r.Counts, err = st.CountGrants(ctx, c.ID)
 	case "PutGrant":
 		err = st.PutGrant(ctx, c.Grant)
 		r.Grants = []*authprofile.Grant{c.Grant}
@@ -235,12 +239,20 @@ func (s *remoteStore) Grant(ctx context.Context, key authprofile.GrantKey) (*aut
 	return r.Grants[0], nil
 }
 
-func (s *remoteStore) ListGrants(ctx context.Context, profileID, after string, limit int) ([]*authprofile.Grant, error) {
-	r, err := s.call(ctx, StoreCall{Method: "ListGrants", ID: profileID, After: after, Limit: limit})
+func (s *remoteStore) ListGrants(ctx context.Context, f authprofile.GrantFilter, after authprofile.GrantKey, limit int) ([]*authprofile.Grant, error) {
+	r, err := s.call(ctx, StoreCall{Method: "ListGrants", Filter: f, Key: after, Limit: limit})
 	if err != nil {
 		return nil, err
 	}
 	return r.Grants, nil
+}
+
+func (s *remoteStore) CountGrants(ctx context.Context, profileID string) (map[authprofile.Status]int64, error) {
+	r, err := s.call(ctx, StoreCall{Method: "CountGrants", ID: profileID})
+	if err != nil {
+		return nil, err
+	}
+	return r.Counts, nil
 }
 
 func (s *remoteStore) PutGrant(ctx context.Context, g *authprofile.Grant) error {
