@@ -38,7 +38,7 @@ func (e *storeError) Format(f fmt.State, verb rune) { safetext.Format(f, verb, e
 // safe are errors whose own text may be shown.
 var safe = []error{
 	context.Canceled, context.DeadlineExceeded, driver.ErrBadConn, sql.ErrConnDone, sql.ErrTxDone,
-	io.EOF, io.ErrUnexpectedEOF, errIdentifier, errColumn, errDamaged,
+	io.EOF, io.ErrUnexpectedEOF, errIdentifier, errColumn, errDamaged, errIndex,
 }
 
 // describe describes an error without quoting it: by the code that the database
@@ -82,6 +82,7 @@ type code struct {
 
 	readOnly     bool
 	missingTable bool
+	lockTimeout  bool // others have kept a table, or a row, for too long
 }
 
 // Errors of PostgreSQL (Appendix A of its manual) and of MySQL and MariaDB
@@ -143,6 +144,7 @@ func codeOf(err error) code {
 			elsewhere:    elsewhere,
 			readOnly:     readOnly,
 			missingTable: state == "42P01" || state == "42703",
+			lockTimeout:  state == "55P03",
 		}
 	}
 	message := err.Error()
@@ -173,6 +175,7 @@ func codeOf(err error) code {
 				elsewhere:    elsewhere,
 				readOnly:     readOnly,
 				missingTable: n == 1146 || n == 1054,
+				lockTimeout:  n == 1205,
 			}
 		}
 	}
