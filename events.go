@@ -9,7 +9,8 @@ import (
 )
 
 // events are what a Manager tells the operator, each by a log record. None of
-// them has a token, a user or what a provider wrote in it.
+// them has a token or a user in it, nor more of what a provider wrote than an
+// error code.
 type events struct{ log *slog.Logger }
 
 func profileAttr(id string) slog.Attr { return slog.String("profile", id) }
