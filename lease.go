@@ -261,7 +261,9 @@ func (s *sending) await() (*tokenendpoint.Answer, error) {
 		case <-timer.C:
 		}
 		if l.left() <= 0 && s.cancelUnsent() {
-			s.awaitEnd()
+			if _, err := s.awaitEnd(); errors.Is(err, errLeaseOver) {
+				return nil, errLeaseOver
+			}
 			return nil, errStoreSlow // else it would have been extended
 		}
 		switch err := l.extend(s.waiting); {

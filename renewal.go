@@ -427,11 +427,13 @@ func (n *renewal) renew(g *Grant) (*Grant, verdict, error) {
 	switch {
 	case errors.Is(err, errLeaseOver):
 		return nil, again, nil
-	case errors.Is(err, errStoreSlow) && !n.grant.spends:
-		return n.fallBack(errStoreSlow)
 	case errors.Is(err, errStoreSlow):
-		if n.slow++; n.slow <= 1 { // once may have been a pause of this machine
+		n.slow++
+		switch {
+		case n.slow == 1: // it may have been a pause of this machine
 			return nil, again, nil
+		case !n.grant.spends:
+			return n.fallBack(errStoreSlow)
 		}
 		return nil, done, errStoreSlow
 	case err != nil:
