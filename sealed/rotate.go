@@ -134,11 +134,11 @@ func (w *walker) run() {
 	w.report(nil)
 }
 
-// pages rewrites the rows of t and counts them. It returns false if the walk is
+// pages rewrites the rows of k and counts them. It returns false if the walk is
 // over: the Store failed, or the caller's loop has ended.
-func pages[T any](w *walker, t table[T], count *int) bool {
+func pages[T any](w *walker, k kind[T], count *int) bool {
 	for after := (authprofile.GrantKey{}); ; {
-		rows, err := t.list(w.ctx, after, pageSize)
+		rows, err := k.list(w.ctx, after, pageSize)
 		damaged, failed := ofRecords(err)
 		if failed != nil {
 			w.report(fmt.Errorf("sealed: %s: %w", w.op, failed))
@@ -151,7 +151,7 @@ func pages[T any](w *walker, t table[T], count *int) bool {
 		}
 		results := make([]result, len(rows))
 		errs := each(len(rows), func(i int) (err error) {
-			results[i], err = rewrite(w, t, rows[i])
+			results[i], err = rewrite(w, k, rows[i])
 			return err
 		})
 		if err := w.ctx.Err(); err != nil {
@@ -161,7 +161,7 @@ func pages[T any](w *walker, t table[T], count *int) bool {
 		for i, row := range rows {
 			err := errs[i]
 			if err != nil {
-				err = keyed(w.op, t.key(row), err)
+				err = keyed(w.op, k.key(row), err)
 			}
 			if !w.count(count, results[i], err) {
 				return false
@@ -170,7 +170,7 @@ func pages[T any](w *walker, t table[T], count *int) bool {
 		if len(rows) < pageSize {
 			return true
 		}
-		after = t.key(rows[len(rows)-1])
+		after = k.key(rows[len(rows)-1])
 	}
 }
 
@@ -209,20 +209,20 @@ type result struct {
 }
 
 // rewrite writes a row anew if it needs that, by its version.
-func rewrite[T any](w *walker, t table[T], row T) (result, error) {
+func rewrite[T any](w *walker, k kind[T], row T) (result, error) {
 	for range maxConflicts {
-		r := t.record(row)
+		r := k.record(row)
 		state, key, err := w.state(r)
 		if err != nil || state == asItShouldBe {
 			return result{key: key}, err
 		}
-		old := t.key(row)
+		old := k.key(row)
 		if state == isSealed {
-			if err := r.open(w.ctx, t.keeper); err != nil {
+			if err := r.open(w.ctx, k.keeper); err != nil {
 				return result{key: key}, err
 			}
 		}
-		err = put(w.ctx, t, row)
+		err = put(w.ctx, k, row)
 		if err == nil {
 			if w.ring != nil {
 				key = w.ring.primary
@@ -232,7 +232,7 @@ func rewrite[T any](w *walker, t table[T], row T) (result, error) {
 		if !errors.Is(err, authprofile.ErrConflict) {
 			return result{key: key}, err
 		}
-		switch row, err = t.get(w.ctx, old); {
+		switch row, err = k.get(w.ctx, old); {
 		case errors.Is(err, authprofile.ErrNotFound): // deleted meanwhile
 			return result{}, nil
 		case err != nil:

@@ -179,8 +179,9 @@ func (s *store) Format(f fmt.State, verb rune) { io.WriteString(f, "sealed.Store
 // so opening it would give one user another's tokens.
 var errOther = errors.New("sealed: the inner store returned another record than was asked for")
 
-// A table is what profiles and grants have in common.
-type table[T any] struct {
+// A kind is one kind of record, profiles or the grants of one profile, with what
+// they have in common.
+type kind[T any] struct {
 	keeper Keeper
 	list   func(ctx context.Context, after authprofile.GrantKey, limit int) ([]T, error)
 	get    func(ctx context.Context, key authprofile.GrantKey) (T, error)
@@ -192,8 +193,8 @@ type table[T any] struct {
 // profileKey is the key of a profile among those of grants.
 func profileKey(id string) authprofile.GrantKey { return authprofile.GrantKey{ProfileID: id} }
 
-func (s *store) profiles() table[*authprofile.Profile] {
-	return table[*authprofile.Profile]{
+func (s *store) profiles() kind[*authprofile.Profile] {
+	return kind[*authprofile.Profile]{
 		keeper: s.keeper,
 		list: func(ctx context.Context, after authprofile.GrantKey, limit int) ([]*authprofile.Profile, error) {
 			return s.inner.ListProfiles(ctx, after.ProfileID, limit)
@@ -207,9 +208,9 @@ func (s *store) profiles() table[*authprofile.Profile] {
 	}
 }
 
-// grants is the table of all grants. Its lists have those that pass the filter.
-func (s *store) grants(f authprofile.GrantFilter) table[*authprofile.Grant] {
-	return table[*authprofile.Grant]{
+// grants is all grants. Its lists have those that pass the filter.
+func (s *store) grants(f authprofile.GrantFilter) kind[*authprofile.Grant] {
+	return kind[*authprofile.Grant]{
 		keeper: s.keeper,
 		list: func(ctx context.Context, after authprofile.GrantKey, limit int) ([]*authprofile.Grant, error) {
 			return s.inner.ListGrants(ctx, f, after, limit)
@@ -222,13 +223,13 @@ func (s *store) grants(f authprofile.GrantFilter) table[*authprofile.Grant] {
 }
 
 // one reads and opens one row.
-func one[T any](ctx context.Context, t table[T], key authprofile.GrantKey) (row T, err error) {
-	row, err = t.get(ctx, key)
-	if err == nil && t.key(row) != key {
+func one[T any](ctx context.Context, k kind[T], key authprofile.GrantKey) (row T, err error) {
+	row, err = k.get(ctx, key)
+	if err == nil && k.key(row) != key {
 		err = errOther
 	}
 	if err == nil {
-		if err = t.open(ctx, row); err != nil && ctx.Err() == nil {
+		if err = k.open(ctx, row); err != nil && ctx.Err() == nil {
 			err = keyed("open", key, err)
 		}
 	}
@@ -239,16 +240,16 @@ func one[T any](ctx context.Context, t table[T], key authprofile.GrantKey) (row 
 	return row, nil
 }
 
-func (t table[T]) open(ctx context.Context, row T) error {
-	return t.record(row).open(ctx, t.keeper)
+func (k kind[T]) open(ctx context.Context, row T) error {
+	return k.record(row).open(ctx, k.keeper)
 }
 
 // put seals row in place, so that it must not be a caller's, and writes it.
-func put[T any](ctx context.Context, t table[T], row T) error {
-	if err := t.record(row).seal(ctx, t.keeper); err != nil {
+func put[T any](ctx context.Context, k kind[T], row T) error {
+	if err := k.record(row).seal(ctx, k.keeper); err != nil {
 		return err
 	}
-	return t.put(ctx, row)
+	return k.put(ctx, row)
 }
 
 const (
@@ -266,20 +267,20 @@ const (
 // If it returned fewer, the caller would take the page for the last. If it
 // returned the unreadable ones without their secrets, the caller could save
 // them that way.
-func page[T any](ctx context.Context, t table[T], after authprofile.GrantKey, limit int) ([]T, error) {
+func page[T any](ctx context.Context, k kind[T], after authprofile.GrantKey, limit int) ([]T, error) {
 	var (
 		good []T
 		bad  []error
 	)
 	for len(good) < limit {
 		n := limit - len(good)
-		rows, err := t.list(ctx, after, n)
+		rows, err := k.list(ctx, after, n)
 		damaged, failed := ofRecords(err)
 		if failed != nil && len(rows) == 0 && len(good)+len(damaged)+len(bad) == 0 {
 			return nil, failed
 		}
 		bad = append(bad, damaged...)
-		errs := each(len(rows), func(i int) error { return t.open(ctx, rows[i]) })
+		errs := each(len(rows), func(i int) error { return k.open(ctx, rows[i]) })
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
@@ -291,7 +292,7 @@ func page[T any](ctx context.Context, t table[T], after authprofile.GrantKey, li
 				}
 				continue
 			}
-			bad = append(bad, keyed("open", t.key(row), errs[i]))
+			bad = append(bad, keyed("open", k.key(row), errs[i]))
 			if len(bad) >= maxUnreadable {
 				failed = errors.New("sealed: too many records cannot be opened; the rest was not read")
 				break
@@ -304,7 +305,7 @@ func page[T any](ctx context.Context, t table[T], after authprofile.GrantKey, li
 		if len(rows) < n {
 			break
 		}
-		after = t.key(rows[len(rows)-1])
+		after = k.key(rows[len(rows)-1])
 	}
 	return good, errors.Join(bad...)
 }

@@ -39,6 +39,8 @@ func profileColumns(d *dialect, p *authprofile.Profile) []column {
 		{"scopes", list{&p.Scopes}},
 		{"redirect_url", text[string]{&p.RedirectURL}},
 		{"params", params{&p.Params}},
+		{"token_params", sparse{"{}", params{&p.TokenParams}}},
+		{"api_hosts", sparse{"[]", list{&p.APIHosts}}},
 	}
 }
 
@@ -110,6 +112,11 @@ func grantColumns(d *dialect, r *grantRow) []column {
 		{"lease_owner", lease(text[string]{&r.lease.Owner})},
 		{"lease_attempt", lease(text[string]{&r.lease.Attempt})},
 		{"lease_length_ns", lease(duration(&r.lease.Length))},
+		{"origin", sparse{"", text[string]{&r.Origin}}},
+		{"account", sparse{"", text[string]{&r.Account}}},
+		{"authorized", when{d, &r.Authorized}},
+		{"ends", when{d, &r.Ends}},
+		{"ends_by", sparse{"", text[string]{&r.EndsBy}}},
 	}
 }
 

@@ -34,6 +34,11 @@ type dialect struct {
 	now           string // the present, in the format of a column
 	unfit         string // asks which setting of the session would lose what is put
 	transactional bool   // CREATE and ALTER can be rolled back
+	recorded      string // ends the record of a step that may be there
+
+	// impatient bounds the time for which an ALTER waits for other
+	// transactions, in which all others wait for it.
+	impatient string
 }
 
 var dialects = map[Dialect]*dialect{
@@ -47,6 +52,7 @@ var dialects = map[Dialect]*dialect{
 			"{time}", "TEXT", "{int}", "INTEGER", "{bool}", "INTEGER"),
 		now:           "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')",
 		transactional: true,
+		recorded:      " ON CONFLICT (step) DO NOTHING",
 	},
 	Postgres: {
 		name:      Postgres,
@@ -63,6 +69,8 @@ var dialects = map[Dialect]*dialect{
 		unfit: "SELECT CASE WHEN pg_client_encoding() NOT IN ('UTF8', 'SQL_ASCII', current_setting('server_encoding')) THEN 'client_encoding' " +
 			"ELSE 'none' END",
 		transactional: true,
+		recorded:      " ON CONFLICT (step) DO NOTHING",
+		impatient:     "SET LOCAL lock_timeout = '200ms'",
 	},
 	MySQL: {
 		name:       MySQL,
@@ -79,18 +87,23 @@ var dialects = map[Dialect]*dialect{
 			"WHEN @@completion_type <> 'NO_CHAIN' THEN 'completion_type' " +
 			"WHEN FIND_IN_SET('EMPTY_STRING_IS_NULL', @@sql_mode) > 0 THEN 'sql_mode' " +
 			"ELSE 'none' END",
+		recorded:  " ON DUPLICATE KEY UPDATE step = step",
+		impatient: "SET SESSION lock_wait_timeout = 1",
 	},
 }
 
 // A table is the statements for one kind of record.
 type table struct {
-	keys []string
+	name    string
+	keys    []string
+	columns string // as they are read
 
 	get, first, next       string
 	insert, update, upsert string
 	created                string // its time of creation, if it is at that version
 	delete, deleteAll      string
 	take                   string
+	count, countOf         string // grants by status: all, and those of a profile
 }
 
 // table returns the statements for records with these columns. Pages go by the
@@ -120,7 +133,9 @@ func (d *dialect) table(name string, cols []column, keys ...string) table {
 	after := append(slices.Clone(within), last+" > ?")
 
 	t := table{
+		name:      name,
 		keys:      keys,
+		columns:   columns,
 		get:       "SELECT " + columns + " FROM " + name + where(one),
 		first:     "SELECT " + columns + " FROM " + name + where(within) + page,
 		next:      "SELECT " + columns + " FROM " + name + where(after) + page,

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/authprofile/authprofile"
+	"github.com/authprofile/authprofile/internal/safetext"
 )
 
 // A storeError is an error of the database. It wraps the driver's own error,
@@ -32,18 +33,12 @@ func (e *storeError) Unwrap() error { return e.err }
 
 // Format writes the error's text under every verb, so that none of them shows
 // the error that it wraps.
-func (e *storeError) Format(f fmt.State, verb rune) {
-	if verb == 'q' {
-		fmt.Fprintf(f, "%q", e.Error())
-		return
-	}
-	io.WriteString(f, e.Error())
-}
+func (e *storeError) Format(f fmt.State, verb rune) { safetext.Format(f, verb, e.Error()) }
 
 // safe are errors whose own text may be shown.
 var safe = []error{
 	context.Canceled, context.DeadlineExceeded, driver.ErrBadConn, sql.ErrConnDone, sql.ErrTxDone,
-	io.EOF, io.ErrUnexpectedEOF, errIdentifier, errColumn, errDamaged,
+	io.EOF, io.ErrUnexpectedEOF, errIdentifier, errColumn, errDamaged, errIndex,
 }
 
 // describe describes an error without quoting it: by the code that the database
@@ -87,6 +82,7 @@ type code struct {
 
 	readOnly     bool
 	missingTable bool
+	lockTimeout  bool // others have kept a table, or a row, for too long
 }
 
 // Errors of PostgreSQL (Appendix A of its manual) and of MySQL and MariaDB
@@ -148,6 +144,7 @@ func codeOf(err error) code {
 			elsewhere:    elsewhere,
 			readOnly:     readOnly,
 			missingTable: state == "42P01" || state == "42703",
+			lockTimeout:  state == "55P03",
 		}
 	}
 	message := err.Error()
@@ -178,6 +175,7 @@ func codeOf(err error) code {
 				elsewhere:    elsewhere,
 				readOnly:     readOnly,
 				missingTable: n == 1146 || n == 1054,
+				lockTimeout:  n == 1205,
 			}
 		}
 	}

@@ -3,8 +3,10 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -18,11 +20,19 @@ type step []statement
 // A statement is written for all dialects: names of types in braces stand for
 // each dialect's own, {p} for the prefix of the tables.
 type statement struct {
-	sql string
+	sql  string
+	only Dialect // empty: all
 
-	// index is the name of the index that it creates. MySQL, which cannot
-	// roll back a step that was interrupted, is asked whether it is there.
-	index string
+	// What it adds to which table: an index, or columns, of which this is the
+	// last. A database that cannot roll back a step that was interrupted is
+	// asked whether it is there.
+	table, index, column string
+}
+
+// makesIndexes reports whether a step does nothing else. Indexes are made one
+// by one, while others read and write: see makeIndex.
+func (st step) makesIndexes() bool {
+	return !slices.ContainsFunc(st, func(x statement) bool { return x.index == "" })
 }
 
 var steps = []step{
@@ -101,9 +111,43 @@ var steps = []step{
 	},
 	{
 		// For operators: the grants whose users have to authorize again.
-		{sql: `CREATE INDEX {ifnew}{p}grants_status ON {p}grants (status{prefix}, failing_since){failing}`, index: "grants_status"},
+		{sql: `CREATE INDEX {ifnew}{p}grants_status ON {p}grants (status{prefix}, failing_since){failing}`, table: "grants", index: "grants_status"},
 		// For PutFlow, which removes some of those that have expired.
-		{sql: `CREATE INDEX {ifnew}{p}flows_expires ON {p}flows (expires)`, index: "flows_expires"},
+		{sql: `CREATE INDEX {ifnew}{p}flows_expires ON {p}flows (expires)`, table: "flows", index: "flows_expires"},
+	},
+	{
+		// Columns without a default: to add them changes no row, and replicas
+		// of the release before insert rows without them. They are NULL where
+		// there is nothing to say. Some are for releases to come, and nothing
+		// writes to them yet.
+		{sql: `ALTER TABLE {p}profiles
+	ADD COLUMN token_params {text},
+	ADD COLUMN api_hosts {text},
+	ADD COLUMN client_key {secret},
+	ADD COLUMN secret_expires {time},
+	ADD COLUMN keep_alive_ns {int},
+	ADD COLUMN par_url {text}`, table: "profiles", column: "par_url"},
+		{sql: `ALTER TABLE {p}grants
+	ADD COLUMN origin {text},
+	ADD COLUMN account {text},
+	ADD COLUMN authorized {time},
+	ADD COLUMN ends {time},
+	ADD COLUMN ends_by {text},
+	ADD COLUMN due {time},
+	ADD COLUMN told {text},
+	ADD COLUMN warned {text}`, table: "grants", column: "warned"},
+		// MySQL does not index the whole of a text.
+		{sql: `ALTER TABLE {p}grants
+	ADD COLUMN status_key VARBINARY(255) AS (LEFT(status, 63)) VIRTUAL`, only: MySQL, table: "grants", column: "status_key"},
+	},
+	{
+		// For ListGrants and CountGrants. A renewal changes none of these
+		// columns as a rule.
+		{sql: `CREATE INDEX {ifnew}{p}grants_user ON {p}grants (user_id, profile_id)`, table: "grants", index: "grants_user"},
+		{sql: `CREATE INDEX {ifnew}{p}grants_state ON {p}grants ({status}, profile_id, user_id)`, table: "grants", index: "grants_state"},
+		{sql: `CREATE INDEX {ifnew}{p}grants_ends ON {p}grants (ends, profile_id, user_id){known ends}`, table: "grants", index: "grants_ends"},
+		// For a release to come.
+		{sql: `CREATE INDEX {ifnew}{p}grants_due ON {p}grants (due){known due}`, table: "grants", index: "grants_due"},
 	},
 }
 
@@ -112,9 +156,27 @@ const stepsTable = `CREATE TABLE IF NOT EXISTS {p}schema (
 	applied {time} NOT NULL
 ){end}`
 
-// ddl writes a statement in the dialect.
-func (d *dialect) ddl(sql, prefix string) string {
+// ddl writes a statement in the dialect. There may be several, or none.
+func (d *dialect) ddl(x statement, prefix string) []string {
+	if x.only != "" && x.only != d.name {
+		return nil
+	}
+	sql := d.write(x.sql, prefix)
+	if d.name != SQLite || x.column == "" {
+		return []string{sql}
+	}
+	// One column at a time is all that SQLite adds.
+	alter, columns, _ := strings.Cut(sql, "\n\t")
+	var all []string
+	for column := range strings.SplitSeq(columns, ",\n\t") {
+		all = append(all, alter+" "+column)
+	}
+	return all
+}
+
+func (d *dialect) write(sql, prefix string) string {
 	refused, ifnew, indexed, failing, often := "", "IF NOT EXISTS ", "", "", ""
+	status, knownEnds, knownDue := "status", " WHERE ends IS NOT NULL", " WHERE due IS NOT NULL"
 	switch d.name {
 	case Postgres:
 		// A renewal puts a grant twice or more. Room in each page lets the
@@ -126,9 +188,11 @@ func (d *dialect) ddl(sql, prefix string) string {
 	case MySQL:
 		refused = ",\n\trefused BIGINT NOT NULL DEFAULT 0"
 		ifnew, indexed = "", "(32)"
+		status, knownEnds, knownDue = "status_key", "", ""
 	}
 	sql = strings.NewReplacer("{p}", prefix, "{end}", d.tableEnd, "{refused}", refused,
-		"{ifnew}", ifnew, "{prefix}", indexed, "{failing}", failing, "{often}", often).Replace(sql)
+		"{ifnew}", ifnew, "{prefix}", indexed, "{failing}", failing, "{often}", often,
+		"{status}", status, "{known ends}", knownEnds, "{known due}", knownDue).Replace(sql)
 	return d.types.Replace(sql)
 }
 
@@ -141,7 +205,8 @@ func (d *dialect) recordStep(prefix string, n int) string {
 // prefer their own way of migrating. If opts is nil, the defaults hold.
 //
 // Migrate finds nothing to do on a database that was made with them. Later
-// releases add statements at the end.
+// releases add statements at the end. On tables in use, indexes are better made
+// as Migrate makes them: with PostgreSQL by CREATE INDEX CONCURRENTLY.
 func Schema(d Dialect, opts *Options) (string, error) {
 	dia, prefix, err := settings(d, opts)
 	if err != nil {
@@ -149,10 +214,12 @@ func Schema(d Dialect, opts *Options) (string, error) {
 	}
 	var b strings.Builder
 	write := func(sql string) { b.WriteString(sql + ";\n\n") }
-	write(dia.ddl(stepsTable, prefix))
+	write(dia.write(stepsTable, prefix))
 	for i, st := range steps {
 		for _, x := range st {
-			write(dia.ddl(x.sql, prefix))
+			for _, sql := range dia.ddl(x, prefix) {
+				write(sql)
+			}
 		}
 		write(dia.recordStep(prefix, i+1))
 	}
@@ -165,7 +232,10 @@ func Schema(d Dialect, opts *Options) (string, error) {
 //
 // It changes nothing that the release before does not understand, so that
 // replicas can be replaced one by one. Tables of a later release it leaves as
-// they are.
+// they are. Reading and writing go on meanwhile: see "Upgrading" above. If
+// transactions of others, such as a backup, keep it from adding a column, it
+// tries again every second until ctx ends. What was interrupted, the next call
+// takes up.
 //
 // It refuses to go on if sessions have settings with which what is put would be
 // lost or changed, such as MySQL's autocommit off; the error says what to do.
@@ -176,8 +246,14 @@ func (s *Store) Migrate(ctx context.Context) error {
 	// Databases fail in many ways if two processes create the same thing at
 	// once. So after any error look again whether the tables are there.
 	err := s.migrate(ctx)
-	for delay := 20 * time.Millisecond; err != nil && !isUnfit(err) && ctx.Err() == nil && delay <= time.Second; delay *= 2 {
-		timer := time.NewTimer(delay)
+	for delay := 20 * time.Millisecond; err != nil && !isUnfit(err) && ctx.Err() == nil && delay <= time.Second; {
+		pause := delay
+		if codeOf(err).lockTimeout {
+			pause = time.Second
+		} else {
+			delay *= 2
+		}
+		timer := time.NewTimer(pause)
 		select {
 		case <-timer.C:
 			err = s.migrate(ctx)
@@ -200,7 +276,7 @@ func (s *Store) migrate(ctx context.Context) error {
 	}
 	applied, err := s.applied(ctx)
 	if err != nil { // most likely there is no such table
-		if err := s.exec(ctx, s.d.ddl(stepsTable, s.prefix)); err != nil {
+		if err := s.exec(ctx, s.d.write(stepsTable, s.prefix)); err != nil {
 			return err
 		}
 		if applied, err = s.applied(ctx); err != nil {
@@ -212,7 +288,7 @@ func (s *Store) migrate(ctx context.Context) error {
 			continue
 		}
 		apply := s.applyInPieces
-		if s.d.transactional {
+		if s.d.transactional && !st.makesIndexes() {
 			apply = s.applyWhole
 		}
 		if err := apply(ctx, i+1, st); err != nil {
@@ -299,7 +375,12 @@ func (s *Store) applyWhole(ctx context.Context, n int, st step) error {
 			return err
 		}
 		defer tx.Rollback()
-		res, err := tx.ExecContext(ctx, s.d.recordStep(s.prefix, n)+" ON CONFLICT (step) DO NOTHING")
+		if s.d.impatient != "" {
+			if _, err := tx.ExecContext(ctx, s.d.impatient); err != nil {
+				return err
+			}
+		}
+		res, err := tx.ExecContext(ctx, s.d.recordStep(s.prefix, n)+s.d.recorded)
 		if err != nil {
 			return err
 		}
@@ -307,44 +388,154 @@ func (s *Store) applyWhole(ctx context.Context, n int, st step) error {
 			return err
 		}
 		for _, x := range st {
-			if _, err := tx.ExecContext(ctx, s.d.ddl(x.sql, s.prefix)); err != nil {
-				return err
+			for _, sql := range s.d.ddl(x, s.prefix) {
+				if _, err := tx.ExecContext(ctx, sql); err != nil {
+					return err
+				}
 			}
 		}
 		return tx.Commit()
 	})
 }
 
-// applyInPieces does a step on a database that commits each statement by
-// itself. Some may have been done before, or are being done by another process.
+// applyInPieces does a step of which each statement is committed by itself. Some
+// may have been done before, or are being done by another process.
 func (s *Store) applyInPieces(ctx context.Context, n int, st step) error {
 	for _, x := range st {
-		if ok, err := s.hasIndex(ctx, x.index); ok || err != nil {
-			if err != nil {
-				return err
-			}
-			continue
+		apply := s.applyOne
+		if s.d.name == Postgres {
+			apply = s.makeIndex
 		}
-		if err := s.exec(ctx, s.d.ddl(x.sql, s.prefix)); err != nil {
-			if ok, _ := s.hasIndex(ctx, x.index); !ok {
-				return err
-			}
+		if err := apply(ctx, x); err != nil {
+			return err
 		}
 	}
-	return s.exec(ctx, s.d.recordStep(s.prefix, n)+" ON DUPLICATE KEY UPDATE step = step")
+	return s.exec(ctx, s.d.recordStep(s.prefix, n)+s.d.recorded)
 }
 
-func (s *Store) hasIndex(ctx context.Context, name string) (bool, error) {
-	if name == "" {
+// applyOne does a statement unless it has been done.
+func (s *Store) applyOne(ctx context.Context, x statement) error {
+	if ok, err := s.has(ctx, x); ok || err != nil {
+		return err
+	}
+	for _, sql := range s.d.ddl(x, s.prefix) {
+		if err := s.alter(ctx, sql); err != nil {
+			if ok, _ := s.has(ctx, x); !ok {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// alter runs a statement that needs a table for itself for a moment, at its
+// beginning or end. MySQL makes all others wait that come after it, and so it
+// must not wait for long. Without a clause that says how, it does what it can
+// in place, while others read and write.
+func (s *Store) alter(ctx context.Context, statement string) error {
+	if s.d.name != MySQL {
+		return s.exec(ctx, statement)
+	}
+	return s.call(ctx, "migrate", func(c *sql.Conn) error {
+		if _, err := c.ExecContext(ctx, s.d.impatient); err != nil {
+			return err
+		}
+		_, err := c.ExecContext(ctx, statement)
+		c.Raw(func(any) error { return driver.ErrBadConn }) // so that the pool closes it, and with it goes the setting
+		return err
+	})
+}
+
+// has reports whether MySQL has what a statement adds. Of other databases it
+// says no: they take it twice.
+func (s *Store) has(ctx context.Context, x statement) (bool, error) {
+	if s.d.name != MySQL {
 		return false, nil
 	}
-	table, _, _ := strings.Cut(name, "_")
+	query, name := "SELECT COUNT(*) FROM information_schema.statistics WHERE table_schema = DATABASE() AND table_name = ? AND index_name = ?", s.prefix+x.index
+	switch {
+	case x.column != "":
+		query, name = "SELECT COUNT(*) FROM information_schema.columns WHERE table_schema = DATABASE() AND table_name = ? AND column_name = ?", x.column
+	case x.index == "":
+		return false, nil
+	}
 	var n int64
 	err := s.call(ctx, "migrate", func(c *sql.Conn) error {
-		return scanAll(ctx, c, "SELECT COUNT(*) FROM information_schema.statistics WHERE table_schema = DATABASE() AND table_name = ? AND index_name = ?",
-			[]any{s.prefix + table, s.prefix + name}, func(scan func([]column) error) error {
-				return scan([]column{{"count", number[int64]{&n}}})
-			})
+		return scanAll(ctx, c, query, []any{s.prefix + x.table, name}, func(scan func([]column) error) error {
+			return scan([]column{{"count", number[int64]{&n}}})
+		})
 	})
 	return n > 0, err
+}
+
+// The state of an index of PostgreSQL: not there, being made or left behind by
+// one who has died on the way, or ready.
+const (
+	indexMissing = iota
+	indexInvalid
+	indexValid
+)
+
+// makeIndex makes an index of PostgreSQL while others read and write. That takes
+// several transactions, and leaves an invalid index behind if it is interrupted.
+func (s *Store) makeIndex(ctx context.Context, x statement) error {
+	for range 10 { // others may do the same, or die while they do
+		var state int
+		err := s.call(ctx, "migrate", func(c *sql.Conn) (err error) {
+			state, err = s.indexState(ctx, c, x)
+			return err
+		})
+		switch {
+		case err != nil:
+			return err
+		case state == indexValid:
+			return nil
+		case state == indexInvalid:
+			err = s.dropInvalid(ctx, x)
+		default:
+			for _, sql := range s.d.ddl(x, s.prefix) {
+				err = s.exec(ctx, strings.Replace(sql, "INDEX", "INDEX CONCURRENTLY", 1))
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return errIndex
+}
+
+var errIndex = errors.New("an index cannot be made: something else may have its name")
+
+func (s *Store) indexState(ctx context.Context, c querier, x statement) (state int, err error) {
+	const query = "SELECT CASE WHEN i.indisvalid THEN 2 ELSE 1 END FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid " +
+		"WHERE i.indrelid = to_regclass($1) AND c.relname = $2"
+	err = scanAll(ctx, c, query, []any{s.prefix + x.table, s.prefix + x.index}, func(scan func([]column) error) error {
+		return scan([]column{{"state", number[int]{&state}}})
+	})
+	return state, err
+}
+
+// dropInvalid removes what was left behind of an index. Those who are making it
+// hold the same lock, which keeps none from reading and writing: they are waited
+// for, and what they have made stays.
+func (s *Store) dropInvalid(ctx context.Context, x statement) error {
+	return s.call(ctx, "migrate", func(c *sql.Conn) error {
+		tx, err := c.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
+		if err != nil {
+			return err
+		}
+		defer tx.Rollback()
+		if _, err := tx.ExecContext(ctx, "LOCK TABLE "+s.prefix+x.table+" IN SHARE UPDATE EXCLUSIVE MODE"); err != nil {
+			return err
+		}
+		if state, err := s.indexState(ctx, tx, x); err != nil || state != indexInvalid {
+			return err
+		}
+		for _, sql := range []string{s.d.impatient, "DROP INDEX " + s.prefix + x.index} {
+			if _, err := tx.ExecContext(ctx, sql); err != nil {
+				return err
+			}
+		}
+		return tx.Commit()
+	})
 }

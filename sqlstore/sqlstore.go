@@ -157,6 +157,7 @@ func New(db *sql.DB, d Dialect, opts *Options) (*Store, error) {
 	s := &Store{db: db, d: dia, prefix: prefix}
 	s.profiles = dia.table(prefix+"profiles", profileColumns(dia, new(authprofile.Profile)), "id")
 	s.grants = dia.table(prefix+"grants", grantColumns(dia, new(grantRow)), "profile_id", "user_id")
+	s.grants.count, s.grants.countOf = dia.counts(s.grants.name)
 	s.flows = dia.table(prefix+"flows", flowColumns(dia, new(authprofile.Flow)), "id")
 	s.sweep = dia.sweep(prefix + "flows")
 	return s, nil
@@ -226,8 +227,8 @@ func (s *Store) Profile(ctx context.Context, id string) (*authprofile.Profile, e
 }
 
 func (s *Store) ListProfiles(ctx context.Context, after string, limit int) ([]*authprofile.Profile, error) {
-	return pages(after, limit, func(after position, first bool, limit int) (page[*authprofile.Profile], error) {
-		if first {
+	return pages(position{ProfileID: after}, limit, func(after position, limit int) (page[*authprofile.Profile], error) {
+		if after == (position{}) {
 			return read(ctx, s, "list profiles", s.scanProfile, s.profiles.first, limit)
 		}
 		return read(ctx, s, "list profiles", s.scanProfile, s.profiles.next, after.ProfileID, limit)
@@ -277,18 +278,6 @@ func (s *Store) Grant(ctx context.Context, key authprofile.GrantKey) (*authprofi
 		return nil, notFound(ctx, "grant")
 	}
 	return one(read(ctx, s, "grant", s.scanGrant, s.grants.get, key.ProfileID, key.User))
-}
-
-func (s *Store) ListGrants(ctx context.Context, profileID, after string, limit int) ([]*authprofile.Grant, error) {
-	if !storable(profileID, maxID) {
-		return nil, ctxError(ctx, "list grants")
-	}
-	return pages(after, limit, func(after position, first bool, limit int) (page[*authprofile.Grant], error) {
-		if first { // an empty user included
-			return read(ctx, s, "list grants", s.scanGrant, s.grants.first, profileID, limit)
-		}
-		return read(ctx, s, "list grants", s.scanGrant, s.grants.next, profileID, after.User, limit)
-	})
 }
 
 func (s *Store) scanGrant(scan func([]column) error) (*authprofile.Grant, position, error) {
@@ -398,25 +387,31 @@ type page[T any] struct {
 	last    position
 }
 
-// read runs a query for records. The key is read first of all columns, so that
-// an error can say which row is damaged.
+// read runs a query for records.
 func read[T any](ctx context.Context, s *Store, op string, scan func(func([]column) error) (T, position, error), query string, args ...any) (p page[T], err error) {
-	err = s.call(ctx, op, func(c *sql.Conn) error {
-		p = page[T]{}
-		return scanAll(ctx, c, query, args, func(columns func([]column) error) error {
-			row, at, err := scan(columns)
-			switch {
-			case err == nil:
-				p.rows = append(p.rows, row)
-			case errors.Is(err, errColumn) && at.ProfileID != "":
-				err = &storeError{op, errColumn}
-				p.damaged = append(p.damaged, &authprofile.Error{Op: "read", ProfileID: at.ProfileID, User: at.User, Err: err})
-			default:
-				return err
-			}
-			p.last = at
-			return nil
-		})
+	err = s.call(ctx, op, func(c *sql.Conn) (err error) {
+		p, err = collect(ctx, c, op, scan, query, args...)
+		return err
+	})
+	return p, err
+}
+
+// collect reads what a query finds. The key is read first of all columns, so
+// that an error can say which row is damaged.
+func collect[T any](ctx context.Context, c querier, op string, scan func(func([]column) error) (T, position, error), query string, args ...any) (p page[T], err error) {
+	err = scanAll(ctx, c, query, args, func(columns func([]column) error) error {
+		row, at, err := scan(columns)
+		switch {
+		case err == nil:
+			p.rows = append(p.rows, row)
+		case errors.Is(err, errColumn) && at.ProfileID != "":
+			err = &storeError{op, errColumn}
+			p.damaged = append(p.damaged, &authprofile.Error{Op: "read", ProfileID: at.ProfileID, User: at.User, Err: err})
+		default:
+			return err
+		}
+		p.last = at
+		return nil
 	})
 	return p, err
 }
@@ -440,15 +435,14 @@ const maxDamaged = 100
 var errDamaged = errors.New("too many rows hold what was never put there; the rest was not read")
 
 // pages returns limit rows, if there are so many, beginning with the first one
-// after the given name; if that is empty, with the first of all. It reads on in
-// place of damaged rows: a page that they left short would be taken for the
+// after the given position; if that is zero, with the first of all. It reads on
+// in place of damaged rows: a page that they left short would be taken for the
 // last.
-func pages[T any](name string, limit int, next func(after position, first bool, limit int) (page[T], error)) (rows []T, _ error) {
+func pages[T any](after position, limit int, next func(after position, limit int) (page[T], error)) (rows []T, _ error) {
 	var damaged []error
-	after := position{ProfileID: name, User: name}
-	for first := name == ""; ; first = false {
+	for {
 		want := max(limit-len(rows), 0)
-		p, err := next(after, first, want)
+		p, err := next(after, want)
 		if err != nil && damaged == nil {
 			return nil, err
 		}
@@ -540,10 +534,15 @@ func swapped(res sql.Result, err error) error {
 	return err
 }
 
+// A querier is a connection, or a transaction.
+type querier interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
+
 // scanAll calls row for each row of a query. It reads to the end even where one
 // row is expected, because only then is it known that the statement has taken
 // effect.
-func scanAll(ctx context.Context, c *sql.Conn, query string, args []any, row func(scan func([]column) error) error) error {
+func scanAll(ctx context.Context, c querier, query string, args []any, row func(scan func([]column) error) error) error {
 	rows, err := c.QueryContext(ctx, query, args...)
 	if err != nil {
 		return err

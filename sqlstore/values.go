@@ -351,3 +351,38 @@ func (v optional) Scan(src any) error {
 	*v.has = true
 	return v.value.Scan(src)
 }
+
+// A sparse is NULL in place of what stands for nothing. It is for columns that
+// were added to tables in use: they are NULL in all rows that were there, and in
+// those that replicas insert which do not know them.
+type sparse struct {
+	nothing string
+	value
+}
+
+func (v sparse) Value() (driver.Value, error) {
+	x, err := v.value.Value()
+	if x == v.nothing {
+		return nil, err
+	}
+	return x, err
+}
+
+func (v sparse) Scan(src any) error {
+	if src == nil {
+		return nil
+	}
+	return v.value.Scan(src)
+}
+
+// A legible notes that a value cannot be read, in place of failing.
+type legible struct {
+	damaged *bool
+	value
+}
+
+func (v legible) Scan(src any) error {
+	err := v.value.Scan(src)
+	*v.damaged = err != nil
+	return nil
+}

@@ -86,3 +86,36 @@ CREATE INDEX authprofile_grants_status ON authprofile_grants (status(32), failin
 CREATE INDEX authprofile_flows_expires ON authprofile_flows (expires);
 
 INSERT INTO authprofile_schema (step, applied) VALUES (2, UTC_TIMESTAMP(3));
+
+ALTER TABLE authprofile_profiles
+	ADD COLUMN token_params LONGTEXT,
+	ADD COLUMN api_hosts LONGTEXT,
+	ADD COLUMN client_key LONGBLOB,
+	ADD COLUMN secret_expires DATETIME(3),
+	ADD COLUMN keep_alive_ns BIGINT,
+	ADD COLUMN par_url LONGTEXT;
+
+ALTER TABLE authprofile_grants
+	ADD COLUMN origin LONGTEXT,
+	ADD COLUMN account LONGTEXT,
+	ADD COLUMN authorized DATETIME(3),
+	ADD COLUMN ends DATETIME(3),
+	ADD COLUMN ends_by LONGTEXT,
+	ADD COLUMN due DATETIME(3),
+	ADD COLUMN told LONGTEXT,
+	ADD COLUMN warned LONGTEXT;
+
+ALTER TABLE authprofile_grants
+	ADD COLUMN status_key VARBINARY(255) AS (LEFT(status, 63)) VIRTUAL;
+
+INSERT INTO authprofile_schema (step, applied) VALUES (3, UTC_TIMESTAMP(3));
+
+CREATE INDEX authprofile_grants_user ON authprofile_grants (user_id, profile_id);
+
+CREATE INDEX authprofile_grants_state ON authprofile_grants (status_key, profile_id, user_id);
+
+CREATE INDEX authprofile_grants_ends ON authprofile_grants (ends, profile_id, user_id);
+
+CREATE INDEX authprofile_grants_due ON authprofile_grants (due);
+
+INSERT INTO authprofile_schema (step, applied) VALUES (4, UTC_TIMESTAMP(3));

@@ -84,3 +84,33 @@ CREATE INDEX IF NOT EXISTS authprofile_grants_status ON authprofile_grants (stat
 CREATE INDEX IF NOT EXISTS authprofile_flows_expires ON authprofile_flows (expires);
 
 INSERT INTO authprofile_schema (step, applied) VALUES (2, now());
+
+ALTER TABLE authprofile_profiles
+	ADD COLUMN token_params TEXT,
+	ADD COLUMN api_hosts TEXT,
+	ADD COLUMN client_key BYTEA,
+	ADD COLUMN secret_expires TIMESTAMPTZ(3),
+	ADD COLUMN keep_alive_ns BIGINT,
+	ADD COLUMN par_url TEXT;
+
+ALTER TABLE authprofile_grants
+	ADD COLUMN origin TEXT,
+	ADD COLUMN account TEXT,
+	ADD COLUMN authorized TIMESTAMPTZ(3),
+	ADD COLUMN ends TIMESTAMPTZ(3),
+	ADD COLUMN ends_by TEXT,
+	ADD COLUMN due TIMESTAMPTZ(3),
+	ADD COLUMN told TEXT,
+	ADD COLUMN warned TEXT;
+
+INSERT INTO authprofile_schema (step, applied) VALUES (3, now());
+
+CREATE INDEX IF NOT EXISTS authprofile_grants_user ON authprofile_grants (user_id, profile_id);
+
+CREATE INDEX IF NOT EXISTS authprofile_grants_state ON authprofile_grants (status, profile_id, user_id);
+
+CREATE INDEX IF NOT EXISTS authprofile_grants_ends ON authprofile_grants (ends, profile_id, user_id) WHERE ends IS NOT NULL;
+
+CREATE INDEX IF NOT EXISTS authprofile_grants_due ON authprofile_grants (due) WHERE due IS NOT NULL;
+
+INSERT INTO authprofile_schema (step, applied) VALUES (4, now());

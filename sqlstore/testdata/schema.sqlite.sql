@@ -84,3 +84,43 @@ CREATE INDEX IF NOT EXISTS authprofile_grants_status ON authprofile_grants (stat
 CREATE INDEX IF NOT EXISTS authprofile_flows_expires ON authprofile_flows (expires);
 
 INSERT INTO authprofile_schema (step, applied) VALUES (2, strftime('%Y-%m-%dT%H:%M:%fZ', 'now'));
+
+ALTER TABLE authprofile_profiles ADD COLUMN token_params TEXT;
+
+ALTER TABLE authprofile_profiles ADD COLUMN api_hosts TEXT;
+
+ALTER TABLE authprofile_profiles ADD COLUMN client_key BLOB;
+
+ALTER TABLE authprofile_profiles ADD COLUMN secret_expires TEXT;
+
+ALTER TABLE authprofile_profiles ADD COLUMN keep_alive_ns INTEGER;
+
+ALTER TABLE authprofile_profiles ADD COLUMN par_url TEXT;
+
+ALTER TABLE authprofile_grants ADD COLUMN origin TEXT;
+
+ALTER TABLE authprofile_grants ADD COLUMN account TEXT;
+
+ALTER TABLE authprofile_grants ADD COLUMN authorized TEXT;
+
+ALTER TABLE authprofile_grants ADD COLUMN ends TEXT;
+
+ALTER TABLE authprofile_grants ADD COLUMN ends_by TEXT;
+
+ALTER TABLE authprofile_grants ADD COLUMN due TEXT;
+
+ALTER TABLE authprofile_grants ADD COLUMN told TEXT;
+
+ALTER TABLE authprofile_grants ADD COLUMN warned TEXT;
+
+INSERT INTO authprofile_schema (step, applied) VALUES (3, strftime('%Y-%m-%dT%H:%M:%fZ', 'now'));
+
+CREATE INDEX IF NOT EXISTS authprofile_grants_user ON authprofile_grants (user_id, profile_id);
+
+CREATE INDEX IF NOT EXISTS authprofile_grants_state ON authprofile_grants (status, profile_id, user_id);
+
+CREATE INDEX IF NOT EXISTS authprofile_grants_ends ON authprofile_grants (ends, profile_id, user_id) WHERE ends IS NOT NULL;
+
+CREATE INDEX IF NOT EXISTS authprofile_grants_due ON authprofile_grants (due) WHERE due IS NOT NULL;
+
+INSERT INTO authprofile_schema (step, applied) VALUES (4, strftime('%Y-%m-%dT%H:%M:%fZ', 'now'));

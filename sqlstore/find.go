@@ -1,0 +1,265 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/authprofile/authprofile"
+)
+
+// ListGrants implements [authprofile.Store].
+//
+// A page costs the same however many grants there are, by an index for what the
+// filter says, but for this:
+//
+//   - With User, it costs what the user has in all profiles, if Status or
+//     EndsBefore pass few of that.
+//   - With EndsBefore and without User, it costs what a thousand grants do where
+//     no more of them end before that time. Where more do, the grants are read in
+//     order, by ProfileID and Status if those are given, and those that end later
+//     are passed over: the page then costs more the fewer end before that time.
+//     If one grant in a hundred does, a page of a hundred reads ten thousand.
+func (s *Store) ListGrants(ctx context.Context, f authprofile.GrantFilter, after authprofile.GrantKey, limit int) ([]*authprofile.Grant, error) {
+	if !storable(f.ProfileID, maxID) || !storable(f.User, maxUser) {
+		return nil, ctxError(ctx, "list grants")
+	}
+	return pages(after, limit, func(after position, limit int) (page[*authprofile.Grant], error) {
+		return s.findGrants(ctx, f, after, limit)
+	})
+}
+
+func (s *Store) findGrants(ctx context.Context, f authprofile.GrantFilter, after position, limit int) (p page[*authprofile.Grant], err error) {
+	const op = "list grants"
+	keys, ok := s.d.keys(f, after, "profile_id", "user_id")
+	if !ok {
+		return p, ctxError(ctx, op)
+	}
+	ordered := s.d.ordered(s.grants, f, keys, limit)
+	if f.EndsBefore.IsZero() || f.User != "" {
+		return read(ctx, s, op, s.scanGrant, ordered.sql, ordered.args...)
+	}
+
+	// No index has the grants that end before a time in the order of their
+	// keys. Which way costs less is a matter of how many they are. That is
+	// counted, up to a bound, since what databases expect is often wrong: their
+	// statistics are old, or they do not look at the time when they plan. Both
+	// statements see the same state.
+	few := s.d.few(s.grants, f, after, limit)
+	count := s.d.ending(s.grants, f)
+	var opts *sql.TxOptions
+	if s.d.name != SQLite { // where every transaction does
+		opts = &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true}
+	}
+	err = s.call(ctx, op, func(c *sql.Conn) error {
+		tx, err := c.BeginTx(ctx, opts)
+		if err != nil {
+			return err
+		}
+		defer tx.Rollback()
+		var n int64
+		err = scanAll(ctx, tx, count.sql, count.args, func(scan func([]column) error) error {
+			return scan([]column{{"count", number[int64]{&n}}})
+		})
+		if err != nil {
+			return err
+		}
+		q := ordered
+		if n < fewEnding {
+			q = few
+		}
+		p, err = collect(ctx, tx, op, s.scanGrant, q.sql, q.args...)
+		return err
+	})
+	return p, err
+}
+
+// fewEnding is the number of grants below which those that end before a time
+// are all read and put in order.
+const fewEnding = 1000
+
+// A query is a statement, or a part of one, with its arguments.
+type query struct {
+	sql  string
+	args []any
+}
+
+// A condition is a list of them, all of which have to hold.
+type condition struct {
+	terms []string
+	args  []any
+}
+
+func (c *condition) and(term string, args ...any) {
+	c.terms = append(c.terms, term)
+	c.args = append(c.args, args...)
+}
+
+// keys is the condition for keys that pass the filter and come after the given
+// one, by the names of their columns. It reports false if there are none.
+func (d *dialect) keys(f authprofile.GrantFilter, after position, profile, user string) (c condition, ok bool) {
+	beginning := after == (position{})
+	if f.ProfileID != "" {
+		c.and(profile+" = ?", f.ProfileID)
+	}
+	if f.User != "" {
+		c.and(user+" = ?", f.User)
+	}
+	switch {
+	case beginning:
+	case f.ProfileID != "":
+		switch {
+		case f.ProfileID > after.ProfileID: // all of them
+		case f.ProfileID < after.ProfileID, f.User != "" && f.User <= after.User:
+			return c, false
+		case f.User == "":
+			c.and(user+" > ?", after.User)
+		}
+	case f.User > after.User: // in that profile, too; no user is less than that
+		c.and(profile+" >= ?", after.ProfileID)
+	case f.User != "":
+		c.and(profile+" > ?", after.ProfileID)
+	case d.name == MySQL:
+		// It has no ranges for a comparison of rows.
+		c.and("("+profile+" > ? OR "+profile+" = ? AND "+user+" > ?)", after.ProfileID, after.ProfileID, after.User)
+	default:
+		c.and("("+profile+", "+user+") > (?, ?)", after.ProfileID, after.User)
+	}
+	return c, true
+}
+
+// status is the condition for a status. Unless it is indexed, the database may
+// not use an index for it.
+func (d *dialect) status(c *condition, status authprofile.Status, indexed bool) {
+	if status == "" {
+		return
+	}
+	v := text[authprofile.Status]{&status}
+	switch {
+	case d.name == MySQL:
+		if indexed {
+			c.and("status_key = LEFT(?, 63)", v)
+		}
+		// No collation minds spaces at the end, and the key is cut.
+		c.and("CAST(status AS BINARY) = ?", v)
+	case d.name == SQLite && !indexed:
+		c.and("+status = ?", v)
+	default:
+		c.and("status = ?", v)
+	}
+}
+
+// ends is the condition for the end of a grant, as status is for its status.
+func (d *dialect) ends(c *condition, before time.Time, indexed bool) {
+	if before.IsZero() {
+		return
+	}
+	// Times are stored to the millisecond: this is the last one before.
+	last := before.Add(-time.Nanosecond).UTC().Truncate(time.Millisecond)
+	name := "ends"
+	switch {
+	case indexed:
+	case d.name == SQLite:
+		name = "+ends"
+	case d.name == MySQL:
+		name = "ends + INTERVAL 0 SECOND"
+	}
+	c.and(name+" <= ?", when{d, &last})
+}
+
+// ordered reads the grants by an index that has them in order.
+func (d *dialect) ordered(t table, f authprofile.GrantFilter, keys condition, limit int) query {
+	d.status(&keys, f.Status, f.User == "")
+	d.ends(&keys, f.EndsBefore, false)
+	return query{
+		d.sql("SELECT " + t.columns + " FROM " + t.name + where(keys.terms) + " ORDER BY profile_id, user_id LIMIT ?"),
+		append(keys.args, limit),
+	}
+}
+
+// early selects the first that end, by an index that has them in that order.
+func (d *dialect) early(t table, f authprofile.GrantFilter) query {
+	var c condition
+	d.ends(&c, f.EndsBefore, true)
+	return query{
+		fmt.Sprintf("SELECT profile_id AS p, user_id AS u FROM %s%s ORDER BY ends LIMIT %d", t.name, where(c.terms), fewEnding),
+		c.args,
+	}
+}
+
+// ending counts them.
+func (d *dialect) ending(t table, f authprofile.GrantFilter) query {
+	early := d.early(t, f)
+	return query{d.sql("SELECT COUNT(*) FROM (" + early.sql + ") AS early"), early.args}
+}
+
+// few reads the grants of which early has all keys.
+func (d *dialect) few(t table, f authprofile.GrantFilter, after position, limit int) query {
+	early := d.early(t, f)
+	c, _ := d.keys(f, after, "p", "u")
+	d.status(&c, f.Status, false)
+	c.and("profile_id = p")
+	c.and("user_id = u")
+	args := append(early.args, c.args...)
+	return query{
+		d.sql("SELECT " + t.columns + " FROM (" + early.sql + ") AS early, " + t.name + where(c.terms) + " ORDER BY p, u LIMIT ?"),
+		append(args, limit),
+	}
+}
+
+// CountGrants implements [authprofile.Store].
+//
+// It reads an index alone: all of it, or of each status the part that is about
+// the profile. With MySQL and MariaDB, a status has at most 63 characters there.
+func (s *Store) CountGrants(ctx context.Context, profileID string) (map[authprofile.Status]int64, error) {
+	const op = "count grants"
+	if !storable(profileID, maxID) {
+		return nil, ctxError(ctx, op)
+	}
+	query, args := s.grants.count, []any(nil)
+	if profileID != "" {
+		query, args = s.grants.countOf, []any{profileID}
+	}
+	var counts map[authprofile.Status]int64
+	err := s.call(ctx, op, func(c *sql.Conn) error {
+		counts = make(map[authprofile.Status]int64)
+		return scanAll(ctx, c, query, args, func(scan func([]column) error) error {
+			var status authprofile.Status
+			var n int64
+			var damaged bool
+			err := scan([]column{{"status", legible{&damaged, text[authprofile.Status]{&status}}}, {"count", number[int64]{&n}}})
+			if n > 0 && !damaged {
+				counts[status] += n
+			}
+			return err
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	return counts, nil
+}
+
+// counts returns the statements that count grants by status: all of them, and
+// those of a profile.
+func (d *dialect) counts(grants string) (all, of string) {
+	status := "status"
+	if d.name == MySQL {
+		status = "status_key"
+	}
+	r := strings.NewReplacer("{status}", status, "{grants}", grants)
+	all = r.Replace("SELECT {status}, COUNT(*) FROM {grants} GROUP BY {status}")
+	// Which statuses there are is found by going through the index from one to
+	// the next. MySQL does that by itself.
+	known := "WITH RECURSIVE known ({status}) AS (SELECT MIN({status}) FROM {grants} " +
+		"UNION ALL SELECT (SELECT MIN(g.{status}) FROM {grants} AS g WHERE g.{status} > known.{status}) FROM known WHERE known.{status} IS NOT NULL) "
+	from := "known WHERE known.{status} IS NOT NULL"
+	if d.name == MySQL {
+		known, from = "", "(SELECT DISTINCT {status} FROM {grants}) AS known"
+	}
+	of = r.Replace(known + "SELECT known.{status}, " +
+		"(SELECT COUNT(*) FROM {grants} AS g WHERE g.{status} = known.{status} AND g.profile_id = ?) FROM " + from)
+	return d.sql(all), d.sql(of)
+}
