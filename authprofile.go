@@ -109,7 +109,9 @@ type Profile struct {
 	RedirectURL string `json:"redirect_url,omitempty"`
 
 	// Params are extra parameters, such as "audience": of the token request
-	// for TypeApp, of the authorization request for TypeUser.
+	// for TypeApp, of the authorization request for TypeUser. They and
+	// TokenParams are no secrets: JSON shows them, and a Store keeps them in the
+	// clear, package sealed too.
 	Params url.Values `json:"params,omitempty"`
 
 	// TokenParams are extra parameters of the exchange of a code and of each

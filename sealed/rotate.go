@@ -62,7 +62,8 @@ type Progress struct {
 //  4. Take the old key away when Rotate has come to its end with the key among
 //     Unused, and ten minutes have passed: flows are not rotated but expire.
 //
-// Grants whose profile does not exist are rotated with the others.
+// Grants whose profile does not exist, or cannot be read, are rotated with the
+// others.
 func Rotate(ctx context.Context, s authprofile.Store) iter.Seq2[Progress, error] {
 	return walk(ctx, s, "rotate", false)
 }

@@ -2696,6 +2696,36 @@ func locked(s authprofile.Store) authprofile.Store {
 	return b
 }
 
+// indexed is a handle that finds and counts by the statuses that it has put
+// itself.
+func indexed(s authprofile.Store) authprofile.Store {
+	b := &broken{Store: s}
+	var mu sync.Mutex
+	index := make(map[key]status)
+	b.putGrant = func(ctx context.Context, g *grant) error {
+		mu.Lock()
+		defer mu.Unlock()
+		err := s.PutGrant(ctx, g)
+		if err == nil {
+			index[g.GrantKey] = g.Status
+		}
+		return err
+	}
+	of := func(g *grant) status {
+		mu.Lock()
+		defer mu.Unlock()
+		return cmp.Or(index[g.GrantKey], g.Status)
+	}
+	passing(ofStatus, func(f filter, g *grant) bool { return f.Status == "" || f.Status == of(g) })(b)
+	counting(func(all []*grant, id string) counts {
+		for _, g := range all {
+			g.Status = of(g)
+		}
+		return tally(all, id)
+	})(b)
+	return b
+}
+
 // RunShared notices what Run cannot.
 func TestBrokenHandles(t *testing.T) {
 	for _, c := range []struct {
@@ -2706,6 +2736,8 @@ func TestBrokenHandles(t *testing.T) {
 		{"a call that has returned is seen in any process", "ProfileReplace", cached},
 		{"of many processes one wins", "GrantParallelCreate", locked},
 		{"no update of another process is lost", "GrantNoUpdateLost", locked},
+		{"a grant is found by what it has become in any process", "GrantsAfterChanges", indexed},
+		{"a grant is counted as what it has become in any process", "CountGrantsWhileOthersChange", indexed},
 		{"one store, not one for each", "ProfileFields", nil},
 		{"one store, not one for each: deleting", "DeleteProfileAndGrants", nil},
 		{"one store, not one for each: flows", "FlowFields", nil},

@@ -122,6 +122,14 @@ func TestDamagedRows(t *testing.T) {
 				}
 			}
 
+			// Their status can be read, so they are counted.
+			for name, store := range map[string]authprofile.Store{"plain": s, "sealed": locked} {
+				counts, err := store.CountGrants(ctx, "p000")
+				if got := counts[""]; err != nil || got != int64(len(users)) {
+					t.Errorf("%s, CountGrants: got %d, error %v; want all %d and none", name, got, err, len(users))
+				}
+			}
+
 			// Through the Manager, too.
 			m := &authprofile.Manager{Store: s}
 			n, failed := 0, 0
@@ -135,7 +143,7 @@ func TestDamagedRows(t *testing.T) {
 				t.Errorf("got %d grants, %d of them errors; want %d and %d", n, failed, len(users), len(damaged))
 			}
 
-			// The grants of damaged profiles are not looked for; p000 is one.
+			// The grants of damaged profiles are rotated too; p000 is one.
 			var last sealed.Progress
 			for progress, err := range sealed.Rotate(ctx, locked) {
 				if last = progress; err != nil {
@@ -145,8 +153,8 @@ func TestDamagedRows(t *testing.T) {
 					}
 				}
 			}
-			if !last.Done || last.Failed != len(damaged) || last.Profiles != len(ids) {
-				t.Errorf("got %+v, want all profiles seen, and %d failed", last, len(damaged))
+			if !last.Done || last.Failed != 2*len(damaged) || last.Profiles != len(ids) || last.Grants != len(users) {
+				t.Errorf("got %+v, want all profiles and grants seen, and %d failed", last, 2*len(damaged))
 			}
 		})
 	}
