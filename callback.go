@@ -6,10 +6,10 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"unicode"
 
 	"github.com/authprofile/authprofile/internal/address"
 	"github.com/authprofile/authprofile/internal/issuer"
+	"github.com/authprofile/authprofile/internal/safetext"
 )
 
 // A callback is the query that a provider sends a browser back with (RFC 6749,
@@ -22,8 +22,6 @@ type callback struct {
 // Limits of a callback, in bytes.
 const (
 	maxCallback    = 16384
-	maxDescribed   = 256
-	maxErrorCode   = 64
 	maxParameters  = 100
 	minStateLength = 43
 )
@@ -91,7 +89,7 @@ func (c *callback) checkIssuer(f *Flow) error {
 
 // providerError is the error that the callback brings.
 func (c *callback) providerError() error {
-	f := Failure{Code: errorCode(c.errorCode), Description: printable(c.description, maxDescribed)}
+	f := Failure{Code: errorCode(c.errorCode), Description: shownText(c.description)}
 	return &callbackError{&grantError{Failure: f}}
 }
 
@@ -108,26 +106,10 @@ func (e *callbackError) Unwrap() error {
 
 // errorCode cuts an error code to what RFC 6749, section 4.1.2.1 allows in one.
 func errorCode(s string) string {
-	return printable(strings.Map(func(r rune) rune {
-		if r > '~' || r == '"' || r == '\\' {
-			return '?'
-		}
-		return r
-	}, s), maxErrorCode)
+	return safetext.Truncate(strings.NewReplacer(`"`, "?", `\`, "?").Replace(safetext.Code(s, '?')), safetext.MaxCode)
 }
 
-// printable cuts text from outside to what is safe to show: printable
-// characters, at most so many bytes.
-func printable(s string, limit int) string {
-	var b strings.Builder
-	for _, r := range s {
-		if !unicode.IsPrint(r) || r == unicode.ReplacementChar {
-			r = '?'
-		}
-		if b.Len()+len(string(r)) > limit {
-			break
-		}
-		b.WriteRune(r)
-	}
-	return b.String()
+// shownText cuts a text for people to what is safe to show.
+func shownText(s string) string {
+	return safetext.Truncate(safetext.Text(s, '?'), safetext.MaxDescription)
 }

@@ -111,7 +111,7 @@ func allowsHost(hosts []string, u *url.URL) bool {
 		allowed = strings.ToLower(allowed)
 		if below := strings.HasPrefix(allowed, "."); below {
 			host, p, hasPort := strings.Cut(allowed, ":")
-			return strings.HasSuffix(name, host) && len(name) > len(host) && (!hasPort || p == port)
+			return strings.HasSuffix(name, host) && (!hasPort || p == port)
 		}
 		a := &url.URL{Scheme: u.Scheme, Host: allowed}
 		return a.Hostname() == name && (a.Port() == "" || a.Port() == port)

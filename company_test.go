@@ -249,7 +249,7 @@ func TestRefusalWithoutALook(t *testing.T) {
 
 type unlistable struct{ authprofile.Store }
 
-func (unlistable) ListGrants(context.Context, string, string, int) ([]*authprofile.Grant, error) {
+func (unlistable) ListGrants(context.Context, authprofile.GrantFilter, authprofile.GrantKey, int) ([]*authprofile.Grant, error) {
 	return nil, errAway
 }
 
@@ -289,9 +289,9 @@ type countingLists struct {
 	lists atomic.Int64
 }
 
-func (s *countingLists) ListGrants(ctx context.Context, profileID, after string, limit int) ([]*authprofile.Grant, error) {
+func (s *countingLists) ListGrants(ctx context.Context, f authprofile.GrantFilter, after authprofile.GrantKey, limit int) ([]*authprofile.Grant, error) {
 	s.lists.Add(1)
-	return s.Store.ListGrants(ctx, profileID, after, limit)
+	return s.Store.ListGrants(ctx, f, after, limit)
 }
 
 // The clock of another process is ahead by an hour, and then a gateway refuses
@@ -339,6 +339,26 @@ func TestRefusedGrantThatIsLeftAlone(t *testing.T) {
 		}
 		if g := w.grant(ada); g.Status != needsPerson {
 			t.Errorf("got %v after eight days, want one that needs its user", g)
+		}
+	})
+}
+
+// Another person who authorizes anew is no sign that the provider renews: an
+// authorization is another kind of request.
+func TestReauthorizationIsNoRenewal(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		p := w.adasProfile()
+		w.authorize(p, "bob")
+		proc := w.process()
+		proc.refuse(400, code("unauthorized_client"), w.grant(ada).RefreshToken)
+		for range 12 {
+			expire()
+			w.authorize(p, "bob")
+			time.Sleep(2 * time.Minute) // bob's grant is older than a minute by now
+			w.refuses(proc.Manager, p, nil, asAda)
+		}
+		if f := w.grant(ada).Failure; f.Reason == authprofile.ReasonSingled {
+			t.Errorf("got reason %q, want that the profile or the provider is at fault: %+v", f.Reason, *f)
 		}
 	})
 }

@@ -3,8 +3,9 @@ package authprofile
 import (
 	"errors"
 	"fmt"
-	"io"
 	"strings"
+
+	"github.com/authprofile/authprofile/internal/safetext"
 )
 
 // The states that a caller may want to tell apart, with [errors.Is].
@@ -70,13 +71,7 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // Format writes the error's text under every verb, so that none of them
 // reaches the fields behind it.
-func (e Error) Format(f fmt.State, verb rune) {
-	if verb == 'q' {
-		fmt.Fprintf(f, "%q", e.Error())
-		return
-	}
-	io.WriteString(f, e.Error())
-}
+func (e Error) Format(f fmt.State, verb rune) { safetext.Format(f, verb, e.Error()) }
 
 // MarshalText returns the error's text.
 func (e Error) MarshalText() ([]byte, error) { return []byte(e.Error()), nil }

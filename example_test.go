@@ -407,6 +407,38 @@ func ExampleManager_Revoke() {
 	// true false
 }
 
+// A person is removed: their grants of all profiles are ended at the providers,
+// and then here. The result of each is known.
+func ExampleManager_Find() {
+	srv, crm := provider()
+	defer srv.Close()
+	ctx := context.Background()
+	m := &authprofile.Manager{RedirectURL: "https://app.example.com/oauth/callback"}
+	calendar := crm.Clone()
+	calendar.ID = "calendar"
+	for _, p := range []*authprofile.Profile{crm, calendar} {
+		if err := m.Save(ctx, p); err != nil {
+			log.Fatal(err)
+		}
+		connect(ctx, m, srv, p, "ada")
+	}
+
+	for g, err := range m.Find(ctx, authprofile.GrantFilter{User: "ada"}) {
+		if err != nil {
+			log.Print(err) // of one grant, or of the Store: run it again
+			continue
+		}
+		if err := m.Revoke(ctx, g.GrantKey); err != nil {
+			log.Print(err) // it may live on at the provider
+			continue
+		}
+		fmt.Println(g.ProfileID, "forgotten")
+	}
+	// Output:
+	// calendar forgotten
+	// crm forgotten
+}
+
 // Before a program ends, what was renewed is stored.
 func ExampleManager_Shutdown() {
 	var m authprofile.Manager

@@ -387,7 +387,7 @@ func (e *engine) exchange(ctx context.Context, f *Flow, p *Profile, pr *provider
 		if err != nil {
 			return nil, err
 		}
-		g.Issuer, g.Subject, g.Account = claims.Issuer, claims.Subject, printable(claims.Account, maxDescribed)
+		g.Issuer, g.Subject, g.Account = claims.Issuer, claims.Subject, shownText(claims.Account)
 	}
 	g.noteProvider(pr, g.Issuer)
 	return g, nil

@@ -307,9 +307,13 @@ func (s *brokenStore) ListProfiles(ctx context.Context, after string, limit int)
 	return list, s.err
 }
 
-func (s *brokenStore) ListGrants(ctx context.Context, id, after string, limit int) ([]*authprofile.Grant, error) {
-	list, _ := s.Store.ListGrants(ctx, id, after, limit)
+func (s *brokenStore) ListGrants(ctx context.Context, f authprofile.GrantFilter, after authprofile.GrantKey, limit int) ([]*authprofile.Grant, error) {
+	list, _ := s.Store.ListGrants(ctx, f, after, limit)
 	return list, s.err
+}
+
+func (s *brokenStore) CountGrants(ctx context.Context, profileID string) (map[authprofile.Status]int64, error) {
+	return nil, s.err
 }
 
 func (s *brokenStore) Grant(ctx context.Context, key authprofile.GrantKey) (*authprofile.Grant, error) {

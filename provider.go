@@ -127,7 +127,7 @@ func (r resolver) resolve(ctx context.Context, p *Profile) (*provider, error) {
 // issued reports whether g, a grant of p, may be one of this provider: it is,
 // or it is not known whose.
 func (pr *provider) issued(g *Grant, p *Profile) bool {
-	return pr.issuer.Issued(g.Issuer, g.Origin, p.Updated.Add(maxSkew).Before(g.Obtained))
+	return pr.issuer.Issued(g.Issuer, p.Updated.Add(maxSkew).Before(g.Obtained))
 }
 
 // maxSkew is how far the clocks of processes may be apart.

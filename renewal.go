@@ -1,6 +1,7 @@
 package authprofile
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -114,7 +115,6 @@ func verdictOf(err error) (verdict, error) {
 
 // run goes through the protocol until there is a token, or a reason why not.
 func (n *renewal) run() (*Grant, error) {
-	n.giveUp = time.Now().Add(waitForOthers)
 	if n.ref.unsaved {
 		return n.withoutStore(nil)
 	}
@@ -127,6 +127,7 @@ func (n *renewal) run() (*Grant, error) {
 
 // withStore renews a grant that other processes may renew too.
 func (n *renewal) withStore() (*Grant, error) {
+	n.giveUp = time.Now().Add(waitForOthers)
 	n.watch.looks = 0
 	for changes := 0; ; {
 		g, v, err := n.tryOnce()
@@ -205,10 +206,11 @@ func (n *renewal) tryOnce() (*Grant, verdict, error) {
 // read reads the grant, and its profile beside it. An app profile gets a grant
 // that does not exist yet.
 func (n *renewal) read() (g *Grant, profile func() (*Profile, error), err error) {
-	id := n.ref.key.ProfileID
-	profile = func() (*Profile, error) { return n.store.profile(n.ctx, id) }
+	readProfile := func() (*Profile, error) { return n.store.profile(n.ctx, n.ref.key.ProfileID) }
+	profile = readProfile
+	began := n.lifetimes.now()
 	if !n.hasWaited { // else it is most likely that there is nothing left to do
-		profile = n.beside(profile)
+		profile = n.beside(readProfile)
 	}
 	n.hasWaited = false
 	g, err = n.store.grant(n.ctx, n.ref.key)
@@ -217,6 +219,11 @@ func (n *renewal) read() (g *Grant, profile func() (*Profile, error), err error)
 			return nil, nil, &grantError{Status: StatusNeedsReauthorization, cause: errNoGrant}
 		}
 		return &Grant{GrantKey: n.ref.key, Status: StatusActive}, profile, nil
+	}
+	if err == nil && n.grant.spends && cmp.Or(g.Authorized, g.Obtained).After(began.Add(-maxSkew)) {
+		// A person may have authorized meanwhile, at another provider than that
+		// of the profile read beside: only a later reading is good for this grant.
+		profile = readProfile
 	}
 	return g, profile, err
 }
@@ -232,10 +239,14 @@ func (n *renewal) beside(read func() (*Profile, error)) func() (*Profile, error)
 	n.tasks.run(func() {
 		r := result{err: foreign.ErrGoexit}
 		defer func() {
-			if p := foreign.Recovered(recover()); p != nil {
+			p := foreign.Recovered(recover())
+			if p != nil {
 				r.err = p
 			}
 			c <- r
+			if p != nil { // a log handler may wait for this renewal
+				n.events.panicked(p)
+			}
 		}()
 		r.p, r.err = read()
 	})
@@ -273,11 +284,8 @@ func (n *renewal) restore(g *Grant) (verdict, error) {
 		*g = *lost.Clone()
 		g.Version, g.Created, g.Updated, g.Lease = version, created, updated, nil
 	}))
-	switch {
-	case errors.Is(err, errDeleted):
-		return proceed, nil
-	case err != nil:
-		return done, err
+	if err != nil {
+		return verdictOf(err)
 	}
 	return again, nil
 }
@@ -333,7 +341,7 @@ func (n *renewal) checkProfile(g *Grant, read func() (*Profile, error)) (verdict
 		status, f := unresolved(err)
 		return n.fail(g, status, f, err)
 	}
-	if !n.provider.issued(g, p) {
+	if n.grant.spends && !n.provider.issued(g, p) {
 		return n.failOtherClient(g)
 	}
 	return proceed, nil
@@ -512,6 +520,7 @@ func (n *renewal) fallBack(away error) (*Grant, verdict, error) {
 // withoutStore renews the grant of an app profile that was never saved, or of
 // one whose Store is away for the reason given.
 func (n *renewal) withoutStore(away error) (*Grant, error) {
+	n.giveUp = time.Now().Add(waitForOthers) // anew: the wait for another process may be over
 	n.profile = n.ref.profile.Load()
 	if away != nil {
 		id := n.profile.ID

@@ -156,7 +156,7 @@ func (g *Grant) applyRefreshToken(a *tokenendpoint.Answer) {
 // noteProvider notes who has issued the tokens, and until when they are good
 // for more. claimed is the issuer that an ID token names.
 func (g *Grant) noteProvider(pr *provider, claimed string) {
-	g.Issuer, g.Origin = pr.issuer.Recorded(claimed), pr.issuer.Origin
+	g.Issuer = pr.issuer.Recorded(claimed)
 	g.Ends, g.EndsBy = pr.endOf(g)
 }
 

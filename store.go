@@ -167,10 +167,6 @@ type Grant struct {
 	// set by the next renewal.
 	Issuer string `json:"issuer,omitempty"`
 
-	// Origin is that of the token endpoint that the tokens came from,
-	// "https://auth.example.com". Empty: not known, and set by the next renewal.
-	Origin string `json:"origin,omitempty"`
-
 	Subject string `json:"subject,omitempty"` // "sub" of a verified ID token
 
 	// Account says to people whose account it is at the provider: of a verified

@@ -13,6 +13,7 @@ import (
 
 	"github.com/authprofile/authprofile/internal/address"
 	"github.com/authprofile/authprofile/internal/catalog"
+	"github.com/authprofile/authprofile/internal/tokenendpoint"
 )
 
 // Limits of what a profile may hold, in bytes. They are far above what is seen
@@ -58,18 +59,11 @@ func (p *Profile) Validate() error {
 		v.add("ClientSecret", `is the placeholder "[redacted]", not a secret`)
 	}
 
-	switch p.AuthMethod {
-	case "":
-	case AuthNone:
-		if p.ClientSecret != "" {
-			v.add("AuthMethod", `"none" is for clients without a secret`)
+	if p.AuthMethod != "" {
+		r := tokenendpoint.Request{AuthMethod: string(p.AuthMethod), ClientSecret: string(p.ClientSecret)}
+		if err := r.CheckAuth(); err != nil {
+			v.add("AuthMethod", err.Error())
 		}
-	case AuthBasic, AuthPost, AuthBasicRaw:
-		if p.ClientSecret == "" {
-			v.add("AuthMethod", "needs a client secret")
-		}
-	default:
-		v.add("AuthMethod", "is unknown")
 	}
 
 	p.validateProvider(&v)
@@ -271,15 +265,13 @@ func checkVisible(s string) string {
 	return ""
 }
 
-// checkScope holds a scope to RFC 6749, appendix A.4.
+// checkScope says what is wrong with a scope, or nothing.
 func checkScope(s string) string {
-	if s == "" {
+	switch {
+	case s == "":
 		return "is empty"
-	}
-	for _, c := range []byte(s) {
-		if c <= 0x20 || c > 0x7e || c == '"' || c == '\\' {
-			return "has a character that no scope may have (RFC 6749, appendix A.4): one scope to an element, no spaces"
-		}
+	case !tokenendpoint.ValidScope(s):
+		return "has a character that no scope may have (RFC 6749, appendix A.4): one scope to an element, no spaces"
 	}
 	return ""
 }

@@ -39,8 +39,8 @@ func (s *Server) SetConsent(c Consent) {
 	s.consent = c
 }
 
-// A code is an authorization code, and what it is worth.
-type code struct {
+// An issuedCode is an authorization code, and what it is worth.
+type issuedCode struct {
 	client, redirect string
 	challenge        string
 	nonce            string
@@ -51,7 +51,7 @@ type code struct {
 	authTime         time.Time // by the clock of the test
 	expires          time.Time
 	used             bool
-	grant            *grant // what it was exchanged for
+	grant            *userGrant // what it was exchanged for
 }
 
 // serveAuthorization answers an authorization request (RFC 6749, section
@@ -151,7 +151,7 @@ func (s *Server) newCode(q url.Values, redirect string) string {
 	if lifetime == 0 {
 		lifetime = time.Minute
 	}
-	c := &code{
+	c := &issuedCode{
 		client:    q.Get("client_id"),
 		redirect:  redirect,
 		challenge: q.Get("code_challenge"),

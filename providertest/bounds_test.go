@@ -40,7 +40,7 @@ func TestMemoryIsBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	send("grant_type", "authorization_code", "code", back.Query().Get("code"), "redirect_uri", "https://app.example.com/")
-	var g *grant
+	var g *userGrant
 	for _, r := range s.state.refresh {
 		g = r.grant
 	}

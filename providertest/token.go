@@ -17,26 +17,26 @@ const maxSpent = 1000
 
 // A state is what a Server has issued.
 type state struct {
-	codes     map[string]*code
-	access    map[string]*access
-	refresh   map[string]*refresh
+	codes     map[string]*issuedCode
+	access    map[string]*issuedAccess
+	refresh   map[string]*issuedRefresh
 	consented map[[2]string]bool // client and subject
 	sweepAt   int                // the number of records at which to sweep next
 }
 
 func newState() state {
 	return state{
-		codes:     make(map[string]*code),
-		access:    make(map[string]*access),
-		refresh:   make(map[string]*refresh),
+		codes:     make(map[string]*issuedCode),
+		access:    make(map[string]*issuedAccess),
+		refresh:   make(map[string]*issuedRefresh),
 		consented: make(map[[2]string]bool),
 		sweepAt:   1000,
 	}
 }
 
-// A grant is what a person has given to a client: a family of refresh tokens,
-// and the access tokens that came with them.
-type grant struct {
+// A userGrant is what a person has given to a client: a family of refresh
+// tokens, and the access tokens that came with them.
+type userGrant struct {
 	client, subject string
 	claims          map[string]any
 	scopes          []string
@@ -47,26 +47,28 @@ type grant struct {
 	spent           []string // those before it
 }
 
-type access struct {
+// An issuedAccess is an access token.
+type issuedAccess struct {
 	client  string
-	grant   *grant // nil: the client's own
+	grant   *userGrant // nil: the client's own
 	epoch   int
 	scopes  []string
 	expires time.Time
 	revoked bool
 }
 
-func (a *access) valid(now time.Time) bool {
+func (a *issuedAccess) valid(now time.Time) bool {
 	return !a.revoked && now.Before(a.expires) && (a.grant == nil || !a.grant.dead && a.grant.epoch == a.epoch)
 }
 
-type refresh struct {
-	grant   *grant
+// An issuedRefresh is a refresh token.
+type issuedRefresh struct {
+	grant   *userGrant
 	expires time.Time // zero: never
 	spent   time.Time // when it was replaced; zero: it was not
 }
 
-func (r *refresh) ended(now time.Time) bool {
+func (r *issuedRefresh) ended(now time.Time) bool {
 	return r.grant.dead || !r.expires.IsZero() && !now.Before(r.expires)
 }
 
@@ -98,7 +100,7 @@ func (s *Server) sweep(now time.Time) {
 // An issue is an answer to a token request that is being made.
 type issue struct {
 	client   *Client
-	grant    *grant
+	grant    *userGrant
 	access   string
 	refresh  string
 	scopes   []string
@@ -171,7 +173,7 @@ func (s *Server) exchange(c *call) (is *issue, refused *Answer) {
 	}
 
 	is.access = "access-" + rand.Text()
-	t := &access{client: client.ID, grant: is.grant, scopes: is.scopes, expires: is.at.Add(is.lifetime)}
+	t := &issuedAccess{client: client.ID, grant: is.grant, scopes: is.scopes, expires: is.at.Add(is.lifetime)}
 	if is.grant != nil {
 		t.epoch = is.grant.epoch
 	}
@@ -230,7 +232,7 @@ func (s *Server) authorizationCode(c *call, is *issue) *Answer {
 		return refused("the code verifier does not fit the code challenge")
 	}
 
-	g := &grant{client: code.client, subject: code.subject, claims: code.claims, scopes: code.scopes, authTime: code.authTime}
+	g := &userGrant{client: code.client, subject: code.subject, claims: code.claims, scopes: code.scopes, authTime: code.authTime}
 	code.grant = g
 	is.grant, is.scopes, is.nonce = g, g.scopes, code.nonce
 	is.idToken = slices.Contains(is.scopes, "openid")
@@ -249,7 +251,7 @@ func challengeFits(challenge, verifier string) bool {
 func (s *Server) issueRefresh(is *issue) {
 	g := is.grant
 	is.refresh = "refresh-" + rand.Text()
-	r := &refresh{grant: g}
+	r := &issuedRefresh{grant: g}
 	if s.policy.RefreshLifetime > 0 {
 		r.expires = is.at.Add(s.policy.RefreshLifetime)
 	}
@@ -314,7 +316,7 @@ func (s *Server) refreshToken(c *call, is *issue) *Answer {
 
 // accepts reports whether a refresh token that has not ended may be used, or
 // used again.
-func (s *Server) accepts(r *refresh, now time.Time) bool {
+func (s *Server) accepts(r *issuedRefresh, now time.Time) bool {
 	if r.spent.IsZero() {
 		return true
 	}
@@ -394,7 +396,7 @@ func (s *Server) RevokeUser(subject string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := 0
-	end := func(g *grant) {
+	end := func(g *userGrant) {
 		if g != nil && g.subject == subject && !g.dead {
 			g.dead = true
 			n++

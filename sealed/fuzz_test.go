@@ -28,6 +28,26 @@ func TestValuesOfEarlierVersionsOpen(t *testing.T) {
 	}
 }
 
+// A profile as versions have sealed it that knew no APIHosts: without any it
+// still opens, and what it had is still covered.
+func TestProfilesOfEarlierVersionsOpen(t *testing.T) {
+	stored := &authprofile.Profile{
+		ID: "crm", Type: authprofile.TypeApp, ClientID: "reports",
+		ClientSecret: "sealed:1:AQJrMcrn-sjpeWBhqAryb9a_qmhlUWkSGOLpGy98fIR7QLA-vEogQ77bIzVtPEYTqVRGQe5DkHK4DObgmhgv2JkWyndJjvzGCUI8gLakbyE:40_rgmn1S-oLa5-N8nWGlG9lxLR911irkMpDAiCLgO1s8v2Oo8GGKMvf0RD8",
+		Endpoints:    authprofile.Endpoints{TokenURL: "https://auth.example.com/token"},
+	}
+	for _, hosts := range [][]string{nil, {"api.example.com"}} {
+		c := stored.Clone()
+		c.APIHosts = hosts
+		inner := new(authprofile.MemStore)
+		must(t, inner.PutProfile(t.Context(), c))
+		p, err := sealed.New(inner, newKeyring(t, "k1")).Profile(t.Context(), "crm")
+		if want := hosts == nil; (err == nil) != want || err == nil && p.ClientSecret != "the client secret" {
+			t.Errorf("with APIHosts %q: got %v and error %v, want the secret: %t", hosts, p, err, want)
+		}
+	}
+}
+
 // FuzzOpen reads any value as if from a database. Only the one value that was
 // sealed there opens, and no error quotes the value.
 func FuzzOpen(f *testing.F) {
@@ -65,7 +85,7 @@ func FuzzOpen(f *testing.F) {
 			t.Fatalf("opened %q as another record's", value)
 		}
 		checkOpenError(t, err, value)
-		_, err = s.ListGrants(ctx, goldenKey.ProfileID, "", 10)
+		_, err = s.ListGrants(ctx, authprofile.GrantFilter{ProfileID: goldenKey.ProfileID}, authprofile.GrantKey{}, 10)
 		if (err == nil) != (value == "" || value == goldenValue) {
 			t.Errorf("list: got error %v", err)
 		}

@@ -62,7 +62,7 @@ type Progress struct {
 //  4. Take the old key away when Rotate has come to its end with the key among
 //     Unused, and ten minutes have passed: flows are not rotated but expire.
 //
-// Grants whose profile does not exist are not found, and stay as they are.
+// Grants whose profile does not exist are rotated with the others.
 func Rotate(ctx context.Context, s authprofile.Store) iter.Seq2[Progress, error] {
 	return walk(ctx, s, "rotate", false)
 }
@@ -120,10 +120,7 @@ func walk(ctx context.Context, s authprofile.Store, op string, plain bool) iter.
 }
 
 func (w *walker) run() {
-	ok := pages(w, w.s.profiles(), &w.p.Profiles, func(p *authprofile.Profile) bool {
-		return pages(w, w.s.grants(p.ID), &w.p.Grants, func(*authprofile.Grant) bool { return true })
-	})
-	if !ok {
+	if !pages(w, w.s.profiles(), &w.p.Profiles) || !pages(w, w.s.grants(authprofile.GrantFilter{}), &w.p.Grants) {
 		return
 	}
 	w.p.Done = true
@@ -137,12 +134,11 @@ func (w *walker) run() {
 	w.report(nil)
 }
 
-// pages rewrites the rows of t, counts them, and then calls then with each. It
-// returns false if the walk is over: the Store failed, or the caller's loop has
-// ended.
-func pages[T any](w *walker, t table[T], count *int, then func(T) bool) bool {
-	for after := ""; ; {
-		rows, err := t.list(w.ctx, after, pageSize)
+// pages rewrites the rows of k and counts them. It returns false if the walk is
+// over: the Store failed, or the caller's loop has ended.
+func pages[T any](w *walker, k kind[T], count *int) bool {
+	for after := (authprofile.GrantKey{}); ; {
+		rows, err := k.list(w.ctx, after, pageSize)
 		damaged, failed := ofRecords(err)
 		if failed != nil {
 			w.report(fmt.Errorf("sealed: %s: %w", w.op, failed))
@@ -155,7 +151,7 @@ func pages[T any](w *walker, t table[T], count *int, then func(T) bool) bool {
 		}
 		results := make([]result, len(rows))
 		errs := each(len(rows), func(i int) (err error) {
-			results[i], err = rewrite(w, t, rows[i])
+			results[i], err = rewrite(w, k, rows[i])
 			return err
 		})
 		if err := w.ctx.Err(); err != nil {
@@ -165,16 +161,16 @@ func pages[T any](w *walker, t table[T], count *int, then func(T) bool) bool {
 		for i, row := range rows {
 			err := errs[i]
 			if err != nil {
-				err = keyed(w.op, t.key(row), err)
+				err = keyed(w.op, k.key(row), err)
 			}
-			if !w.count(count, results[i], err) || !then(row) {
+			if !w.count(count, results[i], err) {
 				return false
 			}
 		}
 		if len(rows) < pageSize {
 			return true
 		}
-		after = t.after(rows[len(rows)-1])
+		after = k.key(rows[len(rows)-1])
 	}
 }
 
@@ -213,20 +209,20 @@ type result struct {
 }
 
 // rewrite writes a row anew if it needs that, by its version.
-func rewrite[T any](w *walker, t table[T], row T) (result, error) {
+func rewrite[T any](w *walker, k kind[T], row T) (result, error) {
 	for range maxConflicts {
-		r := t.record(row)
+		r := k.record(row)
 		state, key, err := w.state(r)
 		if err != nil || state == asItShouldBe {
 			return result{key: key}, err
 		}
-		old := t.key(row)
+		old := k.key(row)
 		if state == isSealed {
-			if err := r.open(w.ctx, t.keeper); err != nil {
+			if err := r.open(w.ctx, k.keeper); err != nil {
 				return result{key: key}, err
 			}
 		}
-		err = put(w.ctx, t, row)
+		err = put(w.ctx, k, row)
 		if err == nil {
 			if w.ring != nil {
 				key = w.ring.primary
@@ -236,7 +232,7 @@ func rewrite[T any](w *walker, t table[T], row T) (result, error) {
 		if !errors.Is(err, authprofile.ErrConflict) {
 			return result{key: key}, err
 		}
-		switch row, err = t.get(w.ctx, old); {
+		switch row, err = k.get(w.ctx, old); {
 		case errors.Is(err, authprofile.ErrNotFound): // deleted meanwhile
 			return result{}, nil
 		case err != nil:

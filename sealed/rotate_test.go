@@ -53,7 +53,7 @@ func checkPopulated(t *testing.T, s authprofile.Store, n int) {
 			t.Errorf("profile %s has another secret than before", p.ID)
 		}
 	}
-	grants, err := s.ListGrants(t.Context(), "p000", "", n+1)
+	grants, err := s.ListGrants(t.Context(), authprofile.GrantFilter{ProfileID: "p000"}, authprofile.GrantKey{}, n+1)
 	must(t, err)
 	for _, g := range grants {
 		want := grantOf("p000", g.User)
@@ -92,6 +92,8 @@ func TestThreat132_Rotate(t *testing.T) {
 	old := sealed.New(inner, newKeyring(t, "k1"))
 	total := populate(t, old, n)
 	must(t, old.PutGrant(t.Context(), &authprofile.Grant{GrantKey: authprofile.GrantKey{ProfileID: "p002"}})) // no secret, no key
+	must(t, old.PutGrant(t.Context(), grantOf("absent", "u")))                                                // of no profile
+	total++
 
 	s := sealed.New(inner, newKeyring(t, "k2", "k1", "k0"))
 	reports, previous := 0, sealed.Progress{}
@@ -109,11 +111,14 @@ func TestThreat132_Rotate(t *testing.T) {
 		t.Errorf("got %d reports of progress for %d records", reports, total)
 	}
 	checkProgress(t, previous, sealed.Progress{
-		Profiles: n, Grants: n + 2, Rewritten: total,
+		Profiles: n, Grants: n + 3, Rewritten: total,
 		Keys: map[string]int{"k2": total}, Done: true, Unused: []string{"k0", "k1"},
 	})
 	// Indeed the new key alone opens everything.
 	checkPopulated(t, sealed.New(inner, newKeyring(t, "k2")), n)
+	if _, err := sealed.New(inner, newKeyring(t, "k2")).Grant(t.Context(), authprofile.GrantKey{ProfileID: "absent", User: "u"}); err != nil {
+		t.Errorf("the grant of no profile, by the new key: got error %v, want none", err)
+	}
 
 	// A second run has nothing left to do.
 	before, err := inner.Grant(t.Context(), authprofile.GrantKey{ProfileID: "p000", User: "u000"})
@@ -399,9 +404,9 @@ func (s *damagedStore) ListProfiles(ctx context.Context, after string, limit int
 	return withoutOne(list, limit, err, authprofile.GrantKey{ProfileID: s.profile}, func(p *authprofile.Profile) bool { return p.ID == s.profile })
 }
 
-func (s *damagedStore) ListGrants(ctx context.Context, id, after string, limit int) ([]*authprofile.Grant, error) {
-	list, err := s.Store.ListGrants(ctx, id, after, limit+1)
-	return withoutOne(list, limit, err, authprofile.GrantKey{ProfileID: id, User: s.user}, func(g *authprofile.Grant) bool { return g.User == s.user })
+func (s *damagedStore) ListGrants(ctx context.Context, f authprofile.GrantFilter, after authprofile.GrantKey, limit int) ([]*authprofile.Grant, error) {
+	list, err := s.Store.ListGrants(ctx, f, after, limit+1)
+	return withoutOne(list, limit, err, authprofile.GrantKey{ProfileID: "p000", User: s.user}, func(g *authprofile.Grant) bool { return g.User == s.user })
 }
 
 func withoutOne[T any](list []T, limit int, err error, key authprofile.GrantKey, damaged func(T) bool) ([]T, error) {
@@ -430,7 +435,10 @@ func TestRecordsThatTheStoreCannotRead(t *testing.T) {
 
 	for name, list := range map[string]func() (int, error){
 		"profiles": func() (int, error) { l, err := s.ListProfiles(t.Context(), "", n-2); return len(l), err },
-		"grants":   func() (int, error) { l, err := s.ListGrants(t.Context(), "p000", "", n-2); return len(l), err },
+		"grants": func() (int, error) {
+			l, err := s.ListGrants(t.Context(), authprofile.GrantFilter{ProfileID: "p000"}, authprofile.GrantKey{}, n-2)
+			return len(l), err
+		},
 	} {
 		if got, err := list(); got != n-2 || !errors.Is(err, errDamaged) {
 			t.Errorf("got %d %s, error %v; want all but two, and an error about those", got, name, err)

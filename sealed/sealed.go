@@ -9,16 +9,20 @@
 // Client secrets, access and refresh tokens, the values of [authprofile.Grant.Extra],
 // code verifiers, nonces and the browser of a flow reach the inner Store
 // encrypted. All else passes through as it is, so that an operator can still
-// ask the database which users have to authorize again.
+// ask the database which users have to authorize again. That includes Params and
+// TokenParams of a profile: what a provider wants to have kept secret, such as an
+// "api_key", stands there in the clear.
 //
 // A sealed value is printable ASCII that begins with "sealed:1:". It belongs to
 // one field of one record: moved to another row, another column or another
 // table, it cannot be opened. The values of a record are sealed together, so
 // that none can be left out, or exchanged for an older one. The seal of a
 // profile also covers how the client is known and where its secrets are sent
-// (Type, ClientID, AuthMethod, Template, Endpoints and RedirectURL), and that of
-// a flow covers everything but Expires. A record in which one of these is edited
+// (Type, ClientID, AuthMethod, Template, Endpoints, RedirectURL and APIHosts), and
+// that of a flow covers everything but Expires. A record in which one of these is edited
 // in the database can no longer be read; to change them, save the profile.
+// Versions of this package that do not know APIHosts cannot read a profile that
+// has them: give it some when all programs have a version that does.
 //
 // A value that is not sealed is refused, never used. If it were accepted, an
 // attacker who can write to the database could plant one. [SealExisting] is for
@@ -27,7 +31,8 @@
 // # What is not protected
 //
 // An attacker who can read the database learns which users have grants at which
-// provider, their scopes and state, and about how long each secret is. One who
+// provider, with which account, their scopes and state, and about how long each
+// secret is. One who
 // can write to it can delete records, or all secrets of a grant; change columns
 // that are not covered, such as the state of a grant; and put a whole record
 // back as it was earlier, or as it is in another database with the same keys:
@@ -103,7 +108,7 @@ func (s *store) Profile(ctx context.Context, id string) (*authprofile.Profile, e
 }
 
 func (s *store) ListProfiles(ctx context.Context, after string, limit int) ([]*authprofile.Profile, error) {
-	return page(ctx, s.profiles(), after, limit)
+	return page(ctx, s.profiles(), profileKey(after), limit)
 }
 
 func (s *store) PutProfile(ctx context.Context, p *authprofile.Profile) error {
@@ -120,16 +125,20 @@ func (s *store) DeleteProfile(ctx context.Context, id string) error {
 }
 
 func (s *store) Grant(ctx context.Context, key authprofile.GrantKey) (*authprofile.Grant, error) {
-	return one(ctx, s.grants(key.ProfileID), key)
+	return one(ctx, s.grants(authprofile.GrantFilter{}), key)
 }
 
-func (s *store) ListGrants(ctx context.Context, profileID, after string, limit int) ([]*authprofile.Grant, error) {
-	return page(ctx, s.grants(profileID), after, limit)
+func (s *store) ListGrants(ctx context.Context, f authprofile.GrantFilter, after authprofile.GrantKey, limit int) ([]*authprofile.Grant, error) {
+	return page(ctx, s.grants(f), after, limit)
+}
+
+func (s *store) CountGrants(ctx context.Context, profileID string) (map[authprofile.Status]int64, error) {
+	return s.inner.CountGrants(ctx, profileID)
 }
 
 func (s *store) PutGrant(ctx context.Context, g *authprofile.Grant) error {
 	c := g.Clone()
-	if err := put(ctx, s.grants(g.ProfileID), c); err != nil {
+	if err := put(ctx, s.grants(authprofile.GrantFilter{}), c); err != nil {
 		return err
 	}
 	g.Version, g.Created, g.Updated = c.Version, c.Created, c.Updated
@@ -170,56 +179,57 @@ func (s *store) Format(f fmt.State, verb rune) { io.WriteString(f, "sealed.Store
 // so opening it would give one user another's tokens.
 var errOther = errors.New("sealed: the inner store returned another record than was asked for")
 
-// A table is what profiles and grants have in common.
-type table[T any] struct {
+// A kind is one kind of record, profiles or the grants of one profile, with what
+// they have in common.
+type kind[T any] struct {
 	keeper Keeper
-	list   func(ctx context.Context, after string, limit int) ([]T, error)
+	list   func(ctx context.Context, after authprofile.GrantKey, limit int) ([]T, error)
 	get    func(ctx context.Context, key authprofile.GrantKey) (T, error)
 	put    func(ctx context.Context, row T) error
 	key    func(row T) authprofile.GrantKey
-	after  func(row T) string // where a list goes on
 	record func(row T) record
 }
 
 // profileKey is the key of a profile among those of grants.
 func profileKey(id string) authprofile.GrantKey { return authprofile.GrantKey{ProfileID: id} }
 
-func (s *store) profiles() table[*authprofile.Profile] {
-	return table[*authprofile.Profile]{
+func (s *store) profiles() kind[*authprofile.Profile] {
+	return kind[*authprofile.Profile]{
 		keeper: s.keeper,
-		list:   s.inner.ListProfiles,
+		list: func(ctx context.Context, after authprofile.GrantKey, limit int) ([]*authprofile.Profile, error) {
+			return s.inner.ListProfiles(ctx, after.ProfileID, limit)
+		},
 		get: func(ctx context.Context, key authprofile.GrantKey) (*authprofile.Profile, error) {
 			return s.inner.Profile(ctx, key.ProfileID)
 		},
 		put:    s.inner.PutProfile,
 		key:    func(p *authprofile.Profile) authprofile.GrantKey { return profileKey(p.ID) },
-		after:  func(p *authprofile.Profile) string { return p.ID },
 		record: profileRecord,
 	}
 }
 
-func (s *store) grants(profileID string) table[*authprofile.Grant] {
-	return table[*authprofile.Grant]{
+// grants is all grants. Its lists have those that pass the filter.
+func (s *store) grants(f authprofile.GrantFilter) kind[*authprofile.Grant] {
+	return kind[*authprofile.Grant]{
 		keeper: s.keeper,
-		list: func(ctx context.Context, after string, limit int) ([]*authprofile.Grant, error) {
-			return s.inner.ListGrants(ctx, profileID, after, limit)
+		list: func(ctx context.Context, after authprofile.GrantKey, limit int) ([]*authprofile.Grant, error) {
+			return s.inner.ListGrants(ctx, f, after, limit)
 		},
 		get:    s.inner.Grant,
 		put:    s.inner.PutGrant,
 		key:    func(g *authprofile.Grant) authprofile.GrantKey { return g.GrantKey },
-		after:  func(g *authprofile.Grant) string { return g.User },
 		record: grantRecord,
 	}
 }
 
 // one reads and opens one row.
-func one[T any](ctx context.Context, t table[T], key authprofile.GrantKey) (row T, err error) {
-	row, err = t.get(ctx, key)
-	if err == nil && t.key(row) != key {
+func one[T any](ctx context.Context, k kind[T], key authprofile.GrantKey) (row T, err error) {
+	row, err = k.get(ctx, key)
+	if err == nil && k.key(row) != key {
 		err = errOther
 	}
 	if err == nil {
-		if err = t.open(ctx, row); err != nil && ctx.Err() == nil {
+		if err = k.open(ctx, row); err != nil && ctx.Err() == nil {
 			err = keyed("open", key, err)
 		}
 	}
@@ -230,16 +240,16 @@ func one[T any](ctx context.Context, t table[T], key authprofile.GrantKey) (row 
 	return row, nil
 }
 
-func (t table[T]) open(ctx context.Context, row T) error {
-	return t.record(row).open(ctx, t.keeper)
+func (k kind[T]) open(ctx context.Context, row T) error {
+	return k.record(row).open(ctx, k.keeper)
 }
 
 // put seals row in place, so that it must not be a caller's, and writes it.
-func put[T any](ctx context.Context, t table[T], row T) error {
-	if err := t.record(row).seal(ctx, t.keeper); err != nil {
+func put[T any](ctx context.Context, k kind[T], row T) error {
+	if err := k.record(row).seal(ctx, k.keeper); err != nil {
 		return err
 	}
-	return t.put(ctx, row)
+	return k.put(ctx, row)
 }
 
 const (
@@ -257,23 +267,20 @@ const (
 // If it returned fewer, the caller would take the page for the last. If it
 // returned the unreadable ones without their secrets, the caller could save
 // them that way.
-func page[T any](ctx context.Context, t table[T], after string, limit int) ([]T, error) {
+func page[T any](ctx context.Context, k kind[T], after authprofile.GrantKey, limit int) ([]T, error) {
 	var (
 		good []T
 		bad  []error
 	)
 	for len(good) < limit {
 		n := limit - len(good)
-		if after == "" {
-			n = max(n, 2) // the first user may be empty: after that one alone, the list would begin anew
-		}
-		rows, err := t.list(ctx, after, n)
+		rows, err := k.list(ctx, after, n)
 		damaged, failed := ofRecords(err)
 		if failed != nil && len(rows) == 0 && len(good)+len(damaged)+len(bad) == 0 {
 			return nil, failed
 		}
 		bad = append(bad, damaged...)
-		errs := each(len(rows), func(i int) error { return t.open(ctx, rows[i]) })
+		errs := each(len(rows), func(i int) error { return k.open(ctx, rows[i]) })
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
@@ -285,7 +292,7 @@ func page[T any](ctx context.Context, t table[T], after string, limit int) ([]T,
 				}
 				continue
 			}
-			bad = append(bad, keyed("open", t.key(row), errs[i]))
+			bad = append(bad, keyed("open", k.key(row), errs[i]))
 			if len(bad) >= maxUnreadable {
 				failed = errors.New("sealed: too many records cannot be opened; the rest was not read")
 				break
@@ -298,7 +305,7 @@ func page[T any](ctx context.Context, t table[T], after string, limit int) ([]T,
 		if len(rows) < n {
 			break
 		}
-		after = t.after(rows[len(rows)-1])
+		after = k.key(rows[len(rows)-1])
 	}
 	return good, errors.Join(bad...)
 }
@@ -350,12 +357,18 @@ func each(n int, f func(i int) error) []error {
 
 func profileRecord(p *authprofile.Profile) record {
 	e := p.Endpoints
+	bound := []string{
+		p.ID, string(p.Type), p.ClientID, string(p.AuthMethod), string(p.Template), p.RedirectURL,
+		e.DiscoveryURL, e.AuthURL, e.TokenURL, e.RevocationURL, e.DeviceAuthURL,
+	}
+	// A list that came later, with its name and its length: none at all is what
+	// the seals of earlier versions cover.
+	if len(p.APIHosts) > 0 {
+		bound = append(append(bound, "APIHosts", strconv.Itoa(len(p.APIHosts))), p.APIHosts...)
+	}
 	return record{
-		kind: "profile",
-		bound: []string{
-			p.ID, string(p.Type), p.ClientID, string(p.AuthMethod), string(p.Template), p.RedirectURL,
-			e.DiscoveryURL, e.AuthURL, e.TokenURL, e.RevocationURL, e.DeviceAuthURL,
-		},
+		kind:  "profile",
+		bound: bound,
 		// A public client has an empty secret, which is sealed too: else the
 		// addresses to which its users' tokens are sent would not be covered.
 		fields: []field{{name: "ClientSecret", always: true, value: string(p.ClientSecret),

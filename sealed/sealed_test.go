@@ -204,19 +204,114 @@ func TestThreat132_InnerStoreSeesNoSecret(t *testing.T) {
 			t.Fatalf("inner store got %q, want printable ASCII", c)
 		}
 	}
+}
 
-	// All else is stored as it is, for operators to query.
-	ip.ClientSecret, ip.Created, ip.Updated = p.ClientSecret, p.Created, p.Updated
-	if got, want := fmt.Sprint(texts(reflect.ValueOf(ip))), fmt.Sprint(texts(reflect.ValueOf(p))); !sameButSaved(ip, p) {
-		t.Errorf("inner profile is %s, want %s", got, want)
+// places says what sealed does with the fields of a record. Each field of a
+// record has one place: a field that is new is put there by a person, who has
+// thought about whether it is a secret, and whether changing it would send a
+// secret elsewhere.
+type places struct {
+	sealed   []string // encrypted
+	covered  []string // in the clear, and cannot be changed in the database
+	clear    []string
+	unstored []string
+}
+
+func (p places) all() []string { return slices.Concat(p.sealed, p.covered, p.clear, p.unstored) }
+
+var placesOfFields = map[string]places{
+	"Profile": {
+		sealed: []string{"ClientSecret"},
+		covered: []string{"ID", "Type", "ClientID", "AuthMethod", "Template", "RedirectURL", "APIHosts",
+			"Endpoints.DiscoveryURL", "Endpoints.AuthURL", "Endpoints.TokenURL", "Endpoints.RevocationURL", "Endpoints.DeviceAuthURL"},
+		clear: []string{"Name", "Description", "Scopes", "Params", "TokenParams", "Version", "Created", "Updated"},
+	},
+	"Grant": {
+		sealed:  []string{"AccessToken", "RefreshToken", "Nonce", "Extra"},
+		covered: []string{"GrantKey.ProfileID", "GrantKey.User"},
+		clear: []string{"TokenType", "Obtained", "Expiry", "RefreshExpiry", "Scopes", "Requested", "ClientID",
+			"Issuer", "Subject", "Account", "Authorized", "Ends", "EndsBy", "Status", "Failure", "Lease",
+			"Version", "Created", "Updated"},
+	},
+	"Flow": {
+		sealed: []string{"Verifier", "Nonce", "Browser"},
+		covered: []string{"GrantKey.ProfileID", "GrantKey.User", "ID", "RedirectURL", "Requested", "Issuer",
+			"IssuerRequired", "ProfileVersion", "ReturnTo"},
+		clear:    []string{"Expires"},
+		unstored: []string{"State", "URL"},
+	},
+}
+
+// fieldAt returns a field by its path.
+func fieldAt(record any, path string) reflect.Value {
+	v := reflect.ValueOf(record).Elem()
+	for name := range strings.SplitSeq(path, ".") {
+		v = v.FieldByName(name)
 	}
-	ig.AccessToken, ig.RefreshToken, ig.Extra, ig.Nonce = g.AccessToken, g.RefreshToken, g.Extra, g.Nonce
-	if !reflect.DeepEqual(ig, g) {
-		t.Errorf("inner grant is %+v, want %+v", ig, g)
+	return v
+}
+
+// paths returns the exported fields of a record, and of the structs that are
+// part of it.
+func paths(typ reflect.Type, prefix string) (list []string) {
+	for i := range typ.NumField() {
+		switch f := typ.Field(i); {
+		case !f.IsExported():
+		case f.Type.Kind() == reflect.Struct && f.Type != reflect.TypeFor[time.Time]():
+			list = append(list, paths(f.Type, prefix+f.Name+".")...)
+		default:
+			list = append(list, prefix+f.Name)
+		}
 	}
-	inner.flow.Verifier, inner.flow.Nonce, inner.flow.Browser = f.Verifier, f.Nonce, f.Browser
-	if !reflect.DeepEqual(inner.flow, f) {
-		t.Errorf("inner flow is %+v, want %+v", inner.flow, f)
+	return list
+}
+
+// A field that is added to a record fails here until it has its place, and then
+// until it is kept as that says.
+func TestThreat132_EveryFieldHasItsPlace(t *testing.T) {
+	ctx := t.Context()
+	inner := &keptFlow{MemStore: new(authprofile.MemStore)}
+	s := sealed.New(inner, newKeyring(t, "k1"))
+	p, g, f := fullProfile(), fullGrant(), fullFlow()
+	must(t, s.PutProfile(ctx, p))
+	must(t, s.PutGrant(ctx, g))
+	must(t, s.PutFlow(ctx, f))
+	ip, err := inner.Profile(ctx, p.ID)
+	must(t, err)
+	ig, err := inner.Grant(ctx, g.GrantKey)
+	must(t, err)
+	for name, record := range map[string]struct{ outer, inner any }{
+		"Profile": {p, ip}, "Grant": {g, ig}, "Flow": {f, inner.flow},
+	} {
+		places := placesOfFields[name]
+		got, want := slices.Sorted(slices.Values(places.all())), slices.Sorted(slices.Values(paths(reflect.TypeOf(record.outer).Elem(), "")))
+		if !slices.Equal(got, want) {
+			t.Fatalf("%s: got places for %q, want one for each of %q", name, got, want)
+		}
+		for _, path := range places.all() {
+			outer, inner := fieldAt(record.outer, path), fieldAt(record.inner, path)
+			if !slices.Contains(places.sealed, path) {
+				if !reflect.DeepEqual(inner.Interface(), outer.Interface()) {
+					t.Errorf("%s.%s in the inner store: got %v, want it in the clear, %v", name, path, inner, outer)
+				}
+				continue
+			}
+			values := []reflect.Value{inner}
+			if inner.Kind() == reflect.Map {
+				values = nil
+				for _, value := range inner.Seq2() {
+					values = append(values, value)
+				}
+			}
+			for _, v := range values {
+				if !strings.HasPrefix(v.String(), "sealed:1:") {
+					t.Errorf("%s.%s in the inner store: got %q, want it sealed", name, path, v.String())
+				}
+			}
+			if len(values) == 0 {
+				t.Errorf("%s.%s in the inner store: got nothing, want it sealed", name, path)
+			}
+		}
 	}
 }
 
@@ -448,34 +543,45 @@ func checkTellsNothing(t *testing.T, err error, grants ...*authprofile.Grant) {
 // The seal of a profile keeps an attacker who can write to the database from
 // having its secrets sent elsewhere.
 func TestThreat132_ProfileCovers(t *testing.T) {
-	covered := []string{"ID", "Type", "ClientID", "ClientSecret", "AuthMethod", "Template", "RedirectURL",
-		"Endpoints.DiscoveryURL", "Endpoints.AuthURL", "Endpoints.TokenURL", "Endpoints.RevocationURL", "Endpoints.DeviceAuthURL"}
-	free := []string{"Name", "Description", "Scopes", "Params"}
+	places := placesOfFields["Profile"]
 	for _, secret := range []string{"planted", ""} { // and of a public client
 		s, inner := newStore(t)
 		p := fullProfile()
 		p.ClientSecret = authprofile.Secret(secret)
 		must(t, s.PutProfile(t.Context(), p))
-		for _, name := range slices.Concat(covered, free) {
-			edited, err := inner.Profile(t.Context(), p.ID)
-			must(t, err)
-			field := reflect.ValueOf(edited).Elem()
-			for part := range strings.SplitSeq(name, ".") {
-				field = field.FieldByName(part)
-			}
-			fill(field, "another")
-			there := sealed.New(&oneProfile{Store: inner, p: edited}, newKeyring(t, "k1"))
-			_, err = there.Profile(t.Context(), edited.ID)
-			if want := slices.Contains(covered, name); (err != nil) != want {
-				t.Errorf("secret %q, %s changed: got error %v, want one: %t", secret, name, err, want)
+		for _, name := range places.all() {
+			for _, change := range []func(reflect.Value){func(v reflect.Value) { fill(v, "another") }, reflect.Value.SetZero} {
+				edited, err := inner.Profile(t.Context(), p.ID)
+				must(t, err)
+				change(fieldAt(edited, name))
+				there := sealed.New(&oneProfile{Store: inner, p: edited}, newKeyring(t, "k1"))
+				_, err = there.Profile(t.Context(), edited.ID)
+				if want := !slices.Contains(places.clear, name); (err != nil) != want {
+					t.Errorf("secret %q, %s changed: got error %v, want one: %t", secret, name, err, want)
+				}
 			}
 		}
-		edited, err := inner.Profile(t.Context(), p.ID)
-		must(t, err)
-		edited.ClientSecret = ""
-		must(t, inner.PutProfile(t.Context(), edited))
-		if _, err := s.Profile(t.Context(), p.ID); err == nil {
-			t.Errorf("secret %q: taken away without an error", secret)
+	}
+}
+
+// Each of the hosts is covered, and their order; a profile without any opens as
+// it did before there were such lists.
+func TestThreat132_ProfileCoversAPIHosts(t *testing.T) {
+	ctx := t.Context()
+	s, inner := newStore(t)
+	p := fullProfile()
+	lists := [][]string{nil, {""}, {"", ""}, {"APIHosts", "1", "a"}, {"a"}, {"b"}, {"a", "b"}, {"b", "a"}, {"ab"}, {"a b"}, {"a", "b", "c"}, {"1", "a"}}
+	for i, hosts := range lists {
+		p.APIHosts = hosts
+		must(t, s.PutProfile(ctx, p))
+		for j, other := range lists {
+			edited, err := inner.Profile(ctx, p.ID)
+			must(t, err)
+			edited.APIHosts = other
+			_, err = sealed.New(&oneProfile{Store: inner, p: edited}, newKeyring(t, "k1")).Profile(ctx, p.ID)
+			if want := i != j; (err != nil) != want {
+				t.Errorf("APIHosts %q instead of %q: got error %v, want one: %t", other, hosts, err, want)
+			}
 		}
 	}
 }
@@ -489,18 +595,18 @@ func (s *oneProfile) Profile(context.Context, string) (*authprofile.Profile, err
 
 func TestThreat132_FlowCoversAllButExpires(t *testing.T) {
 	ctx := t.Context()
-	for i := range reflect.TypeFor[authprofile.Flow]().NumField() {
-		name := reflect.TypeFor[authprofile.Flow]().Field(i).Name
-		if name == "State" || name == "URL" {
+	places := placesOfFields["Flow"]
+	for _, name := range places.all() {
+		if slices.Contains(places.unstored, name) {
 			continue
 		}
-		inner := &editedFlow{MemStore: new(authprofile.MemStore), field: i}
+		inner := &editedFlow{MemStore: new(authprofile.MemStore), field: name}
 		s := sealed.New(inner, newKeyring(t, "k1"))
 		f := fullFlow()
 		f.IssuerRequired = false
 		must(t, s.PutFlow(ctx, f))
 		_, err := s.TakeFlow(ctx, f.ID)
-		if want := name != "Expires"; (err != nil) != want {
+		if want := !slices.Contains(places.clear, name); (err != nil) != want {
 			t.Errorf("%s changed: got error %v, want one: %t", name, err, want)
 		}
 	}
@@ -509,13 +615,13 @@ func TestThreat132_FlowCoversAllButExpires(t *testing.T) {
 // An editedFlow changes one field of a flow that is taken.
 type editedFlow struct {
 	*authprofile.MemStore
-	field int
+	field string
 }
 
 func (s *editedFlow) TakeFlow(ctx context.Context, id string) (*authprofile.Flow, error) {
 	f, err := s.MemStore.TakeFlow(ctx, id)
 	if err == nil {
-		fill(reflect.ValueOf(f).Elem().Field(s.field), "another")
+		fill(fieldAt(f, s.field), "another")
 	}
 	return f, err
 }
@@ -699,73 +805,114 @@ func (s *foldingStore) TakeFlow(ctx context.Context, id string) (*authprofile.Fl
 }
 
 func TestListsPassOverWhatCannotBeOpened(t *testing.T) {
-	ctx := t.Context()
 	users := []string{"", "a", "b", "c", "d", "e", "f", "g"}
-	// Every way in which some of eight grants are unreadable, in pages of
-	// every size: each other grant comes once, each unreadable one is
-	// reported once.
-	for pattern := range 1 << len(users) {
+	ofOne, ofMany := make([]authprofile.GrantKey, len(users)), make([]authprofile.GrantKey, len(users))
+	for i, user := range users {
+		ofOne[i] = authprofile.GrantKey{ProfileID: "crm", User: user}
+		ofMany[i] = authprofile.GrantKey{ProfileID: fmt.Sprintf("crm%d", i/3), User: users[i%3]}
+	}
+	for _, test := range []struct {
+		f    authprofile.GrantFilter
+		keys []authprofile.GrantKey
+	}{
+		{authprofile.GrantFilter{ProfileID: "crm"}, ofOne},
+		{authprofile.GrantFilter{}, ofMany},
+		{authprofile.GrantFilter{Status: authprofile.StatusFailing}, ofMany},
+	} {
+		checkListsOfReadable(t, test.f, test.keys)
+	}
+}
+
+// checkListsOfReadable lists grants of which some are unreadable, in every way
+// that is possible, in pages of every size: each other grant comes once, each
+// unreadable one is reported once.
+func checkListsOfReadable(t *testing.T, f authprofile.GrantFilter, keys []authprofile.GrantKey) {
+	t.Helper()
+	ctx := t.Context()
+	for pattern := range 1 << len(keys) {
 		s, inner := newStore(t)
-		var good, bad []string
-		for i, user := range users {
-			g := &authprofile.Grant{GrantKey: authprofile.GrantKey{ProfileID: "crm", User: user}, AccessToken: "planted"}
+		var good, bad []authprofile.GrantKey
+		for i, key := range keys {
+			g := &authprofile.Grant{GrantKey: key, AccessToken: "planted", Status: authprofile.StatusFailing}
 			store := s
 			if pattern&(1<<i) != 0 {
-				bad = append(bad, user)
+				bad = append(bad, key)
 				store = inner
 			} else {
-				good = append(good, user)
+				good = append(good, key)
 			}
 			must(t, store.PutGrant(ctx, g))
 		}
-		for limit := 1; limit <= len(users)+1; limit++ {
-			var gotGood, gotBad []string
-			after, calls := "", 0
+		if f != (authprofile.GrantFilter{}) { // one that does not pass is not reported
+			must(t, inner.PutGrant(ctx, &authprofile.Grant{GrantKey: authprofile.GrantKey{ProfileID: "other", User: "a"}, AccessToken: "planted"}))
+		}
+		for limit := 1; limit <= len(keys)+1; limit++ {
+			var gotGood, gotBad []authprofile.GrantKey
+			after, calls := authprofile.GrantKey{}, 0
 			for {
-				if calls++; calls > 2*len(users) {
-					t.Fatalf("pattern %b, limit %d: the list does not end", pattern, limit)
+				if calls++; calls > 2*len(keys) {
+					t.Fatalf("%+v, pattern %b, limit %d: the list does not end", f, pattern, limit)
 				}
-				// After a page of the empty user alone, any Store
-				// begins from the start.
-				n := limit
-				if after == "" {
-					n = max(n, 2)
-				}
-				page, err := s.ListGrants(ctx, "crm", after, n)
+				page, err := s.ListGrants(ctx, f, after, limit)
 				for _, g := range page {
-					gotGood = append(gotGood, g.User)
+					gotGood = append(gotGood, g.GrantKey)
 					if g.AccessToken != "planted" {
 						t.Fatalf("got a grant without its secret")
 					}
 				}
 				for _, e := range split(err) {
 					where := new(authprofile.Error)
-					if !errors.As(e, &where) || where.ProfileID != "crm" {
-						t.Fatalf("got error %v, want one that names its profile", e)
+					if !errors.As(e, &where) {
+						t.Fatalf("got error %v, want one that names its record", e)
 					}
-					gotBad = append(gotBad, where.User)
+					gotBad = append(gotBad, authprofile.GrantKey{ProfileID: where.ProfileID, User: where.User})
 				}
-				if len(page) < n {
+				if len(page) < limit {
 					break
 				}
-				after = page[len(page)-1].User
+				after = page[len(page)-1].GrantKey
 			}
 			if !slices.Equal(gotGood, good) || !slices.Equal(gotBad, bad) {
-				t.Errorf("limit %d: got %q and errors for %q, want %q and %q", limit, gotGood, gotBad, good, bad)
+				t.Errorf("%+v, limit %d: got %q and errors for %q, want %q and %q", f, limit, gotGood, gotBad, good, bad)
 			}
 		}
 	}
 }
 
-// An empty user is where a list begins, and where it would begin again.
+// A page of one that begins with an unreadable grant without a user goes on
+// after it.
 func TestListPassesOverAnEmptyUser(t *testing.T) {
 	ctx := t.Context()
 	s, inner := newStore(t)
 	must(t, inner.PutGrant(ctx, grantOf("crm", "")))
 	must(t, s.PutGrant(ctx, grantOf("crm", "alice")))
-	page, err := s.ListGrants(ctx, "crm", "", 1)
-	if len(page) != 1 || page[0].User != "alice" || len(split(err)) != 1 {
-		t.Errorf("got %v and error %v, want alice's grant and one error", page, err)
+	for _, f := range []authprofile.GrantFilter{{ProfileID: "crm"}, {}} {
+		page, err := s.ListGrants(ctx, f, authprofile.GrantKey{}, 1)
+		if len(page) != 1 || page[0].User != "alice" || len(split(err)) != 1 {
+			t.Errorf("%+v: got %v and error %v, want alice's grant and one error", f, page, err)
+		}
+	}
+}
+
+// What cannot be opened has a status still.
+func TestCountOfWhatCannotBeOpened(t *testing.T) {
+	ctx := t.Context()
+	s, inner := newStore(t)
+	for i, store := range []authprofile.Store{s, inner, sealed.New(inner, newKeyring(t, "lost"))} {
+		for _, profile := range []string{"crm", "mail"} {
+			g := grantOf(profile, fmt.Sprint(i))
+			g.Status = authprofile.StatusActive
+			if i == 2 {
+				g.Status = authprofile.StatusNeedsReauthorization
+			}
+			must(t, store.PutGrant(ctx, g))
+		}
+	}
+	for profile, n := range map[string]int64{"crm": 1, "": 2, "absent": 0} {
+		got, err := s.CountGrants(ctx, profile)
+		if err != nil || got[authprofile.StatusActive] != 2*n || got[authprofile.StatusNeedsReauthorization] != n {
+			t.Errorf("counts of %q: got %v and error %v, want %d active and %d others", profile, got, err, 2*n, n)
+		}
 	}
 }
 
@@ -803,7 +950,7 @@ func TestListsGiveUpWithoutTheKey(t *testing.T) {
 		must(t, s.PutGrant(ctx, &authprofile.Grant{GrantKey: authprofile.GrantKey{ProfileID: "crm", User: fmt.Sprintf("%03d", i)}, AccessToken: "x"}))
 	}
 	keeper := &countingKeeper{Keeper: newKeyring(t, "k2")}
-	page, err := sealed.New(inner, keeper).ListGrants(ctx, "crm", "", 10)
+	page, err := sealed.New(inner, keeper).ListGrants(ctx, authprofile.GrantFilter{ProfileID: "crm"}, authprofile.GrantKey{}, 10)
 	if len(page) != 0 || len(split(err)) != 101 {
 		t.Errorf("got %d grants and %d errors, want none and 101", len(page), len(split(err)))
 	}
@@ -817,19 +964,19 @@ func TestListErrors(t *testing.T) {
 	must(t, s.PutGrant(t.Context(), fullGrant()))
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if page, err := s.ListGrants(ctx, fullGrant().ProfileID, "", 10); !errors.Is(err, context.Canceled) || page != nil {
+	if page, err := s.ListGrants(ctx, authprofile.GrantFilter{ProfileID: fullGrant().ProfileID}, authprofile.GrantKey{}, 10); !errors.Is(err, context.Canceled) || page != nil {
 		t.Errorf("context ended: got %v and error %v, want %v", page, err, context.Canceled)
 	}
 	// The context ends while the Keeper works: no record is to blame.
 	inner := new(authprofile.MemStore)
 	must(t, sealed.New(inner, newKeyring(t, "k1")).PutGrant(t.Context(), fullGrant()))
 	ctx, cancel = context.WithCancel(t.Context())
-	page, err := sealed.New(inner, endingKeeper{cancel}).ListGrants(ctx, fullGrant().ProfileID, "", 10)
+	page, err := sealed.New(inner, endingKeeper{cancel}).ListGrants(ctx, authprofile.GrantFilter{ProfileID: fullGrant().ProfileID}, authprofile.GrantKey{}, 10)
 	if err != context.Canceled || page != nil {
 		t.Errorf("context ended in the Keeper: got %v and error %v, want %v", page, err, context.Canceled)
 	}
 	for _, limit := range []int{0, -1} {
-		if page, err := s.ListGrants(t.Context(), fullGrant().ProfileID, "", limit); len(page) != 0 || err != nil {
+		if page, err := s.ListGrants(t.Context(), authprofile.GrantFilter{ProfileID: fullGrant().ProfileID}, authprofile.GrantKey{}, limit); len(page) != 0 || err != nil {
 			t.Errorf("limit %d: got %v and error %v, want nothing", limit, page, err)
 		}
 	}

@@ -112,7 +112,6 @@ func grantColumns(d *dialect, r *grantRow) []column {
 		{"lease_owner", lease(text[string]{&r.lease.Owner})},
 		{"lease_attempt", lease(text[string]{&r.lease.Attempt})},
 		{"lease_length_ns", lease(duration(&r.lease.Length))},
-		{"origin", sparse{"", text[string]{&r.Origin}}},
 		{"account", sparse{"", text[string]{&r.Account}}},
 		{"authorized", when{d, &r.Authorized}},
 		{"ends", when{d, &r.Ends}},

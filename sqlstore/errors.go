@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/authprofile/authprofile"
+	"github.com/authprofile/authprofile/internal/safetext"
 )
 
 // A storeError is an error of the database. It wraps the driver's own error,
@@ -32,13 +33,7 @@ func (e *storeError) Unwrap() error { return e.err }
 
 // Format writes the error's text under every verb, so that none of them shows
 // the error that it wraps.
-func (e *storeError) Format(f fmt.State, verb rune) {
-	if verb == 'q' {
-		fmt.Fprintf(f, "%q", e.Error())
-		return
-	}
-	io.WriteString(f, e.Error())
-}
+func (e *storeError) Format(f fmt.State, verb rune) { safetext.Format(f, verb, e.Error()) }
 
 // safe are errors whose own text may be shown.
 var safe = []error{

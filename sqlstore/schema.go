@@ -128,7 +128,6 @@ var steps = []step{
 	ADD COLUMN keep_alive_ns {int},
 	ADD COLUMN par_url {text}`, table: "profiles", column: "par_url"},
 		{sql: `ALTER TABLE {p}grants
-	ADD COLUMN origin {text},
 	ADD COLUMN account {text},
 	ADD COLUMN authorized {time},
 	ADD COLUMN ends {time},

@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"math"
 	"reflect"
 	"runtime"
 	"slices"
@@ -1122,6 +1124,540 @@ var brokenStores = []struct {
 		}
 	}},
 
+	// Lists over all profiles.
+	{"grants of all profiles: of the first alone", "GrantsOfAllProfiles", listing(func(all []*grant, f filter, after key, limit int) []*grant {
+		if f == (filter{}) && len(all) > 0 {
+			f.ProfileID = all[0].ProfileID
+		}
+		return plain(all, f, after, limit)
+	})},
+	{"ordered by profile and then by user: the other way round", "GrantsOfAllProfiles", sorted(func(a, b *grant) int {
+		return cmp.Or(cmp.Compare(a.User, b.User), cmp.Compare(a.ProfileID, b.ProfileID))
+	})},
+	{"ordered by profile and then by user: by both joined", "GrantsOfAllProfiles", sorted(func(a, b *grant) int {
+		return cmp.Compare(a.ProfileID+"/"+a.User, b.ProfileID+"/"+b.User)
+	})},
+	{"ordered by profile and then by user: not by when they were put", "GrantsOfAllProfiles", sorted(func(a, b *grant) int {
+		return cmp.Compare(a.Version, b.Version)
+	})},
+	{"ordered byte by byte over all profiles: profiles by a collation", "GrantsOfAllProfiles", sorted(func(a, b *grant) int {
+		return cmp.Or(cmp.Compare(strings.ToLower(a.ProfileID), strings.ToLower(b.ProfileID)), cmp.Compare(a.User, b.User))
+	})},
+	{"ordered byte by byte over all profiles: users by UTF-16", "GrantsOfAllProfiles", sorted(func(a, b *grant) int {
+		return cmp.Or(cmp.Compare(a.ProfileID, b.ProfileID), slices.Compare(utf16.Encode([]rune(a.User)), utf16.Encode([]rune(b.User))))
+	})},
+	{"a zero after means from the beginning: an empty user included", "GrantsOfAllProfiles", listing(func(all []*grant, f filter, after key, limit int) []*grant {
+		if after == (key{}) && len(all) > 0 {
+			after = key{ProfileID: all[0].ProfileID}
+		}
+		return plain(all, f, after, limit)
+	})},
+	{"a zero after means from the beginning: also of a profile that is asked for", "GrantsFiltered", listing(func(all []*grant, f filter, after key, limit int) []*grant {
+		if after == (key{}) && f.ProfileID != "" {
+			after.ProfileID = f.ProfileID
+		}
+		return plain(all, f, after, limit)
+	})},
+	{"after a key: of an empty user, which is not the profile's beginning", "GrantsOfAllProfiles", listing(func(all []*grant, f filter, after key, limit int) []*grant {
+		if after.User == "" {
+			return keyset(all, f, limit, func(g *grant) bool { return after == key{} || g.ProfileID >= after.ProfileID })
+		}
+		return plain(all, f, after, limit)
+	})},
+	{"after a key: by each of its parts", "GrantsOfAllProfiles", listing(func(all []*grant, f filter, after key, limit int) []*grant {
+		return keyset(all, f, limit, func(g *grant) bool {
+			return after == key{} || g.ProfileID >= after.ProfileID && g.User > after.User
+		})
+	})},
+	{"after a key: not after its profile", "GrantsOfAllProfiles", listing(func(all []*grant, f filter, after key, limit int) []*grant {
+		return keyset(all, f, limit, func(g *grant) bool { return after == key{} || g.ProfileID > after.ProfileID })
+	})},
+	{"after a key: not only in its profile", "GrantsOfAllProfiles", listing(func(all []*grant, f filter, after key, limit int) []*grant {
+		return keyset(all, f, limit, func(g *grant) bool {
+			return after == key{} || g.ProfileID == after.ProfileID && g.User > after.User
+		})
+	})},
+	{"after a key: of a profile that does not exist", "GrantsOfAllProfiles", listing(func(all []*grant, f filter, after key, limit int) []*grant {
+		if !slices.ContainsFunc(all, func(g *grant) bool { return g.ProfileID == after.ProfileID }) {
+			after = key{}
+		}
+		return plain(all, f, after, limit)
+	})},
+	{"after a key: of a user that does not exist", "GrantsOfAllProfiles", listing(func(all []*grant, f filter, after key, limit int) []*grant {
+		if after != (key{}) && !slices.ContainsFunc(all, func(g *grant) bool { return g.GrantKey == after }) {
+			return nil
+		}
+		return plain(all, f, after, limit)
+	})},
+	{"after a key: not after what looks like it", "GrantsOfAllProfiles", listing(func(all []*grant, f filter, after key, limit int) []*grant {
+		return keyset(all, f, limit, func(g *grant) bool {
+			return comesAfter(g.GrantKey, after) && (after == key{} || !strings.EqualFold(g.ProfileID, after.ProfileID) || !strings.EqualFold(g.User, after.User))
+		})
+	})},
+	{"after a key: compared whole", "GrantLongestKeys", listing(func(all []*grant, f filter, after key, limit int) []*grant {
+		if f.ProfileID == "" && len(after.User) > 511 {
+			after.User = after.User[:511]
+		}
+		return plain(all, f, after, limit)
+	})},
+	{"after a key: of another profile than is asked for", "GrantsFiltered", listing(func(all []*grant, f filter, after key, limit int) []*grant {
+		if f.ProfileID != "" && after.ProfileID != "" {
+			after.ProfileID = f.ProfileID
+		}
+		return plain(all, f, after, limit)
+	})},
+	{"after a key: of another user than is asked for", "GrantsFiltered", listing(func(all []*grant, f filter, after key, limit int) []*grant {
+		if f.User != "" {
+			return keyset(all, f, limit, func(g *grant) bool { return g.ProfileID > after.ProfileID })
+		}
+		return plain(all, f, after, limit)
+	})},
+	{"at most limit: over all profiles", "GrantsOfAllProfiles", listing(func(all []*grant, f filter, after key, limit int) []*grant {
+		return plain(all, f, after, max(limit, 1))
+	})},
+	{"at most limit: of each profile", "GrantsOfAllProfiles", listing(func(all []*grant, f filter, after key, limit int) []*grant {
+		var list []*grant
+		n := make(map[string]int)
+		for _, g := range plain(all, f, after, len(all)) {
+			if n[g.ProfileID]++; n[g.ProfileID] <= limit {
+				list = append(list, g)
+			}
+		}
+		return list
+	})},
+	{"at most limit: of those that pass, however many do not", "GrantsFiltered", listing(func(all []*grant, f filter, after key, limit int) []*grant {
+		return plain(plain(all, filter{}, after, limit), f, key{}, limit)
+	})},
+	{"fewer than limit means no more: not that one profile has no more", "GrantsFiltered", listing(func(all []*grant, f filter, after key, limit int) []*grant {
+		list := plain(all, f, after, limit)
+		for i, g := range list {
+			if g.ProfileID != list[0].ProfileID {
+				return list[:i]
+			}
+		}
+		return list
+	})},
+	{"fewer than limit means no more: not that a thousand do not pass", "GrantsPassingFew", listing(func(all []*grant, f filter, after key, limit int) []*grant {
+		return plain(plain(all, filter{}, after, 1000), f, key{}, limit)
+	})},
+	{"fewer than limit means no more: not that five hundred do not end", "GrantsPassingFew", listing(func(all []*grant, f filter, after key, limit int) []*grant {
+		if f.EndsBefore.IsZero() {
+			return plain(all, f, after, limit)
+		}
+		return plain(plain(all, filter{ProfileID: f.ProfileID, User: f.User, Status: f.Status}, after, 500), f, key{}, limit)
+	})},
+	{"that none passes is no error", "GrantsFiltered", func(b *broken) {
+		s := b.Store
+		b.listGrants = func(ctx context.Context, f filter, after key, limit int) ([]*grant, error) {
+			list, err := s.ListGrants(ctx, f, after, limit)
+			if len(list) == 0 && err == nil && limit > 0 {
+				err = authprofile.ErrNotFound
+			}
+			return list, err
+		}
+	}},
+	{"that none can pass is no error: a status that does not exist", "GrantsFiltered", func(b *broken) {
+		s := b.Store
+		b.listGrants = func(ctx context.Context, f filter, after key, limit int) ([]*grant, error) {
+			if f.Status != "" && !slices.Contains(statuses, f.Status) {
+				return nil, errors.New("invalid value for an enumeration")
+			}
+			return s.ListGrants(ctx, f, after, limit)
+		}
+	}},
+	{"lists over all profiles have whole records", "GrantsOfAllProfiles", func(b *broken) {
+		s := b.Store
+		b.listGrants = func(ctx context.Context, f filter, after key, limit int) ([]*grant, error) {
+			list, err := s.ListGrants(ctx, f, after, limit)
+			for _, g := range list {
+				if f.ProfileID == "" {
+					g.Scopes = nil
+				}
+			}
+			return list, err
+		}
+	}},
+	{"lists over all profiles belong to the caller", "GrantsOwnership", func(b *broken) {
+		s := b.Store
+		kept := make(map[key]*authprofile.Failure)
+		b.listGrants = func(ctx context.Context, f filter, after key, limit int) ([]*grant, error) {
+			list, err := s.ListGrants(ctx, f, after, limit)
+			for _, g := range list {
+				if kept[g.GrantKey] == nil {
+					kept[g.GrantKey] = g.Failure
+				}
+				if f.ProfileID == "" {
+					g.Failure = kept[g.GrantKey]
+				}
+			}
+			return list, err
+		}
+	}},
+	{"a method returns after its context ends: ListGrants of all", "GrantsContextEnded", func(b *broken) {
+		s := b.Store
+		b.listGrants = func(ctx context.Context, f filter, after key, limit int) ([]*grant, error) {
+			if f.ProfileID == "" {
+				ctx = without(ctx)
+			}
+			return s.ListGrants(ctx, f, after, limit)
+		}
+	}},
+	{"an error that is ErrNotFound is true: ListGrants", "GrantsContextEnded", func(b *broken) {
+		s := b.Store
+		b.listGrants = func(ctx context.Context, f filter, after key, limit int) ([]*grant, error) {
+			list, err := s.ListGrants(ctx, f, after, limit)
+			if err != nil {
+				err = authprofile.ErrNotFound
+			}
+			return list, err
+		}
+	}},
+
+	// Filters. That each field counts in each combination, TestIgnoredFilters
+	// tries.
+	{"a filter is compared byte by byte: profiles by case", "GrantsFilteredByteByByte", passing(ofProfileID, func(f filter, g *grant) bool {
+		return f.ProfileID == "" || strings.EqualFold(f.ProfileID, g.ProfileID)
+	})},
+	{"a filter is compared byte by byte: users by case", "GrantsFilteredByteByByte", passing(ofUser, func(f filter, g *grant) bool {
+		return f.User == "" || strings.EqualFold(f.User, g.User)
+	})},
+	{"a filter is compared byte by byte: spaces at the end of a profile", "GrantsFilteredByteByByte", passing(ofProfileID, func(f filter, g *grant) bool {
+		return f.ProfileID == "" || strings.TrimRight(f.ProfileID, " ") == strings.TrimRight(g.ProfileID, " ")
+	})},
+	{"a filter is compared byte by byte: spaces at the end of a user", "GrantsFilteredByteByByte", passing(ofUser, func(f filter, g *grant) bool {
+		return f.User == "" || strings.TrimRight(f.User, " ") == strings.TrimRight(g.User, " ")
+	})},
+	{"a filter is compared byte by byte: a user is not a pattern", "GrantsFilteredByteByByte", passing(ofUser, func(f filter, g *grant) bool {
+		prefix, pattern := strings.CutSuffix(f.User, "%")
+		return f.User == "" || f.User == g.User || pattern && strings.HasPrefix(g.User, prefix)
+	})},
+	{"a filter is compared byte by byte: statuses by case", "GrantsFilteredByteByByte", passing(ofStatus, func(f filter, g *grant) bool {
+		return f.Status == "" || strings.EqualFold(string(f.Status), string(g.Status))
+	})},
+	{"a filter is compared byte by byte: spaces at the end of a status", "GrantsFilteredByteByByte", passing(ofStatus, func(f filter, g *grant) bool {
+		return f.Status == "" || strings.TrimRight(string(f.Status), " ") == string(g.Status)
+	})},
+	{"a filter is compared byte by byte: a status is not a prefix", "GrantsFilteredByteByByte", passing(ofStatus, func(f filter, g *grant) bool {
+		return strings.HasPrefix(string(g.Status), string(f.Status))
+	})},
+	{"a filter is compared whole: a long user", "GrantLongestKeys", passing(ofUser, func(f filter, g *grant) bool {
+		return f.User == "" || f.User[:min(len(f.User), 511)] == g.User[:min(len(g.User), 511)]
+	})},
+	{"a filter is compared whole: a long profile", "GrantLongestKeys", passing(ofProfileID, func(f filter, g *grant) bool {
+		return f.ProfileID == "" || f.ProfileID[:min(len(f.ProfileID), 254)] == g.ProfileID[:min(len(g.ProfileID), 254)]
+	})},
+	{"EndsBefore: not at the time", "GrantsEndingBefore", passing(ofEndsBefore, func(f filter, g *grant) bool {
+		return f.EndsBefore.IsZero() || !g.Ends.IsZero() && !g.Ends.After(f.EndsBefore)
+	})},
+	{"EndsBefore: not to the second", "GrantsEndingBefore", passing(ofEndsBefore, func(f filter, g *grant) bool {
+		return f.EndsBefore.IsZero() || !g.Ends.IsZero() && g.Ends.Unix() < f.EndsBefore.Unix()
+	})},
+	{"EndsBefore: also between two milliseconds", "GrantsEndingBefore", passing(ofEndsBefore, func(f filter, g *grant) bool {
+		return f.EndsBefore.IsZero() || !g.Ends.IsZero() && g.Ends.Before(f.EndsBefore.Truncate(time.Millisecond))
+	})},
+	{"EndsBefore: also between two microseconds", "GrantsEndingBefore", passing(ofEndsBefore, func(f filter, g *grant) bool {
+		return f.EndsBefore.IsZero() || !g.Ends.IsZero() && g.Ends.Before(f.EndsBefore.Truncate(time.Microsecond))
+	})},
+	{"EndsBefore: not of grants whose end is not known", "GrantsEndingBefore", passing(ofEndsBefore, func(f filter, g *grant) bool {
+		return f.EndsBefore.IsZero() || g.Ends.Before(f.EndsBefore)
+	})},
+	{"EndsBefore: not of grants whose end is not known, as 1970", "GrantsEndingBefore", passing(ofEndsBefore, func(f filter, g *grant) bool {
+		return f.EndsBefore.IsZero() || g.Ends.IsZero() && time.Unix(0, 0).Before(f.EndsBefore) || !g.Ends.IsZero() && g.Ends.Before(f.EndsBefore)
+	})},
+	{"EndsBefore: also of 1970", "GrantsEndingBefore", passing(ofEndsBefore, func(f filter, g *grant) bool {
+		return f.EndsBefore.IsZero() || g.Ends.Unix() != 0 && !g.Ends.IsZero() && g.Ends.Before(f.EndsBefore)
+	})},
+	{"EndsBefore: also before 1970", "GrantsEndingBefore", passing(ofEndsBefore, func(f filter, g *grant) bool {
+		return f.EndsBefore.IsZero() || g.Ends.Unix() >= 0 && g.Ends.Before(f.EndsBefore)
+	})},
+	{"EndsBefore: 1970 is a time", "GrantsEndingBefore", passing(ofEndsBefore, func(f filter, g *grant) bool {
+		return f.EndsBefore.IsZero() || f.EndsBefore.UnixMilli() == 0 || !g.Ends.IsZero() && g.Ends.Before(f.EndsBefore)
+	})},
+	{"EndsBefore: whatever its zone", "GrantsEndingBefore", passing(ofEndsBefore, func(f filter, g *grant) bool {
+		return f.EndsBefore.IsZero() || !g.Ends.IsZero() && g.Ends.UTC().Format(onTheClock) < f.EndsBefore.Format(onTheClock)
+	})},
+	{"EndsBefore: whatever the zone of Ends", "GrantsEndingBefore", func(b *broken) {
+		s := b.Store
+		local := make(map[key]string)
+		var mu sync.Mutex
+		b.putGrant = func(ctx context.Context, g *grant) error {
+			mu.Lock()
+			defer mu.Unlock()
+			local[g.GrantKey] = g.Ends.Format(onTheClock)
+			return s.PutGrant(ctx, g)
+		}
+		passing(ofEndsBefore, func(f filter, g *grant) bool {
+			return f.EndsBefore.IsZero() || !g.Ends.IsZero() && local[g.GrantKey] < f.EndsBefore.UTC().Format(onTheClock)
+		})(b)
+	}},
+	{"EndsBefore: the zero time in any zone is none", "GrantsEndingBefore", passing(ofEndsBefore, func(f filter, g *grant) bool {
+		return f.EndsBefore == time.Time{} || !g.Ends.IsZero() && g.Ends.Before(f.EndsBefore)
+	})},
+	{"a filter goes by what a grant has become: its first status", "GrantsAfterChanges", func(b *broken) {
+		s := b.Store
+		first := make(map[key]status)
+		b.putGrant = func(ctx context.Context, g *grant) error {
+			if g.Version == 0 {
+				first[g.GrantKey] = g.Status
+			}
+			return s.PutGrant(ctx, g)
+		}
+		passing(ofStatus, func(f filter, g *grant) bool { return f.Status == "" || f.Status == first[g.GrantKey] })(b)
+	}},
+	{"a filter goes by what a grant has become: an end that was known", "GrantsAfterChanges", func(b *broken) {
+		s := b.Store
+		ends := make(map[key]time.Time)
+		b.putGrant = func(ctx context.Context, g *grant) error {
+			if !g.Ends.IsZero() {
+				ends[g.GrantKey] = g.Ends
+			}
+			return s.PutGrant(ctx, g)
+		}
+		passing(ofEndsBefore, func(f filter, g *grant) bool {
+			return f.EndsBefore.IsZero() || ends[g.GrantKey].Before(f.EndsBefore)
+		})(b)
+	}},
+	{"a filter goes by what a grant has become: the status of a put that failed", "GrantsAfterChanges", func(b *broken) {
+		s := b.Store
+		index := make(map[key]status)
+		b.putGrant = func(ctx context.Context, g *grant) error {
+			index[g.GrantKey] = g.Status
+			return s.PutGrant(ctx, g)
+		}
+		passing(ofStatus, func(f filter, g *grant) bool { return f.Status == "" || f.Status == index[g.GrantKey] })(b)
+	}},
+	{"grants of all profiles: those that are deleted are gone", "GrantsAfterChanges", gone(func(s authprofile.Store, b *broken, note func(key)) {
+		b.deleteGrant = func(ctx context.Context, k key) error {
+			note(k)
+			return s.DeleteGrant(ctx, k)
+		}
+	})},
+	{"grants of all profiles: those that are deleted with their profile are gone", "GrantsAfterChanges", gone(func(s authprofile.Store, b *broken, note func(key)) {
+		b.deleteProfile = func(ctx context.Context, id string) error {
+			list, err := s.ListGrants(ctx, filter{ProfileID: id}, key{}, 100)
+			for _, g := range list {
+				note(g.GrantKey)
+			}
+			return cmp.Or(err, s.DeleteProfile(ctx, id))
+		}
+	})},
+	{"grants of all profiles: whether the profile exists or not", "GrantsAfterChanges", func(b *broken) {
+		s := b.Store
+		b.listGrants = func(ctx context.Context, f filter, after key, limit int) ([]*grant, error) {
+			list, err := s.ListGrants(ctx, f, after, limit)
+			return slices.DeleteFunc(list, func(g *grant) bool { // an inner join
+				_, err := s.Profile(ctx, g.ProfileID)
+				return err != nil
+			}), err
+		}
+	}},
+	{"lists by a filter are whole: keys first, and then what has become of them", "GrantsWhileOthersChange", func(b *broken) {
+		s := b.Store
+		b.putGrant = func(ctx context.Context, g *grant) error {
+			<-time.After(time.Microsecond) // in a bubble: until others have listed
+			return s.PutGrant(ctx, g)
+		}
+		b.listGrants = func(ctx context.Context, f filter, after key, limit int) ([]*grant, error) {
+			list, err := s.ListGrants(ctx, f, after, limit)
+			<-time.After(time.Millisecond)
+			for i, g := range list {
+				if now, err := s.Grant(ctx, g.GrantKey); err == nil {
+					list[i] = now
+				}
+			}
+			return list, err
+		}
+	}},
+	{"lists by a filter are whole: keys first, and then those that still pass", "GrantsWhileOthersChange", func(b *broken) {
+		s := b.Store
+		b.putGrant = func(ctx context.Context, g *grant) error {
+			<-time.After(time.Microsecond)
+			return s.PutGrant(ctx, g)
+		}
+		b.listGrants = func(ctx context.Context, f filter, after key, limit int) ([]*grant, error) {
+			list, err := s.ListGrants(ctx, f, after, limit)
+			<-time.After(time.Millisecond)
+			return slices.DeleteFunc(list, func(g *grant) bool {
+				now, err := s.Grant(ctx, g.GrantKey)
+				return err != nil || !passes(f, now)
+			}), err
+		}
+	}},
+	{"lists over all profiles are whole: profile by profile, and in no order", "GrantsWhileOthersChange", func(b *broken) {
+		s := b.Store
+		b.listGrants = func(ctx context.Context, f filter, after key, limit int) ([]*grant, error) {
+			list, err := s.ListGrants(ctx, f, after, limit)
+			slices.Reverse(list)
+			return list, err
+		}
+	}},
+
+	// Counts.
+	{"CountGrants counts by status", "CountGrants", counting(func(all []*grant, id string) counts {
+		n := make(counts)
+		for _, g := range all {
+			if id == "" || id == g.ProfileID {
+				n[statuses[0]]++
+			}
+		}
+		return n
+	})},
+	{"CountGrants counts each status: those that need an operator too", "CountGrants", counting(func(all []*grant, id string) counts {
+		n := tally(all, id)
+		delete(n, authprofile.StatusNeedsConfiguration)
+		return n
+	})},
+	{"CountGrants counts each status: also a grant that has none", "CountGrants", counting(func(all []*grant, id string) counts {
+		n := tally(all, id)
+		delete(n, "")
+		return n
+	})},
+	{"CountGrants counts those of the profile", "CountGrants", counting(func(all []*grant, id string) counts { return tally(all, "") })},
+	{"CountGrants counts those of all profiles", "CountGrants", counting(func(all []*grant, id string) counts {
+		if id == "" {
+			return nil
+		}
+		return tally(all, id)
+	})},
+	{"CountGrants counts those of a profile that does not exist", "CountGrants", func(b *broken) {
+		s := b.Store
+		b.countGrants = func(ctx context.Context, id string) (counts, error) {
+			if _, err := s.Profile(ctx, id); err != nil && id != "" {
+				return nil, ctx.Err()
+			}
+			return s.CountGrants(ctx, id)
+		}
+	}},
+	{"CountGrants of no grants is no error", "CountGrants", func(b *broken) {
+		s := b.Store
+		b.countGrants = func(ctx context.Context, id string) (counts, error) {
+			n, err := s.CountGrants(ctx, id)
+			if len(n) == 0 && err == nil {
+				err = authprofile.ErrNotFound
+			}
+			return n, err
+		}
+	}},
+	{"CountGrants counts all: not to a thousand", "GrantsPassingFew", counting(func(all []*grant, id string) counts { return tally(all[:min(len(all), 1000)], id) })},
+	{"CountGrants counts those that are there: not those that were", "GrantsPassingFew", func(b *broken) {
+		s := b.Store
+		kept := make(map[string]counts)
+		b.countGrants = func(ctx context.Context, id string) (counts, error) {
+			if n := kept[id]; n != nil {
+				return maps.Clone(n), nil
+			}
+			n, err := s.CountGrants(ctx, id)
+			kept[id] = maps.Clone(n)
+			return n, err
+		}
+	}},
+	{"CountGrants goes by what a grant has become", "GrantsAfterChanges", func(b *broken) {
+		s := b.Store
+		first := make(map[key]status)
+		b.putGrant = func(ctx context.Context, g *grant) error {
+			if g.Version == 0 {
+				first[g.GrantKey] = g.Status
+			}
+			return s.PutGrant(ctx, g)
+		}
+		counting(func(all []*grant, id string) counts {
+			for _, g := range all {
+				g.Status = first[g.GrantKey]
+			}
+			return tally(all, id)
+		})(b)
+	}},
+	{"CountGrants goes by what there is: not by what was put", "GrantsAfterChanges", func(b *broken) {
+		s := b.Store
+		n := make(counts)
+		was := make(map[key]status)
+		b.putGrant = func(ctx context.Context, g *grant) error {
+			err := s.PutGrant(ctx, g)
+			if err == nil {
+				n[was[g.GrantKey]]--
+				n[g.Status]++
+				was[g.GrantKey] = g.Status
+			}
+			return err
+		}
+		b.countGrants = func(ctx context.Context, id string) (counts, error) {
+			if id != "" {
+				return s.CountGrants(ctx, id)
+			}
+			c := maps.Clone(n)
+			delete(c, "")
+			return c, nil
+		}
+	}},
+	{"CountGrants compares byte by byte: case", "CountGrantsByteByByte", counting(func(all []*grant, id string) counts {
+		for _, g := range all {
+			g.ProfileID = strings.ToLower(g.ProfileID)
+		}
+		return tally(all, strings.ToLower(id))
+	})},
+	{"CountGrants compares byte by byte: spaces at the end", "CountGrantsByteByByte", counting(func(all []*grant, id string) counts {
+		for _, g := range all {
+			g.ProfileID = strings.TrimRight(g.ProfileID, " ")
+		}
+		return tally(all, strings.TrimRight(id, " "))
+	})},
+	{"CountGrants compares byte by byte: it is not a pattern", "CountGrantsByteByByte", counting(func(all []*grant, id string) counts {
+		if id == "%" {
+			id = ""
+		}
+		return tally(all, id)
+	})},
+	{"CountGrants compares whole", "CountGrantsByteByByte", counting(func(all []*grant, id string) counts {
+		for _, g := range all {
+			g.ProfileID = g.ProfileID[:min(len(g.ProfileID), 254)]
+		}
+		return tally(all, id[:min(len(id), 254)])
+	})},
+	{"CountGrants takes effect whole: one status after the other", "CountGrantsWhileOthersChange", func(b *broken) {
+		s := b.Store
+		b.putGrant = func(ctx context.Context, g *grant) error {
+			<-time.After(time.Microsecond) // in a bubble: until others have begun to count
+			return s.PutGrant(ctx, g)
+		}
+		b.countGrants = func(ctx context.Context, id string) (counts, error) {
+			n := make(counts)
+			for i, status := range statuses {
+				if i == 1 {
+					<-time.After(time.Millisecond)
+				}
+				list, err := s.ListGrants(ctx, filter{ProfileID: id, Status: status}, key{}, 100)
+				if err != nil {
+					return nil, err
+				}
+				n[status] = int64(len(list))
+			}
+			return n, nil
+		}
+	}},
+	{"counts belong to the caller", "CountGrantsOwnership", func(b *broken) {
+		s := b.Store
+		kept := make(map[string]counts)
+		b.countGrants = func(ctx context.Context, id string) (counts, error) {
+			if kept[id] == nil {
+				kept[id], _ = s.CountGrants(ctx, id)
+			}
+			return kept[id], nil
+		}
+	}},
+	{"a method returns after its context ends: CountGrants", "GrantsContextEnded", func(b *broken) {
+		s := b.Store
+		b.countGrants = func(ctx context.Context, id string) (counts, error) { return s.CountGrants(without(ctx), id) }
+	}},
+	{"a method returns soon: CountGrants", "GrantsContextEnded", func(b *broken) {
+		s := b.Store
+		b.countGrants = func(ctx context.Context, id string) (counts, error) {
+			if ctx.Err() != nil {
+				<-time.After(time.Hour)
+			}
+			return s.CountGrants(ctx, id)
+		}
+	}},
+
 	// Putting.
 	{"PutProfile creates if Version is zero: and does not replace", "ProfileCreate", putting(
 		func(ctx context.Context, p *profile, put func(*profile) error) error {
@@ -1823,6 +2359,131 @@ func resurrecting(b *broken) {
 	}
 }
 
+// listing is a Store that makes lists in its own way of all grants, which are
+// sorted by key.
+func listing(list func(all []*grant, f filter, after key, limit int) []*grant) func(*broken) {
+	return func(b *broken) {
+		s := b.Store
+		b.listGrants = func(ctx context.Context, f filter, after key, limit int) ([]*grant, error) {
+			all, err := s.ListGrants(ctx, filter{}, key{}, math.MaxInt)
+			if err != nil {
+				return nil, err
+			}
+			return list(all, f, after, limit), nil
+		}
+	}
+}
+
+// plain lists as it should be.
+func plain(all []*grant, f filter, after key, limit int) []*grant {
+	return keyset(all, f, limit, func(g *grant) bool { return comesAfter(g.GrantKey, after) })
+}
+
+// keyset lists what passes the filter, and follows.
+func keyset(all []*grant, f filter, limit int, follows func(g *grant) bool) []*grant {
+	var list []*grant
+	for _, g := range all {
+		if len(list) < limit && passes(f, g) && follows(g) {
+			list = append(list, g)
+		}
+	}
+	return list
+}
+
+// sorted is a Store that lists in another order, and goes on in that order.
+func sorted(order func(a, b *grant) int) func(*broken) {
+	return listing(func(all []*grant, f filter, after key, limit int) []*grant {
+		slices.SortStableFunc(all, order)
+		i := slices.IndexFunc(all, func(g *grant) bool { return g.GrantKey == after })
+		if i < 0 && after != (key{}) {
+			return plain(all, f, after, limit)
+		}
+		return plain(all[i+1:], f, key{}, limit)
+	})
+}
+
+// onTheClock is a time as text, without its zone.
+const onTheClock = "2006-01-02T15:04:05.000000000"
+
+// A part is what one field of a filter says, alone.
+type part int
+
+const (
+	ofProfileID part = iota
+	ofUser
+	ofStatus
+	ofEndsBefore
+)
+
+// without returns the filter that does not say this.
+func (p part) without(f filter) filter {
+	switch p {
+	case ofProfileID:
+		f.ProfileID = ""
+	case ofUser:
+		f.User = ""
+	case ofStatus:
+		f.Status = ""
+	case ofEndsBefore:
+		f.EndsBefore = time.Time{}
+	}
+	return f
+}
+
+// passing is a Store that has a test of its own for one field of a filter, and
+// is right about the others.
+func passing(p part, pass func(f filter, g *grant) bool) func(*broken) {
+	return listing(func(all []*grant, f filter, after key, limit int) []*grant {
+		return keyset(all, p.without(f), limit, func(g *grant) bool { return comesAfter(g.GrantKey, after) && pass(f, g) })
+	})
+}
+
+// gone is a Store that lists, over all profiles, grants that are deleted too.
+func gone(deleting func(s authprofile.Store, b *broken, note func(key))) func(*broken) {
+	return func(b *broken) {
+		s := b.Store
+		var old []*grant
+		deleting(s, b, func(k key) {
+			if g, err := s.Grant(context.Background(), k); err == nil {
+				old = append(old, g)
+			}
+		})
+		b.listGrants = func(ctx context.Context, f filter, after key, limit int) ([]*grant, error) {
+			all, err := s.ListGrants(ctx, filter{}, key{}, math.MaxInt)
+			if f.ProfileID == "" {
+				all = append(all, old...)
+				sortGrants(all)
+			}
+			return plain(all, f, after, limit), err
+		}
+	}
+}
+
+// counting is a Store that counts in its own way.
+func counting(count func(all []*grant, id string) counts) func(*broken) {
+	return func(b *broken) {
+		s := b.Store
+		b.countGrants = func(ctx context.Context, id string) (counts, error) {
+			all, err := s.ListGrants(ctx, filter{}, key{}, math.MaxInt)
+			if err != nil {
+				return nil, err
+			}
+			return count(all, id), nil
+		}
+	}
+}
+
+// tally counts as it should be.
+func tally(all []*grant, id string) counts {
+	n := make(counts)
+	for _, g := range all {
+		if id == "" || id == g.ProfileID {
+			n[g.Status]++
+		}
+	}
+	return n
+}
+
 // deletingLike is a Store whose DeleteProfile takes the grants of other
 // profiles for those of this one.
 func deletingLike(like func(id, other string) bool) func(*broken) {
@@ -1922,6 +2583,37 @@ func TestForgottenFields(t *testing.T) {
 	})
 	if n < 50 {
 		t.Errorf("got %d fields tried, want all of them", n)
+	}
+}
+
+// A Store that does not look at a field of a filter fails, in whichever
+// combination with others that is.
+func TestIgnoredFilters(t *testing.T) {
+	parts := []part{ofProfileID, ofUser, ofStatus, ofEndsBefore}
+	says := func(f filter) (combination int) {
+		for i, p := range parts {
+			if p.without(f) != f {
+				combination |= 1 << i
+			}
+		}
+		return combination
+	}
+	for combination := range 1 << len(parts) {
+		for i, p := range parts {
+			if combination&(1<<i) == 0 {
+				continue
+			}
+			b := &broken{Store: new(authprofile.MemStore)}
+			listing(func(all []*grant, f filter, after key, limit int) []*grant {
+				if says(f) == combination {
+					f = p.without(f)
+				}
+				return plain(all, f, after, limit)
+			})(b)
+			if got := failures(t.Context(), "GrantsFiltered", b); len(got) == 0 {
+				t.Errorf("a Store that ignores field %d of filters that say %04b: got no failure, want one", i, combination)
+			}
+		}
 	}
 }
 

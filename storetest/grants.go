@@ -199,6 +199,12 @@ func grantLongestKeys(t tb, s authprofile.Store) {
 			t.Fatalf("PutGrant once more: got error %v, want none", err)
 		}
 	}
+	for _, g := range all {
+		mustList(t, s, all, authprofile.GrantFilter{}, g.GrantKey, 2)
+		mustList(t, s, all, authprofile.GrantFilter{User: g.User}, authprofile.GrantKey{}, len(all))
+		mustList(t, s, all, authprofile.GrantFilter{ProfileID: g.ProfileID, User: g.User}, authprofile.GrantKey{}, 2)
+		mustCount(t, s, all, g.ProfileID)
+	}
 	for i, id := range ids {
 		for j := range users {
 			after := ""

@@ -16,9 +16,9 @@ import (
 	"github.com/authprofile/authprofile"
 )
 
-// A table is the methods of a Store for one kind of record. The key of a profile
+// A kind is one kind of record: the methods of a Store for it. The key of a profile
 // is its ID here, that of a grant the user, all of one profile.
-type table[R any] struct {
+type kind[R any] struct {
 	get    func(ctx context.Context, s authprofile.Store, key string) (*R, error)
 	list   func(ctx context.Context, s authprofile.Store, after string, limit int) ([]*R, error)
 	put    func(ctx context.Context, s authprofile.Store, r *R) error
@@ -30,7 +30,7 @@ type table[R any] struct {
 	limit int                                       // bytes of a key
 }
 
-var profiles = table[authprofile.Profile]{
+var profiles = kind[authprofile.Profile]{
 	get: func(ctx context.Context, s authprofile.Store, key string) (*authprofile.Profile, error) {
 		return s.Profile(ctx, key)
 	},
@@ -55,7 +55,7 @@ var profiles = table[authprofile.Profile]{
 
 const ofProfile = "crm"
 
-var grants = table[authprofile.Grant]{
+var grants = kind[authprofile.Grant]{
 	get: func(ctx context.Context, s authprofile.Store, key string) (*authprofile.Grant, error) {
 		return s.Grant(ctx, authprofile.GrantKey{ProfileID: ofProfile, User: key})
 	},
@@ -81,7 +81,7 @@ var grants = table[authprofile.Grant]{
 	limit: 512,
 }
 
-func (k table[R]) checks(name string) []check {
+func (k kind[R]) checks(name string) []check {
 	list := []check{
 		{"Fields", k.fields},
 		{"OneField", k.oneField},
@@ -122,7 +122,7 @@ func (k table[R]) checks(name string) []check {
 
 // new returns a record that was never stored, with a key and every other field
 // filled.
-func (k table[R]) new(key string, seed int) *R {
+func (k kind[R]) new(key string, seed int) *R {
 	r := new(R)
 	fill(reflect.ValueOf(r).Elem(), reflect.TypeFor[R]().Name(), seed)
 	k.unstamp(r)
@@ -130,32 +130,32 @@ func (k table[R]) new(key string, seed int) *R {
 	return r
 }
 
-func (k table[R]) unstamp(r *R) {
+func (k kind[R]) unstamp(r *R) {
 	version, created, updated := k.stamp(r)
 	*version, *created, *updated = 0, time.Time{}, time.Time{}
 }
 
-func (k table[R]) version(r *R) int64 {
+func (k kind[R]) version(r *R) int64 {
 	version, _, _ := k.stamp(r)
 	return *version
 }
 
 // at returns a record that claims to be that version.
-func (k table[R]) at(key string, version int64, seed int) *R {
+func (k kind[R]) at(key string, version int64, seed int) *R {
 	r := k.new(key, seed)
 	v, _, _ := k.stamp(r)
 	*v = version
 	return r
 }
 
-func (k table[R]) mustDelete(t tb, s authprofile.Store, key string) {
+func (k kind[R]) mustDelete(t tb, s authprofile.Store, key string) {
 	t.Helper()
 	if err := k.delete(t.Context(), s, key); err != nil {
 		t.Fatalf("delete %q: got error %v, want none", key, err)
 	}
 }
 
-func (k table[R]) mustPut(t tb, s authprofile.Store, r *R) {
+func (k kind[R]) mustPut(t tb, s authprofile.Store, r *R) {
 	t.Helper()
 	if err := k.put(t.Context(), s, r); err != nil {
 		t.Fatalf("put %q at version %d: got error %v, want none", *k.key(r), k.version(r), err)
@@ -164,7 +164,7 @@ func (k table[R]) mustPut(t tb, s authprofile.Store, r *R) {
 
 // mustHave checks that what the Store has under want's key is want, and
 // returns it.
-func (k table[R]) mustHave(t tb, s authprofile.Store, want *R) *R {
+func (k kind[R]) mustHave(t tb, s authprofile.Store, want *R) *R {
 	t.Helper()
 	got, err := k.get(t.Context(), s, *k.key(want))
 	if err != nil {
@@ -176,7 +176,7 @@ func (k table[R]) mustHave(t tb, s authprofile.Store, want *R) *R {
 	return got
 }
 
-func (k table[R]) mustNotHave(t tb, s authprofile.Store, key string) {
+func (k kind[R]) mustNotHave(t tb, s authprofile.Store, key string) {
 	t.Helper()
 	if got, err := k.get(t.Context(), s, key); !isNotFound(err) || got != nil {
 		t.Fatalf("get %q: got error %v, want ErrNotFound alone, and no record", key, err)
@@ -190,7 +190,7 @@ func isNotFound(err error) bool {
 
 // roundTrip creates r and checks that it comes back as it is, alone and in a
 // list.
-func (k table[R]) roundTrip(t tb, s authprofile.Store, r *R) {
+func (k kind[R]) roundTrip(t tb, s authprofile.Store, r *R) {
 	t.Helper()
 	want := clone(r)
 	k.mustPut(t, s, r)
@@ -215,7 +215,7 @@ func (k table[R]) roundTrip(t tb, s authprofile.Store, r *R) {
 }
 
 // fields: what is put comes back, whether created or replaced.
-func (k table[R]) fields(t tb, s authprofile.Store) {
+func (k kind[R]) fields(t tb, s authprofile.Store) {
 	k.roundTrip(t, s, k.new("one", 1))
 	k.roundTrip(t, s, k.new("two", 2))
 
@@ -242,7 +242,7 @@ func (k table[R]) fields(t tb, s authprofile.Store) {
 }
 
 // oneField: each field is kept also if no other is set.
-func (k table[R]) oneField(t tb, s authprofile.Store) {
+func (k kind[R]) oneField(t tb, s authprofile.Store) {
 	i := 0
 	k.eachField(func(name string, field func(r *R) reflect.Value) {
 		r := new(R)
@@ -260,7 +260,7 @@ func (k table[R]) oneField(t tb, s authprofile.Store) {
 
 // eachField calls f with every field that a caller sets, however deep. What
 // field returns is in r, and pointers on the way to it are made.
-func (k table[R]) eachField(f func(name string, field func(r *R) reflect.Value)) {
+func (k kind[R]) eachField(f func(name string, field func(r *R) reflect.Value)) {
 	var each func(typ reflect.Type, index []int)
 	each = func(typ reflect.Type, index []int) {
 		for _, sf := range reflect.VisibleFields(typ) {
@@ -299,7 +299,7 @@ func (k table[R]) eachField(f func(name string, field func(r *R) reflect.Value))
 
 // strings: all strings but identifiers are kept byte by byte, whatever they
 // hold.
-func (k table[R]) strings(t tb, s authprofile.Store) {
+func (k kind[R]) strings(t tb, s authprofile.Store) {
 	for i, text := range awkward() {
 		r := k.new("", 1)
 		eachString(reflect.ValueOf(r).Elem(), func(v reflect.Value) { v.SetString(text) })
@@ -327,7 +327,7 @@ func (k table[R]) strings(t tb, s authprofile.Store) {
 }
 
 // times: kept to the millisecond at least, in UTC, and zero if zero.
-func (k table[R]) times(t tb, s authprofile.Store) {
+func (k kind[R]) times(t tb, s authprofile.Store) {
 	for i, at := range []time.Time{
 		{},
 		time.Time{}.In(berlin),
@@ -353,7 +353,7 @@ func (k table[R]) times(t tb, s authprofile.Store) {
 }
 
 // identifiers: compared byte by byte, in every method.
-func (k table[R]) identifiers(t tb, s authprofile.Store) {
+func (k kind[R]) identifiers(t tb, s authprofile.Store) {
 	ids := identifiers()
 	var records []*R
 	for i, id := range ids {
@@ -397,7 +397,7 @@ func (k table[R]) identifiers(t tb, s authprofile.Store) {
 }
 
 // longIdentifiers: up to the limit, told apart by their last byte.
-func (k table[R]) longIdentifiers(t tb, s authprofile.Store) {
+func (k kind[R]) longIdentifiers(t tb, s authprofile.Store) {
 	wide := strings.Repeat("😀", k.limit/4) + strings.Repeat("x", k.limit%4)
 	ids := []string{
 		strings.Repeat("a", k.limit-1),
@@ -422,7 +422,7 @@ func (k table[R]) longIdentifiers(t tb, s authprofile.Store) {
 	}
 }
 
-func (k table[R]) keys(list []*R) []string {
+func (k kind[R]) keys(list []*R) []string {
 	keys := []string{}
 	for _, r := range list {
 		keys = append(keys, *k.key(r))
@@ -431,7 +431,7 @@ func (k table[R]) keys(list []*R) []string {
 }
 
 // notFound: getting nothing is ErrNotFound, listing and deleting it no error.
-func (k table[R]) notFound(t tb, s authprofile.Store) {
+func (k kind[R]) notFound(t tb, s authprofile.Store) {
 	k.mustNotHave(t, s, "absent")
 	if list, err := k.list(t.Context(), s, "", 10); err != nil || len(list) != 0 {
 		t.Fatalf("list of an empty store: got %d records, error %v; want none and none", len(list), err)
@@ -451,7 +451,7 @@ func (k table[R]) notFound(t tb, s authprofile.Store) {
 
 // mustConflict checks that r cannot be put, and that trying changes neither r
 // nor what the Store has.
-func (k table[R]) mustConflict(t tb, s authprofile.Store, r, stored *R) {
+func (k kind[R]) mustConflict(t tb, s authprofile.Store, r, stored *R) {
 	t.Helper()
 	before := clone(r)
 	if err := k.put(t.Context(), s, r); !errors.Is(err, authprofile.ErrConflict) || errors.Is(err, authprofile.ErrNotFound) {
@@ -468,7 +468,7 @@ func (k table[R]) mustConflict(t tb, s authprofile.Store, r, stored *R) {
 }
 
 // create: version zero creates, and only creates.
-func (k table[R]) create(t tb, s authprofile.Store) {
+func (k kind[R]) create(t tb, s authprofile.Store) {
 	first := k.new("a", 1)
 	k.mustPut(t, s, first)
 	if v := k.version(first); v <= 0 {
@@ -483,7 +483,7 @@ func (k table[R]) create(t tb, s authprofile.Store) {
 }
 
 // replace: a version replaces that version, and nothing else.
-func (k table[R]) replace(t tb, s authprofile.Store) {
+func (k kind[R]) replace(t tb, s authprofile.Store) {
 	at := func(version int64, seed int) *R { return k.at("a", version, seed) }
 	k.mustConflict(t, s, at(1, 1), nil) // none to replace
 
@@ -516,7 +516,7 @@ func (k table[R]) replace(t tb, s authprofile.Store) {
 
 // replaceOneField: each field is replaced also if no other changes, by another
 // value and by none.
-func (k table[R]) replaceOneField(t tb, s authprofile.Store) {
+func (k kind[R]) replaceOneField(t tb, s authprofile.Store) {
 	r := k.new("a", 1)
 	k.mustPut(t, s, r)
 	k.eachField(func(name string, field func(r *R) reflect.Value) {
@@ -545,7 +545,7 @@ func (k table[R]) replaceOneField(t tb, s authprofile.Store) {
 
 // versions: no version is given to a key twice, not even after the record was
 // deleted, and only the latest can be replaced.
-func (k table[R]) versions(t tb, s authprofile.Store) {
+func (k kind[R]) versions(t tb, s authprofile.Store) {
 	seen := make(map[int64]bool)
 	for life := range 5 {
 		r := k.new("a", life)
@@ -571,7 +571,7 @@ func (k table[R]) versions(t tb, s authprofile.Store) {
 
 // versionsOfManyLives: however fast a record is deleted and created again, its
 // versions differ from those before, and a put with one of those is a conflict.
-func (k table[R]) versionsOfManyLives(t tb, s authprofile.Store) {
+func (k kind[R]) versionsOfManyLives(t tb, s authprofile.Store) {
 	var all []int64
 	seen := make(map[int64]bool)
 	for range 100 {
@@ -597,7 +597,7 @@ func (k table[R]) versionsOfManyLives(t tb, s authprofile.Store) {
 
 // versionsInParallel: many create, replace and delete one record; no two of
 // them get the same version.
-func (k table[R]) versionsInParallel(t tb, s authprofile.Store) {
+func (k kind[R]) versionsInParallel(t tb, s authprofile.Store) {
 	var (
 		wg   sync.WaitGroup
 		mu   sync.Mutex
@@ -636,7 +636,7 @@ func (k table[R]) versionsInParallel(t tb, s authprofile.Store) {
 
 // created: the time of creation is kept, whatever the caller puts there, and
 // both times are those that are stored.
-func (k table[R]) created(t tb, s authprofile.Store) {
+func (k kind[R]) created(t tb, s authprofile.Store) {
 	start := time.Now()
 	r := k.new("a", 1)
 	v, c, u := k.stamp(r)
@@ -692,7 +692,7 @@ func (k table[R]) created(t tb, s authprofile.Store) {
 
 // arguments: put changes version and times, and nothing at all if it fails.
 // (That roundTrip and mustConflict check as well.)
-func (k table[R]) arguments(t tb, s authprofile.Store) {
+func (k kind[R]) arguments(t tb, s authprofile.Store) {
 	r := k.new("a", 1)
 	precise := time.Date(2031, 7, 1, 2, 3, 4, 123_456_789, berlin)
 	eachTime(reflect.ValueOf(r).Elem(), func(v reflect.Value) { v.Set(reflect.ValueOf(precise)) })
@@ -732,7 +732,7 @@ func (k table[R]) arguments(t tb, s authprofile.Store) {
 	}
 }
 
-func (k table[R]) ownershipOfArguments(t tb, s authprofile.Store) {
+func (k kind[R]) ownershipOfArguments(t tb, s authprofile.Store) {
 	r := k.new("a", 1)
 	k.mustPut(t, s, r)
 	want := clone(r)
@@ -746,7 +746,7 @@ func (k table[R]) ownershipOfArguments(t tb, s authprofile.Store) {
 	k.mustHave(t, s, want)
 }
 
-func (k table[R]) ownershipOfResults(t tb, s authprofile.Store) {
+func (k kind[R]) ownershipOfResults(t tb, s authprofile.Store) {
 	want := k.new("a", 1)
 	k.mustPut(t, s, want)
 	got := k.mustHave(t, s, want)
@@ -767,7 +767,7 @@ func (k table[R]) ownershipOfResults(t tb, s authprofile.Store) {
 
 // pages: at most limit, after the given key, in order, and fewer only at the
 // end.
-func (k table[R]) pages(t tb, s authprofile.Store) {
+func (k kind[R]) pages(t tb, s authprofile.Store) {
 	var all []string
 	records := make(map[string]*R)
 	for _, i := range []int{3, 9, 1, 0, 8, 2, 7, 5, 4, 6} {
@@ -808,7 +808,7 @@ func (k table[R]) pages(t tb, s authprofile.Store) {
 }
 
 // putMany puts n records at once, whose keys are in ascending order.
-func (k table[R]) putMany(t tb, s authprofile.Store, n int, set func(r *R)) []*R {
+func (k kind[R]) putMany(t tb, s authprofile.Store, n int, set func(r *R)) []*R {
 	t.Helper()
 	all := make([]*R, n)
 	parallelly(n, func(i int) {
@@ -844,7 +844,7 @@ func parallelly(n int, f func(i int)) {
 const many = 1001
 
 // pagesOfMany: a page is as long as it was asked for, however long that is.
-func (k table[R]) pagesOfMany(t tb, s authprofile.Store) {
+func (k kind[R]) pagesOfMany(t tb, s authprofile.Store) {
 	all := k.keys(k.putMany(t, s, many, func(*R) {}))
 	for _, page := range []struct {
 		after string
@@ -870,7 +870,7 @@ func (k table[R]) pagesOfMany(t tb, s authprofile.Store) {
 }
 
 // pagesOfLarge: a page is as long as it was asked for, however much is in it.
-func (k table[R]) pagesOfLarge(t tb, s authprofile.Store) {
+func (k kind[R]) pagesOfLarge(t tb, s authprofile.Store) {
 	large := authprofile.Secret(strings.Repeat("0123456789abcdef", 4096))
 	const n = 70 // more than 4 MiB, which is as much as some protocols carry at once
 	all := k.putMany(t, s, n, func(r *R) {
@@ -890,7 +890,7 @@ func (k table[R]) pagesOfLarge(t tb, s authprofile.Store) {
 
 // pagesWhileChanging: a page begins after a key, not after a number of
 // records.
-func (k table[R]) pagesWhileChanging(t tb, s authprofile.Store) {
+func (k kind[R]) pagesWhileChanging(t tb, s authprofile.Store) {
 	for i := range 9 {
 		k.mustPut(t, s, k.new(fmt.Sprintf("k%d", i), i))
 	}
@@ -922,7 +922,7 @@ func (k table[R]) pagesWhileChanging(t tb, s authprofile.Store) {
 
 // pagesWhileOthersChange: a record that exists all the time is in its page,
 // whatever other records are created and deleted meanwhile.
-func (k table[R]) pagesWhileOthersChange(t tb, s authprofile.Store) {
+func (k kind[R]) pagesWhileOthersChange(t tb, s authprofile.Store) {
 	var stay []string
 	other := make([]*R, 10)
 	for i := range other {
@@ -977,7 +977,7 @@ func (k table[R]) pagesWhileOthersChange(t tb, s authprofile.Store) {
 
 // callsWhileListing: every method can be called between two pages and while one
 // is read, on the records in it.
-func (k table[R]) callsWhileListing(t tb, s authprofile.Store) {
+func (k kind[R]) callsWhileListing(t tb, s authprofile.Store) {
 	for i := range 6 {
 		k.mustPut(t, s, k.new(fmt.Sprintf("k%d", i), i))
 	}
@@ -1011,7 +1011,7 @@ func (k table[R]) callsWhileListing(t tb, s authprofile.Store) {
 const parallel = 100
 
 // race puts a hundred records at once and checks that one of them wins.
-func (k table[R]) race(t tb, s authprofile.Store, version int64) *R {
+func (k kind[R]) race(t tb, s authprofile.Store, version int64) *R {
 	t.Helper()
 	var (
 		wg     sync.WaitGroup
@@ -1050,7 +1050,7 @@ func (k table[R]) race(t tb, s authprofile.Store, version int64) *R {
 	return record[winner]
 }
 
-func (k table[R]) parallelCreate(t tb, s authprofile.Store) {
+func (k kind[R]) parallelCreate(t tb, s authprofile.Store) {
 	k.race(t, s, 0)
 	list, err := k.list(t.Context(), s, "", 10)
 	if err != nil || len(list) != 1 {
@@ -1058,7 +1058,7 @@ func (k table[R]) parallelCreate(t tb, s authprofile.Store) {
 	}
 }
 
-func (k table[R]) parallelReplace(t tb, s authprofile.Store) {
+func (k kind[R]) parallelReplace(t tb, s authprofile.Store) {
 	r := k.new("a", 1)
 	k.mustPut(t, s, r)
 	for range 2 {
@@ -1068,7 +1068,7 @@ func (k table[R]) parallelReplace(t tb, s authprofile.Store) {
 
 // noUpdateLost: reading and putting until there is no conflict loses nothing
 // that others did meanwhile.
-func (k table[R]) noUpdateLost(t tb, s authprofile.Store) {
+func (k kind[R]) noUpdateLost(t tb, s authprofile.Store) {
 	r := k.new("a", 1)
 	text, _ := k.note(r)
 	*text = "0"
@@ -1115,7 +1115,7 @@ func (k table[R]) noUpdateLost(t tb, s authprofile.Store) {
 
 // replaceWhileDeleting: whether it is deleted or replaced first, the record is
 // gone in the end. A put that comes too late does not bring it back.
-func (k table[R]) replaceWhileDeleting(t tb, s authprofile.Store) {
+func (k kind[R]) replaceWhileDeleting(t tb, s authprofile.Store) {
 	for round := range 10 {
 		r := k.new("a", round)
 		k.mustPut(t, s, r)
@@ -1151,7 +1151,7 @@ func (k table[R]) replaceWhileDeleting(t tb, s authprofile.Store) {
 
 // createWhileDeleting: a record can be created again only when it is gone, and
 // then it exists.
-func (k table[R]) createWhileDeleting(t tb, s authprofile.Store) {
+func (k kind[R]) createWhileDeleting(t tb, s authprofile.Store) {
 	for round := range 10 {
 		k.mustPut(t, s, k.new("a", round))
 		again := k.new("a", round+1)
@@ -1178,7 +1178,7 @@ func (k table[R]) createWhileDeleting(t tb, s authprofile.Store) {
 
 // whole: no reader gets parts of two states of a record, or ErrNotFound while it
 // is replaced.
-func (k table[R]) whole(t tb, s authprofile.Store) {
+func (k kind[R]) whole(t tb, s authprofile.Store) {
 	r := k.new("a", 0)
 	text, secret := k.note(r)
 	*text, *secret = "0", "0"
@@ -1252,7 +1252,7 @@ func returnsSoon(call func() error) (error, bool) {
 
 // contextEnded: a call whose context has ended returns an error, and not one
 // that says something about the record.
-func (k table[R]) contextEnded(t tb, s authprofile.Store) {
+func (k kind[R]) contextEnded(t tb, s authprofile.Store) {
 	r := k.new("a", 1)
 	k.mustPut(t, s, r)
 	cancelled, cancel := context.WithCancel(t.Context())
@@ -1293,7 +1293,7 @@ func (k table[R]) contextEnded(t tb, s authprofile.Store) {
 
 // contextEnds: a put whose context ends meanwhile happens as a whole or not at
 // all: at once or, if a server was already asked, a little later.
-func (k table[R]) contextEnds(t tb, s authprofile.Store) {
+func (k kind[R]) contextEnds(t tb, s authprofile.Store) {
 	old := k.new("a", 0)
 	k.mustPut(t, s, old)
 	var open []*R // puts of which it is not known whether they happen

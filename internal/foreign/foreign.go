@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"runtime/debug"
 	"time"
+
+	"github.com/authprofile/authprofile/internal/safetext"
 )
 
 // ErrGoexit says that code has ended the goroutine that it was called in (see
@@ -29,13 +31,7 @@ func (e *PanicError) Error() string {
 
 // Format writes the error's text under every verb, so that none of them shows
 // the value.
-func (e *PanicError) Format(f fmt.State, verb rune) {
-	if verb == 'q' {
-		fmt.Fprintf(f, "%q", e.Error())
-		return
-	}
-	fmt.Fprint(f, e.Error())
-}
+func (e *PanicError) Format(f fmt.State, verb rune) { safetext.Format(f, verb, e.Error()) }
 
 // Recovered returns the error for a value of recover, or nil if that is nil.
 func Recovered(value any) error {

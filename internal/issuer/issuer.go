@@ -147,17 +147,13 @@ func (i Issuer) Claimed(recorded string) string {
 	return recorded
 }
 
-// Issued reports whether a grant with this recorded issuer, and this origin of
-// the token endpoint that its tokens came from, may be one of this provider: it
-// is, or it is not known whose. The origin is empty if it is not known. Renewed
-// says that the grant was renewed by the same profile that names the provider
-// now.
-func (i Issuer) Issued(recorded, origin string, renewed bool) bool {
+// Issued reports whether a grant with this recorded issuer may be one of this
+// provider: it is, or it is not known whose. Renewed says that the grant was
+// renewed by the same profile that names the provider now.
+func (i Issuer) Issued(recorded string, renewed bool) bool {
 	switch {
 	case recorded == "", recorded == i.Origin:
 		return true
-	case i.Name == "" && origin != "":
-		return origin == i.Origin
 	case i.Name == "":
 		// A grant may say the issuer that an ID token named, at another origin
 		// than the token endpoint: that it is the same provider is known if it

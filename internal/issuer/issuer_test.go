@@ -139,7 +139,7 @@ func TestRecorded(t *testing.T) {
 		if got := test.issuer.Claimed(recorded); got != test.later {
 			t.Errorf("%s: got %q to be claimed later, want %q", test.name, got, test.later)
 		}
-		if !test.issuer.Issued(recorded, "", false) {
+		if !test.issuer.Issued(recorded, false) {
 			t.Errorf("%s: got another provider's, want the grant known again", test.name)
 		}
 	}
@@ -166,7 +166,7 @@ func TestIssued(t *testing.T) {
 		{addresses, "https://a.test/t", false, false},
 		{addresses, "https://a.test/t", true, true},
 	} {
-		if got := test.issuer.Issued(test.recorded, test.origin, test.renewed); got != test.want {
+		if got := test.issuer.Issued(test.recorded, test.renewed); got != test.want {
 			t.Errorf("%q by %+v, renewed %t: got %t, want %t", test.recorded, test.issuer, test.renewed, got, test.want)
 		}
 	}

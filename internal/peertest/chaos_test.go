@@ -13,6 +13,7 @@ import (
 	"github.com/authprofile/authprofile/internal/peertest/databases"
 	"github.com/authprofile/authprofile/internal/peertest/fleet"
 	"github.com/authprofile/authprofile/internal/peertest/require"
+	"github.com/authprofile/authprofile/internal/peertest/tokenswitch"
 	"github.com/authprofile/authprofile/providertest"
 	"github.com/authprofile/authprofile/sqlstore"
 )
@@ -144,17 +145,17 @@ func newChaos(t *testing.T, tg target, policy providertest.Policy, config fleet.
 	}
 	c.f.Authorize(c.users...)
 	fates := rand.New(rand.NewPCG(*chaosSeed, 1))
-	p.Take(chaosLatency, func(e *fleet.Exchange) fleet.Fate {
+	p.Take(chaosLatency, func(e *tokenswitch.Exchange) tokenswitch.Fault {
 		if e.Grant != "refresh_token" {
-			return fleet.Answered // an app profile has nothing to lose
+			return tokenswitch.Fault{} // an app profile has nothing to lose
 		}
 		switch fates.IntN(400) {
 		case 0:
-			return fleet.AnswerLost
+			return tokenswitch.AnswerLost
 		case 1:
-			return fleet.RequestLost
+			return tokenswitch.RequestLost
 		}
-		return fleet.Answered
+		return tokenswitch.Fault{}
 	})
 	for range processes {
 		c.procs = append(c.procs, c.start())

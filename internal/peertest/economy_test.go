@@ -115,15 +115,15 @@ func TestEconomyAhead(t *testing.T) {
 
 		last := make(map[int]time.Time) // when an authorization was renewed last
 		for _, e := range p.Log() {
-			if e.Grants == 0 || e.Issued == "" {
+			if e.Authorization == 0 || e.Issued == "" {
 				continue
 			}
 			// A third of its life ahead at most, as the client sees it: for it,
 			// a token's life begins with the request.
-			if before, ok := last[e.Grants]; ok && e.Received.Sub(before) < lifetime/2 {
+			if before, ok := last[e.Authorization]; ok && e.Received.Sub(before) < lifetime/2 {
 				t.Errorf("a token was renewed %v after it was issued, want two thirds of %v", e.Received.Sub(before), lifetime)
 			}
-			last[e.Grants] = e.Received
+			last[e.Authorization] = e.Received
 		}
 		if got := p.Reuses(); got != 0 {
 			t.Errorf("got %d spent refresh tokens, want none", got)

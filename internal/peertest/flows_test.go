@@ -14,6 +14,8 @@ import (
 	"github.com/authprofile/authprofile"
 	"github.com/authprofile/authprofile/internal/peertest/authservers"
 	"github.com/authprofile/authprofile/internal/peertest/require"
+	"github.com/authprofile/authprofile/internal/peertest/tokenswitch"
+	"github.com/authprofile/authprofile/providertest"
 	"golang.org/x/oauth2"
 )
 
@@ -129,7 +131,7 @@ func stored(t *testing.T, store authprofile.Store, key authprofile.GrantKey) *au
 }
 
 // latest is the last exchange in a server's log.
-func latest(s *authservers.Server) authservers.Exchange {
+func latest(s *authservers.Server) tokenswitch.Exchange {
 	log := s.Token.Log()
 	return log[len(log)-1]
 }
@@ -214,7 +216,7 @@ func TestUser(t *testing.T) {
 					t.Errorf("before the first authorization: got %v, want ErrReauthorize", err)
 				}
 				g := connect(t, m, p, "alice")
-				if e := latest(s); e.Issued != authservers.Hash(string(g.RefreshToken)) || e.Issued == "" {
+				if e := latest(s); e.Issued != providertest.Fingerprint(string(g.RefreshToken)) || e.Issued == "" {
 					t.Errorf("the refresh token of the grant is not the one that was issued: %+v", e)
 				}
 				if g.Subject != "sub-of-alice" || g.Issuer != s.Issuer {
@@ -279,7 +281,7 @@ func TestRefreshRotates(t *testing.T) {
 				t.Fatalf("Token: %v", err)
 			}
 			g, e := stored(t, store, key), latest(s)
-			if e.Spent != authservers.Hash(string(last.RefreshToken)) || e.Issued != authservers.Hash(string(g.RefreshToken)) {
+			if e.Spent != providertest.Fingerprint(string(last.RefreshToken)) || e.Issued != providertest.Fingerprint(string(g.RefreshToken)) {
 				t.Fatalf("the chain is broken: spent %s, issued %s", e.Spent, e.Issued)
 			}
 			if g.RefreshToken == last.RefreshToken || tok.AccessToken != string(g.AccessToken) || !s.Active(t, tok.AccessToken) {
@@ -302,7 +304,7 @@ func TestManyAtExpiry(t *testing.T) {
 			expire(t, store, key)
 			before := s.Token.Count("refresh_token")
 			release := make(chan struct{})
-			s.Token.Set(authservers.Fault{Grant: "refresh_token", Until: release})
+			s.Token.Set(tokenswitch.Fault{Grant: "refresh_token", Until: release})
 
 			const processes, callers = 4, 8
 			var wg sync.WaitGroup
@@ -320,7 +322,7 @@ func TestManyAtExpiry(t *testing.T) {
 					})
 				}
 			}
-			s.Token.Await(t, "a refresh", func(log []authservers.Exchange) bool { return s.Token.Count("refresh_token") > before })
+			s.Token.Await(t, "a refresh", func(log []tokenswitch.Exchange) bool { return s.Token.Count("refresh_token") > before })
 			close(release)
 			wg.Wait()
 			close(tokens)
@@ -377,14 +379,14 @@ func TestRevokeDuringRefresh(t *testing.T) {
 		store, p, key := connected(t, s)
 		expire(t, store, key)
 		release := make(chan struct{})
-		s.Token.Set(authservers.Fault{At: authservers.Answer, Until: release})
+		s.Token.Set(tokenswitch.Fault{At: tokenswitch.Answer, Until: release})
 		m := newManager(t, store)
 		done := make(chan error, 1)
 		go func() {
 			_, err := m.Token(t.Context(), p, authprofile.AsUser("alice"))
 			done <- err
 		}()
-		s.Token.Await(t, "a committed refresh", func(log []authservers.Exchange) bool {
+		s.Token.Await(t, "a committed refresh", func(log []tokenswitch.Exchange) bool {
 			e := log[len(log)-1]
 			return e.Grant == "refresh_token" && !e.Committed.IsZero()
 		})
@@ -592,7 +594,7 @@ func TestUnderLoad(t *testing.T) {
 				}
 			}
 			wg.Wait()
-			s.Token.Await(t, "the last answer", func(log []authservers.Exchange) bool { return !log[len(log)-1].Answered.IsZero() })
+			s.Token.Await(t, "the last answer", func(log []tokenswitch.Exchange) bool { return !log[len(log)-1].Answered.IsZero() })
 
 			issued := ""
 			for i, e := range s.Token.Log() {
@@ -615,14 +617,14 @@ func TestFaultsBeforeCommit(t *testing.T) {
 	atEach(t, func(t *testing.T, s *authservers.Server) {
 		for _, fault := range []struct {
 			name string
-			authservers.Fault
+			tokenswitch.Fault
 			reason authprofile.Reason // noted if the first attempt fails; empty: it must not
 		}{
-			{"request lost once", authservers.Fault{Times: 1, Then: authservers.Drop}, ""},
-			{"requests lost", authservers.Fault{Times: 2, Then: authservers.Drop}, authprofile.ReasonLost},
-			{"503", authservers.Fault{Times: 1, Then: authservers.Reply, Status: 503, Body: "<html>busy</html>"}, authprofile.ReasonUnavailable},
-			{"HTML with 200", authservers.Fault{Times: 1, Then: authservers.Reply, Status: 200, Body: "<html>hello</html>"}, authprofile.ReasonUnreadable},
-			{"429", authservers.Fault{Times: 1, Then: authservers.Reply, Status: 429, Header: http.Header{"Retry-After": {"1"}}, Body: `{"error":"slow_down"}`}, authprofile.ReasonUnavailable},
+			{"request lost once", tokenswitch.Fault{Times: 1, Then: tokenswitch.Drop}, ""},
+			{"requests lost", tokenswitch.Fault{Times: 2, Then: tokenswitch.Drop}, authprofile.ReasonLost},
+			{"503", tokenswitch.Fault{Times: 1, Then: tokenswitch.Reply, Status: 503, Body: "<html>busy</html>"}, authprofile.ReasonUnavailable},
+			{"HTML with 200", tokenswitch.Fault{Times: 1, Then: tokenswitch.Reply, Status: 200, Body: "<html>hello</html>"}, authprofile.ReasonUnreadable},
+			{"429", tokenswitch.Fault{Times: 1, Then: tokenswitch.Reply, Status: 429, Header: http.Header{"Retry-After": {"1"}}, Body: `{"error":"slow_down"}`}, authprofile.ReasonUnavailable},
 		} {
 			t.Run(fault.name, func(t *testing.T) {
 				store, p, key := connected(t, s)
@@ -643,7 +645,7 @@ func TestFaultsBeforeCommit(t *testing.T) {
 				if !s.Active(t, tok.AccessToken) {
 					t.Errorf("the token is not good")
 				}
-				if e, g := latest(s), stored(t, store, key); e.Issued != authservers.Hash(string(g.RefreshToken)) || g.Failure != nil {
+				if e, g := latest(s), stored(t, store, key); e.Issued != providertest.Fingerprint(string(g.RefreshToken)) || g.Failure != nil {
 					t.Errorf("the stored refresh token is not the last that was issued, or a failure is left: %v", g)
 				}
 			})
@@ -721,7 +723,7 @@ func TestAnswerLost(t *testing.T) {
 	atEach(t, func(t *testing.T, s *authservers.Server) {
 		store, p, key := connected(t, s)
 		expire(t, store, key)
-		s.Token.Set(authservers.Fault{Times: 1, At: authservers.Answer, Then: authservers.Drop})
+		s.Token.Set(tokenswitch.Fault{Times: 1, At: tokenswitch.Answer, Then: tokenswitch.Drop})
 		_, err := newManager(t, store).Token(t.Context(), p, authprofile.AsUser("alice"))
 		if !errors.Is(err, authprofile.ErrReauthorize) {
 			t.Errorf("got %v, want ErrReauthorize", err)
@@ -742,7 +744,7 @@ func TestCallerHangsUp(t *testing.T) {
 		store, p, key := connected(t, s)
 		expire(t, store, key)
 		release := make(chan struct{})
-		s.Token.Set(authservers.Fault{At: authservers.Answer, Until: release})
+		s.Token.Set(tokenswitch.Fault{At: tokenswitch.Answer, Until: release})
 		m := newManager(t, store)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
@@ -750,7 +752,7 @@ func TestCallerHangsUp(t *testing.T) {
 			_, err := m.Token(ctx, p, authprofile.AsUser("alice"))
 			done <- err
 		}()
-		s.Token.Await(t, "a committed refresh", func(log []authservers.Exchange) bool {
+		s.Token.Await(t, "a committed refresh", func(log []tokenswitch.Exchange) bool {
 			e := log[len(log)-1]
 			return e.Grant == "refresh_token" && !e.Committed.IsZero()
 		})
@@ -763,7 +765,7 @@ func TestCallerHangsUp(t *testing.T) {
 		if err != nil || !s.Active(t, tok.AccessToken) {
 			t.Errorf("the next caller: got %v, want an active token", err)
 		}
-		if e, g := latest(s), stored(t, store, key); e.Issued != authservers.Hash(string(g.RefreshToken)) {
+		if e, g := latest(s), stored(t, store, key); e.Issued != providertest.Fingerprint(string(g.RefreshToken)) {
 			t.Errorf("what was issued is not what is stored")
 		}
 		if n := s.Token.Count("refresh_token"); n != 1 {

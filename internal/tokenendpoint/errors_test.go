@@ -176,11 +176,11 @@ func TestThreat135_WhatWasSentIsNotRepeatedInAnyForm(t *testing.T) {
 			Form:     map[string][]string{"grant_type": {"refresh_token"}, "refresh_token": {refresh}},
 			ClientID: "reports", ClientSecret: secret, AuthMethod: method,
 		}
-		form, authorization, err := authenticate(r)
+		auth, err := authenticate(r)
 		if err != nil {
 			t.Fatal(err)
 		}
-		sent := strings.TrimPrefix(authorization, "Basic ")
+		form, sent := auth.form, strings.TrimPrefix(auth.authorization, "Basic ")
 		for _, text := range []string{
 			refresh, secret, form.Encode(), strings.ToLower(form.Encode()), "Authorization: Basic " + sent,
 			url.PathEscape(refresh), url.QueryEscape(secret), strings.ReplaceAll(secret, "  ", " "),
@@ -189,7 +189,7 @@ func TestThreat135_WhatWasSentIsNotRepeatedInAnyForm(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, got := evaluate(&exchange{status: 400, request: r, body: body})
+			_, got := evaluate(&exchange{status: 400, request: r, sent: auth, body: body})
 			for _, shown := range []string{got.Code, got.Description, got.Error()} {
 				if strings.Contains(strings.ToLower(shown), "sentinel") || sent != "" && strings.Contains(shown, sent[:20]) {
 					t.Errorf("%s: got %q of %q", method, shown, text)

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/authprofile/authprofile/internal/safetext"
 )
 
 // problems are all texts that an error about an answer may have.
@@ -79,7 +81,7 @@ func checkAnswer(t *testing.T, body []byte, contentType string, status int, read
 			}
 		}
 		for i, s := range a.Scopes {
-			if !validScope(s) || slices.Contains(a.Scopes[:i], s) {
+			if !ValidScope(s) || slices.Contains(a.Scopes[:i], s) {
 				t.Errorf("got scope %q, want a valid one, once", s)
 			}
 		}
@@ -96,10 +98,10 @@ func checkAnswer(t *testing.T, body []byte, contentType string, status int, read
 	if _, ok := classNames[err.Class]; !ok {
 		t.Errorf("got %v, want a known class", err.Class)
 	}
-	if len(err.Code) > maxCode || strings.ContainsFunc(err.Code, func(r rune) bool { return r < ' ' || r > '~' }) {
+	if len(err.Code) > safetext.MaxCode || strings.ContainsFunc(err.Code, func(r rune) bool { return r < ' ' || r > '~' }) {
 		t.Errorf("got code %q, want clean text", err.Code)
 	}
-	if len(err.Description) > maxDescription || !printable(err.Description) {
+	if len(err.Description) > safetext.MaxDescription || !printable(err.Description) {
 		t.Errorf("got description %q, want clean text", err.Description)
 	}
 	for _, s := range []string{err.Code, err.Description} {

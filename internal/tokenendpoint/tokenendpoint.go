@@ -11,22 +11,14 @@
 package tokenendpoint
 
 import (
-	"bytes"
-	"cmp"
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"net/http"
 	"net/url"
-	"slices"
-	"strings"
-	"sync"
 	"time"
 
-	"github.com/authprofile/authprofile/internal/foreign"
 	"github.com/authprofile/authprofile/internal/transport"
 )
 
@@ -39,12 +31,10 @@ var ErrBodyTooLarge = errors.New("the answer is larger than 1 MiB")
 
 // The causes of an [Error] that are found before or without reading an answer.
 var (
-	errURL        = errors.New("the address is not valid")
-	errAuthMethod = errors.New("the client authentication method is unknown")
-	errForm       = errors.New("the form is empty")
-	errRedirect   = errors.New("it redirects, which is not followed")
-	errNoAnswer   = errors.New("the transport gave neither an answer nor an error")
-	errSealed     = errors.New("the request is over")
+	errURL      = errors.New("the address is not valid")
+	errForm     = errors.New("the form is empty")
+	errRedirect = errors.New("it redirects, which is not followed")
+	errNoAnswer = errors.New("the transport gave neither an answer nor an error")
 )
 
 // A Request is what to send, and as whom.
@@ -55,9 +45,9 @@ type Request struct {
 	ClientID     string
 	ClientSecret string
 
-	// AuthMethod is "client_secret_basic", "client_secret_post", "none" or
-	// "client_secret_basic_raw". No other is tried when it fails: that would
-	// spend what the form has twice.
+	// AuthMethod is how the client authenticates, by one of the names in
+	// clientauth.go. No other is tried when it fails: that would spend what
+	// the form has twice.
 	AuthMethod string
 
 	// BeforeSend, if not nil, is called at most once, at the last moment:
@@ -118,6 +108,7 @@ func Revoke(ctx context.Context, hc *http.Client, r *Request) error {
 type exchange struct {
 	endpoint string // for the text of errors
 	request  *Request
+	sent     *authentication // nil: the request could not be authenticated
 
 	status  int
 	header  http.Header
@@ -142,8 +133,8 @@ func send(ctx context.Context, hc *http.Client, r *Request, endpoint string, wan
 	if len(r.Form) == 0 {
 		return fail(Unsent, errForm)
 	}
-	form, authorization, err := authenticate(r)
-	if err != nil {
+	var err error
+	if x.sent, err = authenticate(r); err != nil {
 		return fail(Configuration, err)
 	}
 
@@ -162,7 +153,7 @@ func send(ctx context.Context, hc *http.Client, r *Request, endpoint string, wan
 		return fail(Unsent, cause(ctx, nil, false))
 	}
 
-	encoded := form.Encode()
+	encoded := x.sent.form.Encode()
 	body := newOnceBody(ctx, encoded, r.BeforeSend)
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.URL, body)
 	if err != nil || req.URL.Host == "" || req.URL.Scheme != "https" && req.URL.Scheme != "http" {
@@ -174,8 +165,8 @@ func send(ctx context.Context, hc *http.Client, r *Request, endpoint string, wan
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("User-Agent", "authprofile")
-	if authorization != "" {
-		req.Header.Set("Authorization", authorization)
+	if x.sent.authorization != "" {
+		req.Header.Set("Authorization", x.sent.authorization)
 	}
 
 	// The transport, and not a Client around it: a Client follows redirects,
@@ -205,7 +196,7 @@ func send(ctx context.Context, hc *http.Client, r *Request, endpoint string, wan
 		return fail(Unsent, beforeErr)
 	case err == nil:
 		return x
-	case refusedTLS(err) != nil:
+	case transport.Permanent(err) != nil:
 		return fail(Configuration, cause(ctx, err, sent))
 	case sent:
 		return fail(Lost, cause(ctx, err, true))
@@ -223,141 +214,12 @@ func read(body io.Reader) ([]byte, error) {
 	return data, err
 }
 
-// authenticate returns a copy of the form, and the Authorization header if
-// there is one: the client authenticates by exactly one of them (RFC 6749,
-// section 2.3).
-func authenticate(r *Request) (form url.Values, authorization string, err error) {
-	form = maps.Clone(r.Form)
-	form.Del("client_id")
-	form.Del("client_secret")
-
-	id, secret := r.ClientID, r.ClientSecret
-	switch r.AuthMethod {
-	case "client_secret_basic":
-		id, secret = url.QueryEscape(id), url.QueryEscape(secret)
-		fallthrough
-	case "client_secret_basic_raw":
-		return form, "Basic " + base64.StdEncoding.EncodeToString([]byte(id+":"+secret)), nil
-	case "client_secret_post":
-		form.Set("client_id", id)
-		form.Set("client_secret", secret)
-		return form, "", nil
-	case "none":
-		form.Set("client_id", id)
-		return form, "", nil
+// cause returns an error that shows what may be shown of an error of the
+// transport, or of the context if that has ended.
+func cause(ctx context.Context, err error, sent bool) error {
+	otherwise := "the connection could not be made"
+	if sent {
+		otherwise = "the connection broke, or what came was not HTTP"
 	}
-	return nil, "", errAuthMethod
-}
-
-// secretParams are the parameters whose values an error must not show, even
-// if the provider repeats them.
-var secretParams = []string{
-	"actor_token", "assertion", "client_assertion", "code", "code_verifier",
-	"device_code", "password", "refresh_token", "subject_token", "token",
-}
-
-// secrets returns what of r must not be shown: as it is, as it is sent, and as
-// it comes out of the cleaning of a provider's texts. The longest come first,
-// since one may be a part of another.
-func secrets(r *Request) []string {
-	raw := []string{r.ClientSecret}
-	for _, name := range secretParams {
-		raw = append(raw, r.Form[name]...)
-	}
-	if _, authorization, err := authenticate(r); err == nil {
-		raw = append(raw, strings.TrimPrefix(authorization, "Basic "))
-	}
-	var list []string
-	for _, s := range raw {
-		escaped := url.QueryEscape(s)
-		list = append(list, s, escaped, lowerEscapes(escaped), url.PathEscape(s), cleanText(s), cleanCode(s))
-	}
-	slices.SortFunc(list, func(a, b string) int { return cmp.Or(len(b)-len(a), strings.Compare(a, b)) })
-	return slices.Compact(list)
-}
-
-// lowerEscapes writes "%2f" for "%2F".
-func lowerEscapes(s string) string {
-	b := []byte(s)
-	for i := 0; i+2 < len(b); i++ {
-		if b[i] == '%' {
-			copy(b[i:], bytes.ToLower(b[i:i+3]))
-		}
-	}
-	return string(b)
-}
-
-// An onceBody is a form that can be read at most once, reports whether it was,
-// and can be withdrawn.
-type onceBody struct {
-	over   func() error // the context's Err: after its end nothing more is sent
-	before func() error
-
-	mu        sync.Mutex
-	form      *strings.Reader
-	asked     bool          // before was called, or never will be
-	answered  chan struct{} // closed when before is not running, and will not
-	beforeErr error
-	sent      bool // some of the form was read
-	sealed    bool
-}
-
-func newOnceBody(ctx context.Context, form string, before func() error) *onceBody {
-	return &onceBody{over: ctx.Err, before: before, form: strings.NewReader(form), answered: make(chan struct{})}
-}
-
-func (b *onceBody) Read(p []byte) (int, error) {
-	b.mu.Lock()
-	first := !b.asked
-	b.asked = true
-	b.mu.Unlock()
-	if first {
-		b.ask()
-	}
-	<-b.answered
-
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	switch {
-	case b.beforeErr != nil:
-		return 0, b.beforeErr
-	case b.sealed || b.over() != nil:
-		return 0, errSealed
-	}
-	n, err := b.form.Read(p)
-	b.sent = b.sent || n > 0
-	return n, err
-}
-
-func (b *onceBody) ask() {
-	defer close(b.answered)
-	if b.before == nil {
-		return
-	}
-	err := foreign.Call(b.before) // a panic in this goroutine, of the transport, would end the program
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.beforeErr = err
-}
-
-// Close does nothing: the form is in memory, and a transport may close what
-// it has not read and then use it on another connection.
-func (b *onceBody) Close() error { return nil }
-
-// seal keeps the rest of the form from being read later, and waits for before
-// if it is running. It reports whether any of the form was read, and what
-// before returned.
-func (b *onceBody) seal() (sent bool, beforeErr error) {
-	b.mu.Lock()
-	b.sealed = true
-	if !b.asked {
-		b.asked = true
-		close(b.answered)
-	}
-	b.mu.Unlock()
-	<-b.answered
-
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.sent, b.beforeErr
+	return transport.Describe(ctx, err, otherwise)
 }

@@ -10,6 +10,8 @@ import (
 	"net"
 	"net/http"
 	"os"
+
+	"github.com/authprofile/authprofile/internal/safetext"
 )
 
 // Describe returns an error that says, in words of this package, why a request
@@ -50,17 +52,7 @@ type described struct {
 func (d *described) Error() string                 { return d.text }
 func (d *described) Unwrap() error                 { return d.part }
 func (d *described) Is(target error) bool          { return d.whole != nil && errors.Is(d.whole, target) }
-func (d *described) Format(f fmt.State, verb rune) { FormatText(f, verb, d.text) }
-
-// FormatText writes an error's text under every verb, so that none of them shows
-// its causes.
-func FormatText(f fmt.State, verb rune, text string) {
-	if verb == 'q' {
-		fmt.Fprintf(f, "%q", text)
-		return
-	}
-	io.WriteString(f, text)
-}
+func (d *described) Format(f fmt.State, verb rune) { safetext.Format(f, verb, d.text) }
 
 // errNotTLS stands for a tls.RecordHeaderError, which has the first bytes of
 // the answer and the connection in it.

@@ -96,7 +96,6 @@ ALTER TABLE authprofile_profiles
 	ADD COLUMN par_url LONGTEXT;
 
 ALTER TABLE authprofile_grants
-	ADD COLUMN origin LONGTEXT,
 	ADD COLUMN account LONGTEXT,
 	ADD COLUMN authorized DATETIME(3),
 	ADD COLUMN ends DATETIME(3),

@@ -94,7 +94,6 @@ ALTER TABLE authprofile_profiles
 	ADD COLUMN par_url TEXT;
 
 ALTER TABLE authprofile_grants
-	ADD COLUMN origin TEXT,
 	ADD COLUMN account TEXT,
 	ADD COLUMN authorized TIMESTAMPTZ(3),
 	ADD COLUMN ends TIMESTAMPTZ(3),

@@ -97,8 +97,6 @@ ALTER TABLE authprofile_profiles ADD COLUMN keep_alive_ns INTEGER;
 
 ALTER TABLE authprofile_profiles ADD COLUMN par_url TEXT;
 
-ALTER TABLE authprofile_grants ADD COLUMN origin TEXT;
-
 ALTER TABLE authprofile_grants ADD COLUMN account TEXT;
 
 ALTER TABLE authprofile_grants ADD COLUMN authorized TEXT;

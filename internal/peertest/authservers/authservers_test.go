@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/authprofile/authprofile/internal/peertest/tokenswitch"
+	"github.com/authprofile/authprofile/providertest"
 	"github.com/chromedp/chromedp"
 	"golang.org/x/oauth2"
 )
@@ -224,30 +226,30 @@ func TestSwitch(t *testing.T) {
 		form := func(token string) url.Values {
 			return url.Values{"grant_type": {"refresh_token"}, "refresh_token": {token}}
 		}
-		last := func() Exchange {
+		last := func() tokenswitch.Exchange {
 			log := s.Token.Log()
 			return log[len(log)-1]
 		}
 
-		s.Token.Set(Fault{Grant: "refresh_token", Times: 1, At: Request, Then: Drop})
+		s.Token.Set(tokenswitch.Fault{Grant: "refresh_token", Times: 1, At: tokenswitch.Request, Then: tokenswitch.Drop})
 		if _, _, err := Web.post(s.TokenURL, form(a.Refresh)); err == nil {
 			t.Error("a lost request had an answer")
 		}
-		if e := last(); !e.Committed.IsZero() || e.Spent != Hash(a.Refresh) {
+		if e := last(); !e.Committed.IsZero() || e.Spent != providertest.Fingerprint(a.Refresh) {
 			t.Errorf("a lost request reached the server: %+v", e)
 		}
 
-		s.Token.Set(Fault{Times: 1, At: Request, Then: Reply, Status: 503, Header: http.Header{"Retry-After": {"7"}}, Body: "<html>"})
+		s.Token.Set(tokenswitch.Fault{Times: 1, At: tokenswitch.Request, Then: tokenswitch.Reply, Status: 503, Header: http.Header{"Retry-After": {"7"}}, Body: "<html>"})
 		if status, body, err := Web.post(s.TokenURL, form(a.Refresh)); status != 503 || string(body) != "<html>" {
 			t.Errorf("reply: got %d %q %v, want 503", status, body, err)
 		}
 
 		b := refresh(t, s, Web, a.Refresh) // the faults are used up
-		if e := last(); e.Issued != Hash(b.Refresh) || e.Access != Hash(b.Access) || e.Answered.IsZero() {
+		if e := last(); e.Issued != providertest.Fingerprint(b.Refresh) || e.Access != providertest.Fingerprint(b.Access) || e.Answered.IsZero() {
 			t.Errorf("the log does not have what was issued: %+v", e)
 		}
 
-		s.Token.Set(Fault{Grant: "refresh_token", At: Answer, Then: Drop})
+		s.Token.Set(tokenswitch.Fault{Grant: "refresh_token", At: tokenswitch.Answer, Then: tokenswitch.Drop})
 		if _, _, err := Web.post(s.TokenURL, form(b.Refresh)); err == nil {
 			t.Error("a lost answer came")
 		}
@@ -256,13 +258,13 @@ func TestSwitch(t *testing.T) {
 		}
 
 		release := make(chan struct{})
-		s.Token.Set(Fault{At: Request, Until: release})
+		s.Token.Set(tokenswitch.Fault{At: tokenswitch.Request, Until: release})
 		done := make(chan error)
 		go func() {
 			_, _, err := App.post(s.TokenURL, url.Values{"grant_type": {"client_credentials"}})
 			done <- err
 		}()
-		s.Token.Await(t, "a request", func(log []Exchange) bool { return log[len(log)-1].Grant == "client_credentials" })
+		s.Token.Await(t, "a request", func(log []tokenswitch.Exchange) bool { return log[len(log)-1].Grant == "client_credentials" })
 		if e := last(); !e.Committed.IsZero() {
 			t.Error("a request that is held reached the server")
 		}

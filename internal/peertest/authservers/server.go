@@ -3,7 +3,7 @@
 // certified oidc-provider as a process of its own.
 //
 // Both enforce PKCE with S256, rotate refresh tokens, and end the whole grant
-// when a spent one comes again. In front of each stands a [Switch] that can
+// when a spent one comes again. In front of each stands a [tokenswitch.Switch] that can
 // lose, delay and replace what passes through its token endpoint, and keeps a
 // log of what the server has issued.
 package authservers
@@ -18,6 +18,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/authprofile/authprofile/internal/peertest/tokenswitch"
 )
 
 // A Client is registered at a server.
@@ -82,7 +84,7 @@ type Server struct {
 	APIURL string
 
 	// Token stands in front of the token endpoint.
-	Token *Switch
+	Token *tokenswitch.Switch
 
 	mu       sync.Mutex
 	requests map[string]int
@@ -104,10 +106,10 @@ func (s *Server) Refuse(token string) {
 }
 
 // Active reports whether the server considers a token valid (RFC 7662). It takes
-// the token itself, or the Hash of one in the log.
+// the token itself, or the fingerprint of one in the log.
 func (s *Server) Active(t testing.TB, token string) bool {
 	t.Helper()
-	if issued := s.Token.token(token); issued != "" {
+	if issued := s.Token.Issued(token); issued != "" {
 		token = issued
 	}
 	said, err := s.introspect(token)
@@ -171,7 +173,7 @@ func newServer(t testing.TB, name string) (*Server, *httptest.Server) {
 
 // front starts ts: next, with the switch before its token endpoint.
 func (s *Server) front(t testing.TB, ts *httptest.Server, next http.Handler) {
-	s.Token = newSwitch(next)
+	s.Token = tokenswitch.New()
 	token, api := mustParse(s.TokenURL).Path, mustParse(s.APIURL).Path
 	ts.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
@@ -179,7 +181,7 @@ func (s *Server) front(t testing.TB, ts *httptest.Server, next http.Handler) {
 		s.mu.Unlock()
 		switch r.URL.Path {
 		case token:
-			s.Token.ServeHTTP(w, r)
+			s.Token.Serve(w, r, next)
 		case api:
 			s.serveAPI(w, r)
 		default:
@@ -188,7 +190,7 @@ func (s *Server) front(t testing.TB, ts *httptest.Server, next http.Handler) {
 	})
 	ts.Start()
 	t.Cleanup(func() {
-		s.Token.close()
+		s.Token.Close()
 		ts.CloseClientConnections()
 		ts.Close()
 	})

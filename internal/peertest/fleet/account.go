@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/authprofile/authprofile"
+	"github.com/authprofile/authprofile/internal/peertest/tokenswitch"
 	"github.com/authprofile/authprofile/providertest"
 )
 
@@ -167,8 +168,8 @@ func (f *Fleet) Account() *Account {
 		}
 	}
 
-	bySpent := make(map[string][]*Exchange)
-	refused := make(map[int][]*Exchange) // by authorization
+	bySpent := make(map[string][]*tokenswitch.Exchange)
+	refused := make(map[int][]*tokenswitch.Exchange) // by authorization
 	for i := range log {
 		e := &log[i]
 		if e.Grant != "refresh_token" {
@@ -179,7 +180,7 @@ func (f *Fleet) Account() *Account {
 			at, ok := stored[before.Issued]
 			if ok && before.Issued != "" && at.Before(e.Received) {
 				a.broke("%s sent a refresh token %v after its successor was stored", e.Process, e.Received.Sub(at))
-				a.Broken = append(a.Broken, f.evidence(journals, e.User, []*Exchange{before, e})...)
+				a.Broken = append(a.Broken, f.evidence(journals, e.User, []*tokenswitch.Exchange{before, e})...)
 			}
 			if before.Issued != "" {
 				a.Reuses++
@@ -191,7 +192,7 @@ func (f *Fleet) Account() *Account {
 		case e.Issued != "":
 			a.Renewals++
 		case e.Refused():
-			refused[e.Grants] = append(refused[e.Grants], e)
+			refused[e.Authorization] = append(refused[e.Authorization], e)
 		}
 	}
 
@@ -255,7 +256,7 @@ func (f *Fleet) Account() *Account {
 }
 
 // evidence returns what the logs say about a user during these requests.
-func (f *Fleet) evidence(journals map[*Process][]Entry, user string, requests []*Exchange) []string {
+func (f *Fleet) evidence(journals map[*Process][]Entry, user string, requests []*tokenswitch.Exchange) []string {
 	type line struct {
 		at   time.Time
 		text string
@@ -293,10 +294,10 @@ func (f *Fleet) evidence(journals map[*Process][]Entry, user string, requests []
 const soon = 2 * time.Second
 
 // cause says what kept the answer to e from being stored before then, or "".
-func (f *Fleet) cause(p *Process, journal []Entry, e *Exchange, then time.Time) string {
+func (f *Fleet) cause(p *Process, journal []Entry, e *tokenswitch.Exchange, then time.Time) string {
 	overlaps := func(ev Event) bool { return ev.From.Before(then) && ev.Till.After(e.Received) }
-	if e.Fate == AnswerLost {
-		return string(AnswerLost)
+	if e.Fault.At == tokenswitch.Answer && e.Fault.Then == tokenswitch.Drop {
+		return e.Fault.String()
 	}
 	if p == nil {
 		return ""

@@ -217,7 +217,7 @@ func (w *worker) round(ctx context.Context, c command) Reply {
 	for _, user := range c.Users {
 		for range c.Callers {
 			callers.Go(func() {
-				wait(time.Until(c.At))
+				<-time.After(time.Until(c.At))
 				ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 				defer cancel()
 				access, ends, err := w.token(ctx, user)

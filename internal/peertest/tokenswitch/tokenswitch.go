@@ -1,10 +1,10 @@
-package authservers
+// Package tokenswitch stands in front of a token endpoint, for tests: it loses,
+// delays and replaces what passes, and keeps a log of what was issued.
+package tokenswitch
 
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"io"
 	"maps"
@@ -14,6 +14,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/authprofile/authprofile/providertest"
 )
 
 // A Place is where a fault happens.
@@ -37,22 +39,20 @@ const (
 	// Drop closes the connection without an answer.
 	Drop
 
-	// Hang gives no answer until the client has hung up.
-	Hang
-
 	// Reply answers with the Status, Header and Body of the fault.
 	Reply
 )
 
 // A Fault is something that goes wrong between a client and the token
-// endpoint. "The answer was lost" is Fault{At: Answer, Then: Drop}.
+// endpoint. The zero Fault lets the request pass.
 type Fault struct {
 	Grant string // only requests with this grant_type; empty: all
 	Times int    // how many requests meet it; zero: all, until it is replaced
 
+	Delay time.Duration // how long the request takes: half of it on each way
+
 	At    Place
-	Delay time.Duration
-	Until <-chan struct{} // after the delay, waits until it is closed
+	Until <-chan struct{} // there, waits until it is closed
 	Then  Outcome
 
 	Status int // of a Reply
@@ -60,13 +60,32 @@ type Fault struct {
 	Body   string
 }
 
+// RequestLost and AnswerLost are what a network does.
+var (
+	RequestLost = Fault{At: Request, Then: Drop}
+	AnswerLost  = Fault{At: Answer, Then: Drop}
+)
+
+// String says what becomes of the request; nothing: it passes.
+func (f Fault) String() string {
+	outcome := map[Outcome]string{Drop: "lost", Reply: "replaced"}[f.Then]
+	switch {
+	case outcome == "":
+		return ""
+	case f.At == Answer:
+		return "answer " + outcome
+	}
+	return "request " + outcome
+}
+
 // An Exchange is one request to the token endpoint, and what came of it. It
-// names tokens by their Hash.
+// names tokens by their [providertest.Fingerprint].
 type Exchange struct {
 	Grant     string    // grant_type
 	Received  time.Time // when the request was there
 	Committed time.Time // when the server had answered; zero: it never saw the request, or has not answered yet
 	Answered  time.Time // when the answer was on its way to the client; zero: it had none, or the fault's
+	Fault     Fault     // that it met
 
 	Status int    // the server's
 	Code   string // of its error
@@ -74,32 +93,38 @@ type Exchange struct {
 	Spent  string // the refresh token received
 	Issued string // the refresh token issued
 	Access string // the access token issued
+
+	// Process, Authorization and User are what a function given to Decide
+	// knows of the request. The last two go from the exchange that issued a
+	// refresh token to those in which it is spent.
+	Process       string
+	Authorization int
+	User          string
 }
 
-// Hash returns the name of a token in the log.
-func Hash(token string) string {
-	if token == "" {
-		return ""
-	}
-	sum := sha256.Sum256([]byte(token))
-	return hex.EncodeToString(sum[:8])
-}
+// Refused reports whether the server has ended the grant or sees it ended.
+func (e *Exchange) Refused() bool { return e.Code == "invalid_grant" }
 
-// A Switch is a handler in front of a token endpoint. It passes everything on,
-// unless it is given a Fault.
+// A Switch passes everything on to a token endpoint, unless it is given a Fault.
 type Switch struct {
-	next http.Handler
-
 	mu      sync.Mutex
+	decide  func(*http.Request, *Exchange) Fault
 	faults  []Fault
 	log     []*Exchange
-	issued  map[string]string // tokens by their hashes
+	issued  map[string]issued // by fingerprint
 	changed chan struct{}     // closed at every change of the log, and replaced
 	closed  chan struct{}
 }
 
-func newSwitch(next http.Handler) *Switch {
-	return &Switch{next: next, issued: make(map[string]string), changed: make(chan struct{}), closed: make(chan struct{})}
+// issued is a token, and the exchange that issued it.
+type issued struct {
+	token string
+	by    *Exchange
+}
+
+// New returns a Switch. [Switch.Close] ends all waiting at it.
+func New() *Switch {
+	return &Switch{issued: make(map[string]issued), changed: make(chan struct{}), closed: make(chan struct{})}
 }
 
 // Set replaces the faults that are waiting. A request meets the first that
@@ -108,6 +133,14 @@ func (s *Switch) Set(faults ...Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.faults = faults
+}
+
+// Decide sets what is called for each request, before it is in the log, to add
+// to it what it knows and to say which fault the request meets.
+func (s *Switch) Decide(f func(*http.Request, *Exchange) Fault) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.decide = f
 }
 
 // Log returns what has passed so far, in order of arrival.
@@ -153,20 +186,18 @@ func (s *Switch) Await(t testing.TB, what string, good func([]Exchange) bool) {
 	}
 }
 
-func (s *Switch) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+// Serve passes a request on to next.
+func (s *Switch) Serve(w http.ResponseWriter, r *http.Request, next http.Handler) {
 	body, err := io.ReadAll(io.LimitReader(r.Body, 1<<20))
 	if err != nil {
 		panic(http.ErrAbortHandler)
 	}
 	form, _ := url.ParseQuery(string(body))
-	e := &Exchange{Grant: form.Get("grant_type"), Received: time.Now(), Spent: Hash(form.Get("refresh_token"))}
-	fault := s.meet(e)
+	e := &Exchange{Grant: form.Get("grant_type"), Received: time.Now(), Spent: fingerprint(form.Get("refresh_token"))}
+	fault := s.meet(r, e)
 
-	if fault.At == Request {
-		s.suffer(w, r, fault)
-		if fault.Then == Reply {
-			return
-		}
+	if s.strike(w, fault, Request) {
+		return
 	}
 
 	// As a real server, it goes on with a request whose client has hung up.
@@ -174,7 +205,7 @@ func (s *Switch) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r2 := r.Clone(context.WithoutCancel(r.Context()))
 	r2.Body = io.NopCloser(bytes.NewReader(body))
 	r2.ContentLength = int64(len(body))
-	s.next.ServeHTTP(rec, r2)
+	next.ServeHTTP(rec, r2)
 	s.update(func() {
 		e.Committed = time.Now()
 		e.Status = rec.Code
@@ -184,18 +215,14 @@ func (s *Switch) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			Error   string `json:"error"`
 		}
 		if json.Unmarshal(rec.Body.Bytes(), &said) == nil {
-			e.Code, e.Issued, e.Access = said.Error, Hash(said.Refresh), Hash(said.Access)
-			s.issued[e.Issued], s.issued[e.Access] = said.Refresh, said.Access
+			e.Code, e.Issued, e.Access = said.Error, fingerprint(said.Refresh), fingerprint(said.Access)
+			s.issued[e.Issued], s.issued[e.Access] = issued{said.Refresh, e}, issued{said.Access, e}
 		}
 	})
 
-	if fault.At == Answer {
-		s.suffer(w, r, fault)
-		if fault.Then == Reply {
-			return
-		}
+	if s.strike(w, fault, Answer) {
+		return
 	}
-
 	if r.Context().Err() != nil {
 		return // the client is gone
 	}
@@ -206,35 +233,57 @@ func (s *Switch) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // meet puts e in the log and returns the fault that it meets.
-func (s *Switch) meet(e *Exchange) (fault Fault) {
+func (s *Switch) meet(r *http.Request, e *Exchange) (fault Fault) {
+	s.mu.Lock()
+	if before := s.issued[e.Spent].by; before != nil && e.Spent != "" {
+		e.Authorization, e.User = before.Authorization, before.User
+	}
+	decide := s.decide
+	s.mu.Unlock()
+	if decide != nil {
+		fault = decide(r, e)
+	}
 	s.update(func() {
-		s.log = append(s.log, e)
-		for i := range s.faults {
-			f := &s.faults[i]
-			if f.Times < 0 || f.Grant != "" && f.Grant != e.Grant {
-				continue
-			}
-			if f.Times > 0 {
-				if f.Times--; f.Times == 0 {
-					f.Times = -1 // used up
-				}
-			}
-			fault = *f
-			return
+		if decide == nil {
+			fault = s.takeFault(e.Grant)
 		}
+		e.Fault = fault
+		s.log = append(s.log, e)
 	})
 	return fault
 }
 
-// suffer does what the fault says, but for letting the request continue.
-func (s *Switch) suffer(w http.ResponseWriter, r *http.Request, f Fault) {
+// takeFault returns the first of the faults that are waiting for a request of a
+// grant_type. The Switch is locked.
+func (s *Switch) takeFault(grant string) Fault {
+	for i := range s.faults {
+		f := &s.faults[i]
+		if f.Times < 0 || f.Grant != "" && f.Grant != grant {
+			continue
+		}
+		if f.Times > 0 {
+			if f.Times--; f.Times == 0 {
+				f.Times = -1 // used up
+			}
+		}
+		return *f
+	}
+	return Fault{}
+}
+
+// strike does what the fault does at a place. It reports whether that was the
+// answer.
+func (s *Switch) strike(w http.ResponseWriter, f Fault, at Place) (answered bool) {
 	if f.Delay > 0 {
-		delay := time.NewTimer(f.Delay)
+		delay := time.NewTimer(f.Delay / 2)
 		defer delay.Stop()
 		select {
 		case <-delay.C:
 		case <-s.closed:
 		}
+	}
+	if f.At != at {
+		return false
 	}
 	if f.Until != nil {
 		select {
@@ -243,19 +292,15 @@ func (s *Switch) suffer(w http.ResponseWriter, r *http.Request, f Fault) {
 		}
 	}
 	switch f.Then {
-	case Hang:
-		select {
-		case <-r.Context().Done():
-		case <-s.closed:
-		}
-		panic(http.ErrAbortHandler)
 	case Drop:
 		panic(http.ErrAbortHandler)
 	case Reply:
 		maps.Copy(w.Header(), f.Header)
 		w.WriteHeader(f.Status)
 		io.WriteString(w, f.Body)
+		return true
 	}
+	return false
 }
 
 func (s *Switch) update(change func()) {
@@ -266,12 +311,20 @@ func (s *Switch) update(change func()) {
 	s.changed = make(chan struct{})
 }
 
-// token returns the token that was issued with a hash, or nothing.
-func (s *Switch) token(hash string) string {
+// Issued returns the token that was issued with a fingerprint, or nothing.
+func (s *Switch) Issued(fingerprint string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.issued[hash]
+	return s.issued[fingerprint].token
 }
 
-// close ends all waiting.
-func (s *Switch) close() { close(s.closed) }
+// Close ends all waiting.
+func (s *Switch) Close() { close(s.closed) }
+
+// fingerprint is providertest.Fingerprint that has none for no token.
+func fingerprint(token string) string {
+	if token == "" {
+		return ""
+	}
+	return providertest.Fingerprint(token)
+}

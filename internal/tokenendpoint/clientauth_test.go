@@ -1,0 +1,98 @@
+package tokenendpoint
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/url"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestCheckAuth(t *testing.T) {
+	for _, tt := range []struct{ method, secret, want string }{
+		{"none", "", ""},
+		{"none", "s", `"none" is for clients without a secret`},
+		{"client_secret_post", "s", ""},
+		{"client_secret_post", "", "needs a client secret"},
+		{"client_secret_basic", "s", ""},
+		{"client_secret_basic", "", "needs a client secret"},
+		{"client_secret_basic_raw", "s", ""},
+		{"client_secret_basic_raw", "", "needs a client secret"},
+		{"", "s", "is unknown"},
+		{"private_key_jwt", "", "is unknown"},
+	} {
+		got := ""
+		if err := (&Request{AuthMethod: tt.method, ClientSecret: tt.secret}).CheckAuth(); err != nil {
+			got = err.Error()
+		}
+		if got != tt.want {
+			t.Errorf("%q with secret %q: got %q, want %q", tt.method, tt.secret, got, tt.want)
+		}
+	}
+}
+
+// Whatever the method, no error shows what the client authenticates by, even if
+// the provider repeats all that it was sent.
+func TestThreat135_NoCredentialIsRepeated(t *testing.T) {
+	public := []string{"client_id", "client_assertion_type"}
+
+	for method, m := range authMethods {
+		t.Run("135 "+method, func(t *testing.T) {
+			r := &Request{URL: "https://provider.test/token", Form: url.Values{"grant_type": {"client_credentials"}}}
+			var given []string
+			for i := range reflect.TypeFor[Request]().NumField() {
+				f := reflect.TypeFor[Request]().Field(i)
+				if f.Type.Kind() == reflect.String && f.Name != "URL" && f.Name != "AuthMethod" && f.Name != "ClientID" {
+					given = append(given, "of "+f.Name+" &c.")
+					reflect.ValueOf(r).Elem().Field(i).SetString(given[len(given)-1])
+				}
+			}
+			r.ClientID, r.AuthMethod = "reports", method
+
+			var sent []string
+			provider := roundTrip(func(req *http.Request) (*http.Response, error) {
+				body, err := io.ReadAll(req.Body)
+				if err != nil {
+					return nil, err
+				}
+				form, err := url.ParseQuery(string(body))
+				if err != nil {
+					return nil, err
+				}
+				for name, values := range form {
+					if r.Form[name] == nil && !slices.Contains(public, name) {
+						sent = append(sent, values...)
+					}
+				}
+				for name, values := range req.Header {
+					switch name {
+					case "Content-Type", "Accept", "User-Agent":
+						continue
+					}
+					for _, value := range values {
+						_, credentials, _ := strings.Cut(value, " ") // after the scheme
+						sent = append(sent, credentials)
+					}
+				}
+				answer, err := json.Marshal(map[string]string{"error": "x", "error_description": strings.Join(append(sent, given...), " ")})
+				return &http.Response{StatusCode: 400, Body: io.NopCloser(strings.NewReader(string(answer)))}, err
+			})
+			_, err := Do(t.Context(), provider, r)
+			e := wantClass(t, err, Refused)
+			for _, credential := range append(sent, given...) {
+				if strings.Contains(e.Description, credential) {
+					t.Errorf("got description %q, want %q left out", e.Description, credential)
+				}
+			}
+			if !strings.Contains(e.Description, "[redacted]") {
+				t.Errorf("got description %q, want what was repeated to be redacted", e.Description)
+			}
+			if alone := m.check(&Request{AuthMethod: method}) == nil; alone != (len(sent) == 0) {
+				t.Errorf("got %d credentials sent, want some if and only if the method needs a secret", len(sent))
+			}
+		})
+	}
+}
