@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/authprofile/authprofile"
 	"github.com/authprofile/authprofile/sealed"
@@ -30,6 +31,7 @@ func TestDamagedRows(t *testing.T) {
 				t.Fatal(err)
 			}
 			locked := sealed.New(s, keys)
+			ends := time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC)
 			var ids, users []string
 			for i := range 250 {
 				id := fmt.Sprintf("p%03d", i)
@@ -41,7 +43,7 @@ func TestDamagedRows(t *testing.T) {
 				if i == 0 {
 					user = ""
 				}
-				g := &authprofile.Grant{GrantKey: authprofile.GrantKey{ProfileID: "p000", User: user}, AccessToken: "access token", Scopes: []string{"read"}}
+				g := &authprofile.Grant{GrantKey: authprofile.GrantKey{ProfileID: "p000", User: user}, AccessToken: "access token", Scopes: []string{"read"}, Status: "active", Ends: ends}
 				if err := locked.PutGrant(ctx, g); err != nil {
 					t.Fatal(err)
 				}
@@ -107,25 +109,28 @@ func TestDamagedRows(t *testing.T) {
 						return keys, err
 					})
 					check("profiles", got, errs, ids)
-					got, errs = list(func(after string) (keys []string, err error) {
-						from := authprofile.GrantKey{ProfileID: "p000", User: after}
-						if after == "" {
-							from = authprofile.GrantKey{} // the empty user included
-						}
-						grants, err := store.ListGrants(ctx, authprofile.GrantFilter{ProfileID: "p000"}, from, limit)
-						for _, g := range grants {
-							keys = append(keys, g.User)
-						}
-						return keys, err
-					})
-					check("grants", got, errs, users)
+					// Of the profile, and of all: the other profiles have none.
+					for _, f := range []authprofile.GrantFilter{{ProfileID: "p000"}, {}, {Status: "active"}, {Status: "active", EndsBefore: ends.Add(1)}} {
+						got, errs = list(func(after string) (keys []string, err error) {
+							from := authprofile.GrantKey{ProfileID: "p000", User: after}
+							if after == "" {
+								from = authprofile.GrantKey{} // the empty user included
+							}
+							grants, err := store.ListGrants(ctx, f, from, limit)
+							for _, g := range grants {
+								keys = append(keys, g.User)
+							}
+							return keys, err
+						})
+						check(fmt.Sprintf("grants %+v", f), got, errs, users)
+					}
 				}
 			}
 
 			// Their status can be read, so they are counted.
 			for name, store := range map[string]authprofile.Store{"plain": s, "sealed": locked} {
 				counts, err := store.CountGrants(ctx, "p000")
-				if got := counts[""]; err != nil || got != int64(len(users)) {
+				if got := counts["active"]; err != nil || got != int64(len(users)) {
 					t.Errorf("%s, CountGrants: got %d, error %v; want all %d and none", name, got, err, len(users))
 				}
 			}

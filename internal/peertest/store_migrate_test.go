@@ -103,48 +103,6 @@ func TestMigrateParallel(t *testing.T) {
 	}
 }
 
-// Tables of the first release are brought up to date with what they hold, also
-// if somebody has died on the way before.
-func TestMigrateOlder(t *testing.T) {
-	for _, tg := range targets {
-		for _, interrupted := range []bool{false, true} {
-			name := tg.name
-			if interrupted {
-				name += ", interrupted"
-			}
-			t.Run(name, func(t *testing.T) {
-				db := tg.open(t, tg.dsn(t))
-				all := tg.schema(t)
-				n := 0
-				for _, st := range all {
-					mustExec(t, db, st)
-					n++
-					if strings.Contains(st, "VALUES (1,") {
-						break
-					}
-				}
-				if interrupted {
-					mustExec(t, db, all[n])
-				}
-				s := tg.unmigrated(t, db, "")
-				g := mustWork(t, s, "u")
-				for range 2 {
-					if err := s.Migrate(t.Context()); err != nil {
-						t.Fatalf("Migrate: got error %v, want none", err)
-					}
-				}
-				mustStillHave(t, s, g)
-				mustWork(t, s, "v")
-				for _, index := range []string{"authprofile_grants_status", "authprofile_flows_expires"} {
-					if !tg.hasIndex(t, db, index) {
-						t.Errorf("index %s after Migrate: got none", index)
-					}
-				}
-			})
-		}
-	}
-}
-
 // After what Schema prints, Migrate has nothing to do.
 func TestSchemaByHand(t *testing.T) {
 	for _, tg := range targets {
