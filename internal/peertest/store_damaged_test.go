@@ -145,7 +145,6 @@ func TestDamagedRows(t *testing.T) {
 				t.Errorf("got %d grants, %d of them errors; want %d and %d", n, failed, len(users), len(damaged))
 			}
 
-			// The grants of damaged profiles are not looked for; p000 is one.
 			var last sealed.Progress
 			for progress, err := range sealed.Rotate(ctx, locked) {
 				if last = progress; err != nil {
@@ -155,8 +154,8 @@ func TestDamagedRows(t *testing.T) {
 					}
 				}
 			}
-			if !last.Done || last.Failed != len(damaged) || last.Profiles != len(ids) {
-				t.Errorf("got %+v, want all profiles seen, and %d failed", last, len(damaged))
+			if !last.Done || last.Failed != 2*len(damaged) || last.Profiles != len(ids) || last.Grants != len(users) {
+				t.Errorf("got %+v, want all profiles and grants seen, and %d failed", last, 2*len(damaged))
 			}
 		})
 	}
