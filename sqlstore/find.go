@@ -173,8 +173,18 @@ func (d *dialect) ends(c *condition, before time.Time, indexed bool) {
 func (d *dialect) ordered(t table, f authprofile.GrantFilter, keys condition, limit int) query {
 	d.status(&keys, f.Status, f.User == "")
 	d.ends(&keys, f.EndsBefore, false)
+	// MariaDB would sort by what is the same in all rows.
+	order := ""
+	switch {
+	case f.ProfileID == "" && f.User == "":
+		order = " ORDER BY profile_id, user_id"
+	case f.User == "":
+		order = " ORDER BY user_id"
+	case f.ProfileID == "":
+		order = " ORDER BY profile_id"
+	}
 	return query{
-		d.sql("SELECT " + t.columns + " FROM " + t.name + where(keys.terms) + " ORDER BY profile_id, user_id LIMIT ?"),
+		d.sql("SELECT " + t.columns + " FROM " + t.name + where(keys.terms) + order + " LIMIT ?"),
 		append(keys.args, limit),
 	}
 }
@@ -195,16 +205,18 @@ func (d *dialect) ending(t table, f authprofile.GrantFilter) query {
 	return query{d.sql("SELECT COUNT(*) FROM (" + early.sql + ") AS early"), early.args}
 }
 
-// few reads the grants of which early has all keys.
+// few reads the grants of which early has all keys: from these to the grants,
+// and not the other way.
 func (d *dialect) few(t table, f authprofile.GrantFilter, after position, limit int) query {
 	early := d.early(t, f)
-	c, _ := d.keys(f, after, "p", "u")
+	keys, _ := d.keys(f, after, "p", "u")
+	args := append(early.args, keys.args...)
+	c := condition{terms: []string{"profile_id = p", "user_id = u"}}
 	d.status(&c, f.Status, false)
-	c.and("profile_id = p")
-	c.and("user_id = u")
-	args := append(early.args, c.args...)
+	args = append(args, c.args...)
 	return query{
-		d.sql("SELECT " + t.columns + " FROM (" + early.sql + ") AS early, " + t.name + where(c.terms) + " ORDER BY p, u LIMIT ?"),
+		d.sql("SELECT " + t.columns + " FROM (SELECT p, u FROM (" + early.sql + ") AS early" + where(keys.terms) + " ORDER BY p, u) AS listed " +
+			d.inOrder + " " + t.name + where(c.terms) + " ORDER BY p, u LIMIT ?"),
 		append(args, limit),
 	}
 }
@@ -252,14 +264,10 @@ func (d *dialect) counts(grants string) (all, of string) {
 	r := strings.NewReplacer("{status}", status, "{grants}", grants)
 	all = r.Replace("SELECT {status}, COUNT(*) FROM {grants} GROUP BY {status}")
 	// Which statuses there are is found by going through the index from one to
-	// the next. MySQL does that by itself.
-	known := "WITH RECURSIVE known ({status}) AS (SELECT MIN({status}) FROM {grants} " +
-		"UNION ALL SELECT (SELECT MIN(g.{status}) FROM {grants} AS g WHERE g.{status} > known.{status}) FROM known WHERE known.{status} IS NOT NULL) "
-	from := "known WHERE known.{status} IS NOT NULL"
-	if d.name == MySQL {
-		known, from = "", "(SELECT DISTINCT {status} FROM {grants}) AS known"
-	}
-	of = r.Replace(known + "SELECT known.{status}, " +
-		"(SELECT COUNT(*) FROM {grants} AS g WHERE g.{status} = known.{status} AND g.profile_id = ?) FROM " + from)
+	// the next.
+	of = r.Replace("WITH RECURSIVE known ({status}) AS (SELECT MIN({status}) FROM {grants} UNION ALL " +
+		"SELECT (SELECT MIN(g.{status}) FROM {grants} AS g WHERE g.{status} > known.{status}) FROM known WHERE known.{status} IS NOT NULL) " +
+		"SELECT known.{status}, (SELECT COUNT(*) FROM {grants} AS g WHERE g.{status} = known.{status} AND g.profile_id = ?) " +
+		"FROM known WHERE known.{status} IS NOT NULL")
 	return d.sql(all), d.sql(of)
 }
