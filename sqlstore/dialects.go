@@ -110,7 +110,11 @@ type table struct {
 	created                string // its time of creation, if it is at that version
 	delete, deleteAll      string
 	take                   string
-	count, countOf         string // grants by status: all, and those of a profile
+
+	// Of grants: all by status, those of a status and a profile, and which
+	// statuses there are.
+	count, countOf          string
+	firstStatus, nextStatus string
 }
 
 // table returns the statements for records with these columns. Pages go by the

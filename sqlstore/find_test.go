@@ -81,7 +81,9 @@ func findStatements(t *testing.T, name Dialect) string {
 		}
 	}
 	write("count", query{grants.count, nil})
-	write("count: profile", query{grants.countOf, []any{"p000000100"}})
+	write("count: profile", query{grants.countOf, []any{"failing", "p000000100"}})
+	write("count: first status", query{grants.firstStatus, nil})
+	write("count: next status", query{grants.nextStatus, []any{"active"}})
 	return strings.TrimSuffix(b.String(), "\n")
 }
 

@@ -96,9 +96,9 @@
 // waits for the end of all transactions that were open when it began. A limit on
 // statements, such as statement_timeout, must leave the time for it.
 //
-// SQLite has one writer. While it makes an index the others wait, for a second
-// or two for each million of grants, and for no more than one index at a time;
-// with WAL, readers do not wait.
+// SQLite has one writer. While it makes an index the others wait, for some
+// seconds with a million grants; between two indexes they have their turn. With
+// WAL, readers do not wait.
 //
 // # Reading the tables
 //
@@ -180,7 +180,7 @@ func New(db *sql.DB, d Dialect, opts *Options) (*Store, error) {
 	s := &Store{db: db, d: dia, prefix: prefix}
 	s.profiles = dia.table(prefix+"profiles", profileColumns(dia, new(authprofile.Profile)), "id")
 	s.grants = dia.table(prefix+"grants", grantColumns(dia, new(grantRow)), "profile_id", "user_id")
-	s.grants.count, s.grants.countOf = dia.counts(s.grants.name)
+	s.grants.counting(dia)
 	s.flows = dia.table(prefix+"flows", flowColumns(dia, new(authprofile.Flow)), "id")
 	s.sweep = dia.sweep(prefix + "flows")
 	return s, nil

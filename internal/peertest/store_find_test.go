@@ -168,7 +168,6 @@ func TestFindPlans(t *testing.T) {
 			for _, st := range statements {
 				title, st, _ := strings.Cut(st, "\n")
 				plan := rowsOf(t, db, explain+st)
-				t.Log(title, plan)
 				ordered := strings.HasPrefix(title, "-- ordered")
 				// PostgreSQL knows how many end, and may choose for itself.
 				if tg.dialect == sqlstore.Postgres && strings.Contains(title, "end") {

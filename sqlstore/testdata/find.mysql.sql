@@ -125,4 +125,10 @@ SELECT * FROM authprofile_grants WHERE profile_id = 'p000000100' AND user_id = '
 SELECT status_key, COUNT(*) FROM authprofile_grants GROUP BY status_key;
 
 -- count: profile
-WITH RECURSIVE known (status_key) AS (SELECT MIN(status_key) FROM authprofile_grants UNION ALL SELECT (SELECT MIN(g.status_key) FROM authprofile_grants AS g WHERE g.status_key > known.status_key) FROM known WHERE known.status_key IS NOT NULL) SELECT known.status_key, (SELECT COUNT(*) FROM authprofile_grants AS g WHERE g.status_key = known.status_key AND g.profile_id = 'p000000100') FROM known WHERE known.status_key IS NOT NULL;
+SELECT '', COUNT(*) FROM authprofile_grants WHERE status_key = 'failing' AND profile_id = 'p000000100';
+
+-- count: first status
+SELECT status_key, 1 FROM authprofile_grants ORDER BY status_key LIMIT 1;
+
+-- count: next status
+SELECT status_key, 1 FROM authprofile_grants WHERE status_key > 'active' ORDER BY status_key LIMIT 1;

@@ -125,4 +125,10 @@ SELECT * FROM authprofile_grants WHERE profile_id = 'p000000100' AND user_id = '
 SELECT status, COUNT(*) FROM authprofile_grants GROUP BY status;
 
 -- count: profile
-WITH RECURSIVE known (status) AS (SELECT MIN(status) FROM authprofile_grants UNION ALL SELECT (SELECT MIN(g.status) FROM authprofile_grants AS g WHERE g.status > known.status) FROM known WHERE known.status IS NOT NULL) SELECT known.status, (SELECT COUNT(*) FROM authprofile_grants AS g WHERE g.status = known.status AND g.profile_id = 'p000000100') FROM known WHERE known.status IS NOT NULL;
+SELECT '', COUNT(*) FROM authprofile_grants WHERE status = 'failing' AND profile_id = 'p000000100';
+
+-- count: first status
+SELECT status, 1 FROM authprofile_grants ORDER BY status LIMIT 1;
+
+-- count: next status
+SELECT status, 1 FROM authprofile_grants WHERE status > 'active' ORDER BY status LIMIT 1;
