@@ -29,6 +29,10 @@ type dialect struct {
 	bytesRead  string // how a column of bytes is selected
 	base64     bool   // which encodes them
 
+	// inOrder joins two tables, the first of which is read first. PostgreSQL
+	// finds that out where the first is a sorted part of an index.
+	inOrder string
+
 	types         *strings.Replacer // of columns, in steps
 	tableEnd      string
 	now           string // the present, in the format of a column
@@ -48,6 +52,7 @@ var dialects = map[Dialect]*dialect{
 		timeLayout: "2006-01-02T15:04:05.000Z",
 		timeRead:   "%s",
 		bytesRead:  "%s",
+		inOrder:    "CROSS JOIN",
 		types: strings.NewReplacer("{id}", "TEXT", "{user}", "TEXT", "{text}", "TEXT", "{secret}", "BLOB",
 			"{time}", "TEXT", "{int}", "INTEGER", "{bool}", "INTEGER"),
 		now:           "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')",
@@ -63,6 +68,7 @@ var dialects = map[Dialect]*dialect{
 		millis:    true,
 		bytesRead: "encode(%s, 'base64')",
 		base64:    true,
+		inOrder:   "CROSS JOIN",
 		types: strings.NewReplacer("{id}", `TEXT COLLATE "C"`, "{user}", `TEXT COLLATE "C"`, "{text}", "TEXT", "{secret}", "BYTEA",
 			"{time}", "TIMESTAMPTZ(3)", "{int}", "BIGINT", "{bool}", "BOOLEAN"),
 		now: "now()",
@@ -77,6 +83,7 @@ var dialects = map[Dialect]*dialect{
 		timeLayout: "2006-01-02 15:04:05.000",
 		timeRead:   "CAST(%s AS CHAR)",
 		bytesRead:  "%s",
+		inOrder:    "STRAIGHT_JOIN",
 		// No collation of MySQL and MariaDB both is binary and minds spaces
 		// at the end. VARBINARY has none.
 		types: strings.NewReplacer("{id}", "VARBINARY(255)", "{user}", "VARBINARY(512)", "{text}", "LONGTEXT", "{secret}", "LONGBLOB",
@@ -103,7 +110,11 @@ type table struct {
 	created                string // its time of creation, if it is at that version
 	delete, deleteAll      string
 	take                   string
-	count, countOf         string // grants by status: all, and those of a profile
+
+	// Of grants: all by status, those of a status and a profile, and which
+	// statuses there are.
+	count, countOf          string
+	firstStatus, nextStatus string
 }
 
 // table returns the statements for records with these columns. Pages go by the

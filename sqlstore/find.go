@@ -49,18 +49,9 @@ func (s *Store) findGrants(ctx context.Context, f authprofile.GrantFilter, after
 	// statements see the same state.
 	few := s.d.few(s.grants, f, after, limit)
 	count := s.d.ending(s.grants, f)
-	var opts *sql.TxOptions
-	if s.d.name != SQLite { // where every transaction does
-		opts = &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true}
-	}
-	err = s.call(ctx, op, func(c *sql.Conn) error {
-		tx, err := c.BeginTx(ctx, opts)
-		if err != nil {
-			return err
-		}
-		defer tx.Rollback()
+	err = s.snapshot(ctx, op, func(tx *sql.Tx) error {
 		var n int64
-		err = scanAll(ctx, tx, count.sql, count.args, func(scan func([]column) error) error {
+		err := scanAll(ctx, tx, count.sql, count.args, func(scan func([]column) error) error {
 			return scan([]column{{"count", number[int64]{&n}}})
 		})
 		if err != nil {
@@ -74,6 +65,22 @@ func (s *Store) findGrants(ctx context.Context, f authprofile.GrantFilter, after
 		return err
 	})
 	return p, err
+}
+
+// snapshot runs f, whose statements all see the same state.
+func (s *Store) snapshot(ctx context.Context, op string, f func(*sql.Tx) error) error {
+	var opts *sql.TxOptions
+	if s.d.name != SQLite { // where every transaction is like that
+		opts = &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true}
+	}
+	return s.call(ctx, op, func(c *sql.Conn) error {
+		tx, err := c.BeginTx(ctx, opts)
+		if err != nil {
+			return err
+		}
+		defer tx.Rollback()
+		return f(tx)
+	})
 }
 
 // fewEnding is the number of grants below which those that end before a time
@@ -173,8 +180,18 @@ func (d *dialect) ends(c *condition, before time.Time, indexed bool) {
 func (d *dialect) ordered(t table, f authprofile.GrantFilter, keys condition, limit int) query {
 	d.status(&keys, f.Status, f.User == "")
 	d.ends(&keys, f.EndsBefore, false)
+	// MariaDB would sort by what is the same in all rows.
+	order := ""
+	switch {
+	case f.ProfileID == "" && f.User == "":
+		order = " ORDER BY profile_id, user_id"
+	case f.User == "":
+		order = " ORDER BY user_id"
+	case f.ProfileID == "":
+		order = " ORDER BY profile_id"
+	}
 	return query{
-		d.sql("SELECT " + t.columns + " FROM " + t.name + where(keys.terms) + " ORDER BY profile_id, user_id LIMIT ?"),
+		d.sql("SELECT " + t.columns + " FROM " + t.name + where(keys.terms) + order + " LIMIT ?"),
 		append(keys.args, limit),
 	}
 }
@@ -195,16 +212,18 @@ func (d *dialect) ending(t table, f authprofile.GrantFilter) query {
 	return query{d.sql("SELECT COUNT(*) FROM (" + early.sql + ") AS early"), early.args}
 }
 
-// few reads the grants of which early has all keys.
+// few reads the grants of which early has all keys: from these to the grants,
+// and not the other way.
 func (d *dialect) few(t table, f authprofile.GrantFilter, after position, limit int) query {
 	early := d.early(t, f)
-	c, _ := d.keys(f, after, "p", "u")
+	keys, _ := d.keys(f, after, "p", "u")
+	args := append(early.args, keys.args...)
+	c := condition{terms: []string{"profile_id = p", "user_id = u"}}
 	d.status(&c, f.Status, false)
-	c.and("profile_id = p")
-	c.and("user_id = u")
-	args := append(early.args, c.args...)
+	args = append(args, c.args...)
 	return query{
-		d.sql("SELECT " + t.columns + " FROM (" + early.sql + ") AS early, " + t.name + where(c.terms) + " ORDER BY p, u LIMIT ?"),
+		d.sql("SELECT " + t.columns + " FROM (SELECT p, u FROM (" + early.sql + ") AS early" + where(keys.terms) + " ORDER BY p, u) AS listed " +
+			d.inOrder + " " + t.name + where(c.terms) + " ORDER BY p, u LIMIT ?"),
 		append(args, limit),
 	}
 }
@@ -218,23 +237,42 @@ func (s *Store) CountGrants(ctx context.Context, profileID string) (map[authprof
 	if !storable(profileID, maxID) {
 		return nil, ctxError(ctx, op)
 	}
-	query, args := s.grants.count, []any(nil)
-	if profileID != "" {
-		query, args = s.grants.countOf, []any{profileID}
-	}
 	var counts map[authprofile.Status]int64
-	err := s.call(ctx, op, func(c *sql.Conn) error {
+	err := s.snapshot(ctx, op, func(tx *sql.Tx) error {
 		counts = make(map[authprofile.Status]int64)
-		return scanAll(ctx, c, query, args, func(scan func([]column) error) error {
-			var status authprofile.Status
-			var n int64
-			var damaged bool
-			err := scan([]column{{"status", legible{&damaged, text[authprofile.Status]{&status}}}, {"count", number[int64]{&n}}})
-			if n > 0 && !damaged {
-				counts[status] += n
+		// query calls each for each row.
+		query := func(q string, args []any, each func(status string, n int64)) error {
+			return scanAll(ctx, tx, q, args, func(scan func([]column) error) error {
+				var status string
+				var n int64
+				err := scan([]column{{"status", key{&status}}, {"count", number[int64]{&n}}})
+				each(status, n)
+				return err
+			})
+		}
+		add := func(stored string, n int64) {
+			if status, err := unescape(stored); err == nil && n > 0 {
+				counts[authprofile.Status(status)] += n
 			}
-			return err
-		})
+		}
+		if profileID == "" {
+			return query(s.grants.count, nil, add)
+		}
+		// From each status to the next, which takes one look at the index.
+		// MySQL and MariaDB find no such way in a single statement.
+		statement, args := s.grants.firstStatus, []any(nil)
+		for {
+			var status string
+			found := false
+			err := query(statement, args, func(next string, n int64) { status, found = next, true })
+			if err != nil || !found {
+				return err
+			}
+			if err := query(s.grants.countOf, []any{status, profileID}, func(_ string, n int64) { add(status, n) }); err != nil {
+				return err
+			}
+			statement, args = s.grants.nextStatus, []any{status}
+		}
 	})
 	if err != nil {
 		return nil, err
@@ -242,24 +280,17 @@ func (s *Store) CountGrants(ctx context.Context, profileID string) (map[authprof
 	return counts, nil
 }
 
-// counts returns the statements that count grants by status: all of them, and
-// those of a profile.
-func (d *dialect) counts(grants string) (all, of string) {
+// counting sets the statements that count grants by status.
+func (t *table) counting(d *dialect) {
 	status := "status"
 	if d.name == MySQL {
 		status = "status_key"
 	}
-	r := strings.NewReplacer("{status}", status, "{grants}", grants)
-	all = r.Replace("SELECT {status}, COUNT(*) FROM {grants} GROUP BY {status}")
-	// Which statuses there are is found by going through the index from one to
-	// the next. MySQL does that by itself.
-	known := "WITH RECURSIVE known ({status}) AS (SELECT MIN({status}) FROM {grants} " +
-		"UNION ALL SELECT (SELECT MIN(g.{status}) FROM {grants} AS g WHERE g.{status} > known.{status}) FROM known WHERE known.{status} IS NOT NULL) "
-	from := "known WHERE known.{status} IS NOT NULL"
-	if d.name == MySQL {
-		known, from = "", "(SELECT DISTINCT {status} FROM {grants}) AS known"
+	write := func(q string) string {
+		return d.sql(strings.NewReplacer("{status}", status, "{grants}", t.name).Replace(q))
 	}
-	of = r.Replace(known + "SELECT known.{status}, " +
-		"(SELECT COUNT(*) FROM {grants} AS g WHERE g.{status} = known.{status} AND g.profile_id = ?) FROM " + from)
-	return d.sql(all), d.sql(of)
+	t.count = write("SELECT {status}, COUNT(*) FROM {grants} GROUP BY {status}")
+	t.firstStatus = write("SELECT {status}, 1 FROM {grants} ORDER BY {status} LIMIT 1")
+	t.nextStatus = write("SELECT {status}, 1 FROM {grants} WHERE {status} > ? ORDER BY {status} LIMIT 1")
+	t.countOf = write("SELECT '', COUNT(*) FROM {grants} WHERE {status} = ? AND profile_id = ?")
 }

@@ -77,6 +77,29 @@
 //   - Behind a pooler, it is the pooler's connections that have to be renewed:
 //     with PgBouncer, by RECONNECT or server_lifetime.
 //
+// # Upgrading
+//
+// Run Migrate first, from any replica; then replace the replicas one by one.
+// Those of the release before keep working on the new tables. What a release has
+// added to profiles and grants, a replica that does not know it leaves as it is:
+// until a new replica puts the record again, it may be out of date. After a
+// renewal by an old replica, Ends is that of the renewal before, and after a new
+// authorization by one, Account and Authorized are those of the last
+// authorization. In what an old replica creates, they are zero.
+//
+// Migrate keeps none from reading and writing for longer than a moment. Columns
+// are added without a value, which takes no longer for a million rows than for
+// one. For that it needs the table for itself: if it does not get it within a
+// fifth of a second (PostgreSQL) or a second (MySQL), because a transaction is
+// open that has used it, it lets the others pass and tries again. Indexes are
+// made beside what goes on, in PostgreSQL by CREATE INDEX CONCURRENTLY, which
+// waits for the end of all transactions that were open when it began. A limit on
+// statements, such as statement_timeout, must leave the time for it.
+//
+// SQLite has one writer. While it makes an index the others wait, for some
+// seconds with a million grants; between two indexes they have their turn. With
+// WAL, readers do not wait.
+//
 // # Reading the tables
 //
 // The columns are made to be queried by people and monitoring. This query
@@ -157,7 +180,7 @@ func New(db *sql.DB, d Dialect, opts *Options) (*Store, error) {
 	s := &Store{db: db, d: dia, prefix: prefix}
 	s.profiles = dia.table(prefix+"profiles", profileColumns(dia, new(authprofile.Profile)), "id")
 	s.grants = dia.table(prefix+"grants", grantColumns(dia, new(grantRow)), "profile_id", "user_id")
-	s.grants.count, s.grants.countOf = dia.counts(s.grants.name)
+	s.grants.counting(dia)
 	s.flows = dia.table(prefix+"flows", flowColumns(dia, new(authprofile.Flow)), "id")
 	s.sweep = dia.sweep(prefix + "flows")
 	return s, nil

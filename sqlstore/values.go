@@ -374,15 +374,3 @@ func (v sparse) Scan(src any) error {
 	}
 	return v.value.Scan(src)
 }
-
-// A legible notes that a value cannot be read, in place of failing.
-type legible struct {
-	damaged *bool
-	value
-}
-
-func (v legible) Scan(src any) error {
-	err := v.value.Scan(src)
-	*v.damaged = err != nil
-	return nil
-}

@@ -1,11 +1,14 @@
 package peertest
 
 import (
+	"context"
 	"database/sql"
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -65,6 +68,67 @@ func BenchmarkMillion(b *testing.B) {
 						}
 					}
 				})
+				now := time.Now()
+				for _, c := range []struct {
+					name string
+					f    func() authprofile.GrantFilter
+					want int // on a page of 100 at least
+				}{
+					{"all", func() (f authprofile.GrantFilter) { return f }, 1},
+					{"profile", func() authprofile.GrantFilter { return authprofile.GrantFilter{ProfileID: profile()} }, 0},
+					{"user", func() authprofile.GrantFilter { return authprofile.GrantFilter{User: "user-1"} }, 1},
+					{"active", func() authprofile.GrantFilter { return authprofile.GrantFilter{Status: authprofile.StatusActive} }, 1},
+					{"failing", func() authprofile.GrantFilter { return authprofile.GrantFilter{Status: authprofile.StatusFailing} }, 0},
+					{"profile,active", func() authprofile.GrantFilter {
+						return authprofile.GrantFilter{ProfileID: profile(), Status: authprofile.StatusActive}
+					}, 0},
+					{"user,active", func() authprofile.GrantFilter {
+						return authprofile.GrantFilter{User: "user-1", Status: authprofile.StatusActive}
+					}, 1},
+					{"ended", func() authprofile.GrantFilter { return authprofile.GrantFilter{EndsBefore: now} }, 0},
+					{"ends in 2 weeks", func() authprofile.GrantFilter {
+						return authprofile.GrantFilter{EndsBefore: now.AddDate(0, 0, 14)}
+					}, 0},
+					{"ends in 2 years", func() authprofile.GrantFilter {
+						return authprofile.GrantFilter{EndsBefore: now.AddDate(2, 0, 0)}
+					}, 1},
+					{"active,ends in 2 weeks", func() authprofile.GrantFilter {
+						return authprofile.GrantFilter{Status: authprofile.StatusActive, EndsBefore: now.AddDate(0, 0, 14)}
+					}, 0},
+					{"failing,ends in 2 weeks", func() authprofile.GrantFilter {
+						return authprofile.GrantFilter{Status: authprofile.StatusFailing, EndsBefore: now.AddDate(0, 0, 14)}
+					}, 0},
+					{"user,ends in 2 weeks", func() authprofile.GrantFilter {
+						return authprofile.GrantFilter{User: "user-1", EndsBefore: now.AddDate(0, 0, 14)}
+					}, 0},
+				} {
+					b.Run("ListGrants100/"+c.name, func(b *testing.B) {
+						for b.Loop() {
+							f := c.f()
+							after := authprofile.GrantKey{ProfileID: profile(), User: "user-0"}
+							if f.ProfileID != "" {
+								after = authprofile.GrantKey{}
+							}
+							if list, err := s.ListGrants(ctx, f, after, 100); err != nil || len(list) < c.want && after.ProfileID < fmt.Sprintf("p%09d", n-1) {
+								b.Fatalf("got %d grants, error %v; want %d and none", len(list), err, c.want)
+							}
+						}
+					})
+				}
+				b.Run("CountGrants/profile", func(b *testing.B) {
+					for b.Loop() {
+						if counts, err := s.CountGrants(ctx, profile()); err != nil || len(counts) == 0 {
+							b.Fatalf("got %v, error %v; want three grants and none", counts, err)
+						}
+					}
+				})
+				b.Run("CountGrants/all", func(b *testing.B) {
+					for b.Loop() {
+						if counts, err := s.CountGrants(ctx, ""); err != nil || counts[authprofile.StatusNeedsReauthorization] != 3 {
+							b.Fatalf("got %v, error %v; want 3 and none", counts, err)
+						}
+					}
+				})
 				b.Run("NeedsReauthorization", func(b *testing.B) {
 					for b.Loop() {
 						if got := count(b, db, "SELECT COUNT(*) FROM authprofile_grants WHERE status = 'needs_reauthorization'"); got != 3 {
@@ -77,9 +141,15 @@ func BenchmarkMillion(b *testing.B) {
 	}
 }
 
+// A putter puts what the others are copies of.
+type putter interface {
+	PutProfile(context.Context, *authprofile.Profile) error
+	PutGrant(context.Context, *authprofile.Grant) error
+}
+
 // fillTables makes n profiles with three grants each, from one of each that
 // the Store has put.
-func fillTables(b *testing.B, tg target, s *sqlstore.Store, db *sql.DB, n int) {
+func fillTables(b testing.TB, tg target, s putter, db *sql.DB, n int) {
 	b.Helper()
 	ctx := b.Context()
 	p := &authprofile.Profile{
@@ -107,28 +177,43 @@ func fillTables(b *testing.B, tg target, s *sqlstore.Store, db *sql.DB, n int) {
 	for from := 0; from < n; from += chunk {
 		to := min(from+chunk, n) - 1
 		series := map[sqlstore.Dialect]string{
-			sqlstore.Postgres: fmt.Sprintf("SELECT 'p' || lpad(i::text, 9, '0') AS new_id FROM generate_series(%d, %d) AS i", from, to),
+			sqlstore.Postgres: fmt.Sprintf("SELECT 'p' || lpad(i::text, 9, '0') AS new_id, i FROM generate_series(%d, %d) AS i", from, to),
+			sqlstore.MySQL:    fmt.Sprintf("SELECT CONCAT('p', LPAD(seq, 9, '0')) AS new_id, seq AS i FROM seq_%d_to_%d", from, to),
 			sqlstore.SQLite: fmt.Sprintf("WITH RECURSIVE s(i) AS (SELECT %d UNION ALL SELECT i + 1 FROM s WHERE i < %d) "+
-				"SELECT printf('p%%09d', i) AS new_id FROM s", from, to),
+				"SELECT printf('p%%09d', i) AS new_id, i FROM s", from, to),
 		}[tg.dialect]
-		copyRows(b, db, "profiles", "id", series)
-		copyRows(b, db, "grants", "profile_id", series)
+		ends := map[sqlstore.Dialect]string{
+			sqlstore.Postgres: "now() + (i % 365 + 1) * INTERVAL '1 day'",
+			sqlstore.MySQL:    "UTC_TIMESTAMP(3) + INTERVAL (i % 365 + 1) DAY",
+			sqlstore.SQLite:   "strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '+' || (i % 365 + 1) || ' days')",
+		}[tg.dialect]
+		copyRows(b, db, "profiles", series, map[string]string{"id": "new_id"})
+		// They end in a year, a few each day; one in a thousand is failing.
+		copyRows(b, db, "grants", series, map[string]string{"profile_id": "new_id", "ends": ends,
+			"status": "CASE WHEN i % 1000 = 999 THEN 'failing' ELSE status END"})
 	}
 	mustExec(b, db, "DELETE FROM authprofile_grants WHERE profile_id = 'template'")
 	mustExec(b, db, "DELETE FROM authprofile_profiles WHERE id = 'template'")
 	mustExec(b, db, "UPDATE authprofile_grants SET status = 'needs_reauthorization' WHERE profile_id = 'p000000007'")
+	if _, old := s.(*release1Replica); !old {
+		mustExec(b, db, "UPDATE authprofile_grants SET ends = created WHERE profile_id = 'p000000007'")
+	}
 	// What filling has left to be done does not count.
-	mustExec(b, db, "ANALYZE")
 	switch tg.dialect {
+	case sqlstore.MySQL:
+		mustExec(b, db, "ANALYZE TABLE authprofile_profiles, authprofile_grants")
 	case sqlstore.SQLite:
+		mustExec(b, db, "ANALYZE")
 		mustExec(b, db, "PRAGMA wal_checkpoint(TRUNCATE)")
 	case sqlstore.Postgres:
-		mustExec(b, db, "VACUUM")
+		mustExec(b, db, "VACUUM ANALYZE")
 		mustExec(b, db, "CHECKPOINT")
 	}
 }
 
-func copyRows(b *testing.B, db *sql.DB, table, key, series string) {
+// copyRows copies the rows of the template once for each of a series, with other
+// values for some columns, if there are such.
+func copyRows(b testing.TB, db *sql.DB, table, series string, values map[string]string) {
 	b.Helper()
 	empty, err := db.QueryContext(b.Context(), "SELECT * FROM authprofile_"+table+" LIMIT 0")
 	if err != nil {
@@ -139,7 +224,91 @@ func copyRows(b *testing.B, db *sql.DB, table, key, series string) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	values := strings.Replace(strings.Join(columns, ", "), key, "new_id", 1)
+	var selected []string
+	key := ""
+	columns = slices.DeleteFunc(columns, func(c string) bool { return c == "status_key" }) // which is computed
+	for _, c := range columns {
+		if v, ok := values[c]; ok {
+			selected = append(selected, v)
+		} else {
+			selected = append(selected, c)
+		}
+		if values[c] == "new_id" {
+			key = c
+		}
+	}
 	mustExec(b, db, fmt.Sprintf("INSERT INTO authprofile_%s (%s) SELECT %s FROM authprofile_%s, (%s) AS series WHERE %s = 'template'",
-		table, strings.Join(columns, ", "), values, table, series, key))
+		table, strings.Join(columns, ", "), strings.Join(selected, ", "), table, series, key))
+}
+
+// BenchmarkUpgrade brings tables of the first release up to date, with three
+// grants for each of the profiles, while others read and renew by the statements
+// of that release. It reports for how long, at most, a read and a renewal took.
+//
+//	go test -run '^$' -bench Upgrade -benchtime 1x -rows 1000000 -timeout 1h .
+func BenchmarkUpgrade(b *testing.B) {
+	for _, tg := range []target{postgres, sqlite} {
+		b.Run(fmt.Sprintf("%s/%d", tg.name, *rows), func(b *testing.B) {
+			var reading, renewing time.Duration // the longest
+			renewals := 0
+			for range b.N {
+				b.StopTimer()
+				db := tg.open(b, tg.dsn(b))
+				old := newRelease1(b, tg, db)
+				fillTables(b, tg, old, db, *rows)
+				var wg sync.WaitGroup
+				done := make(chan struct{})
+				loop := func(longest *time.Duration, call func() error) {
+					wg.Go(func() {
+						for {
+							select {
+							case <-done:
+								return
+							default:
+							}
+							start := time.Now()
+							if err := call(); err != nil {
+								b.Errorf("during the upgrade: got error %v, want none", err)
+								return
+							}
+							*longest = max(*longest, time.Since(start))
+						}
+					})
+				}
+				key := func() authprofile.GrantKey {
+					return authprofile.GrantKey{ProfileID: fmt.Sprintf("p%09d", rand.N(*rows)), User: "user-1"}
+				}
+				loop(&reading, func() error { return old.reads(b.Context(), key()) })
+				held := make(map[authprofile.GrantKey]*authprofile.Grant)
+				loop(&renewing, func() error {
+					k := key()
+					g := held[k]
+					if g == nil {
+						g = release1Grant(k, 0)
+						g.Version = 1000
+						held[k] = g
+					}
+					renewals++
+					was := g.Version
+					err := old.PutGrant(b.Context(), g)
+					for err != nil && strings.Contains(err.Error(), "locked") { // as that release does
+						g.Version = was
+						err = old.PutGrant(b.Context(), g)
+					}
+					return err
+				})
+				b.StartTimer()
+				if err := tg.unmigrated(b, db, "").Migrate(b.Context()); err != nil {
+					b.Fatal(err)
+				}
+				b.StopTimer()
+				close(done)
+				wg.Wait()
+				b.StartTimer()
+			}
+			b.ReportMetric(float64(reading.Microseconds())/1000, "ms-longest-read")
+			b.ReportMetric(float64(renewing.Microseconds())/1000, "ms-longest-renewal")
+			b.ReportMetric(float64(renewals), "renewals")
+		})
+	}
 }

@@ -2,9 +2,12 @@ package peertest
 
 import (
 	"cmp"
+	"database/sql"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -144,4 +147,84 @@ func TestFind(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Every list and count goes by an index, and no page is found by putting all
+// that passes in order.
+func TestFindPlans(t *testing.T) {
+	for _, tg := range targets {
+		t.Run(tg.name, func(t *testing.T) {
+			s, db := tg.new(t)
+			fillTables(t, tg, s, db, 5000)
+			text, err := os.ReadFile("../../sqlstore/testdata/find." + string(tg.dialect) + ".sql")
+			if err != nil {
+				t.Fatal(err)
+			}
+			explain := map[sqlstore.Dialect]string{sqlstore.SQLite: "EXPLAIN QUERY PLAN ", sqlstore.Postgres: "EXPLAIN ", sqlstore.MySQL: "EXPLAIN "}[tg.dialect]
+			statements := strings.Split(strings.TrimSuffix(strings.TrimSpace(string(text)), ";"), ";\n\n")
+			if len(statements) < 40 {
+				t.Fatalf("got %d statements, want those of all filters", len(statements))
+			}
+			for _, st := range statements {
+				title, st, _ := strings.Cut(st, "\n")
+				plan := rowsOf(t, db, explain+st)
+				ordered := strings.HasPrefix(title, "-- ordered")
+				// PostgreSQL knows how many end, and may choose for itself.
+				if tg.dialect == sqlstore.Postgres && strings.Contains(title, "end") {
+					ordered = false
+				}
+				for _, row := range plan {
+					if bad := badPlan(tg.dialect, row, ordered); bad {
+						t.Errorf("%s: got plan\n%s\nwant an index", title, strings.Join(plan, "\n"))
+						break
+					}
+				}
+			}
+		})
+	}
+}
+
+// badPlan reports whether a row of a plan reads the whole table, or sorts what
+// an index has in order. Rows are the values of all columns, and each is between
+// bars.
+func badPlan(d sqlstore.Dialect, row string, ordered bool) bool {
+	switch d {
+	case sqlstore.Postgres:
+		return strings.Contains(row, "Seq Scan on authprofile_grants") || ordered && strings.Contains(row, "Sort")
+	case sqlstore.MySQL:
+		return strings.Contains(row, "|authprofile_grants|ALL|") || ordered && strings.Contains(row, "Using filesort")
+	}
+	return strings.HasPrefix(row[strings.LastIndex(strings.TrimSuffix(row, "|"), "|")+1:], "SCAN authprofile_grants|") || ordered && strings.Contains(row, "TEMP B-TREE")
+}
+
+func rowsOf(t testing.TB, db *sql.DB, query string) (list []string) {
+	t.Helper()
+	rows, err := db.QueryContext(t.Context(), query)
+	if err != nil {
+		t.Fatalf("%s: %v", query, err)
+	}
+	defer rows.Close()
+	columns, err := rows.Columns()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for rows.Next() {
+		values := make([]sql.NullString, len(columns))
+		args := make([]any, len(columns))
+		for i := range values {
+			args[i] = &values[i]
+		}
+		if err := rows.Scan(args...); err != nil {
+			t.Fatal(err)
+		}
+		row := "|"
+		for _, v := range values {
+			row += v.String + "|"
+		}
+		list = append(list, row)
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return list
 }

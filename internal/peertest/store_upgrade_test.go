@@ -70,6 +70,9 @@ func (r *release1Replica) time(at time.Time) any {
 }
 
 func (r *release1Replica) put(ctx context.Context, insert, update string, version *int64, keys []any, created time.Time, rest ...any) error {
+	if created.IsZero() {
+		created = time.Now().UTC()
+	}
 	var args []any
 	statement := insert
 	was := *version
@@ -97,14 +100,14 @@ func (r *release1Replica) put(ctx context.Context, insert, update string, versio
 	return nil
 }
 
-func (r *release1Replica) putProfile(ctx context.Context, p *authprofile.Profile) error {
+func (r *release1Replica) PutProfile(ctx context.Context, p *authprofile.Profile) error {
 	return r.put(ctx, r.insertProfile, r.updateProfile, &p.Version, []any{p.ID}, p.Created,
 		p.Name, p.Description, string(p.Type), p.ClientID, []byte(p.ClientSecret), string(p.AuthMethod), string(p.Template),
 		p.Endpoints.DiscoveryURL, p.Endpoints.AuthURL, p.Endpoints.TokenURL, p.Endpoints.RevocationURL, p.Endpoints.DeviceAuthURL,
 		`["read"]`, p.RedirectURL, `{"prompt":["consent"]}`)
 }
 
-func (r *release1Replica) putGrant(ctx context.Context, g *authprofile.Grant) error {
+func (r *release1Replica) PutGrant(ctx context.Context, g *authprofile.Grant) error {
 	failure, lease := make([]any, 10), make([]any, 3)
 	if f := g.Failure; f != nil {
 		failure = []any{string(f.Reason), f.Code, f.Description, f.HTTPStatus, r.time(f.Since), r.time(f.Last), r.time(f.Next), f.Attempts, f.Paced, f.ProfileVersion}
@@ -183,13 +186,13 @@ func TestUpgrade(t *testing.T) {
 			var grants []*authprofile.Grant
 			for i := range 10 {
 				p := release1Profile(fmt.Sprintf("p%d", i))
-				if err := old.putProfile(ctx, p); err != nil {
+				if err := old.PutProfile(ctx, p); err != nil {
 					t.Fatal(err)
 				}
 				profiles = append(profiles, p)
 				for j := range 6 {
 					g := release1Grant(authprofile.GrantKey{ProfileID: p.ID, User: fmt.Sprintf("u%d", j)}, j)
-					if err := old.putGrant(ctx, g); err != nil {
+					if err := old.PutGrant(ctx, g); err != nil {
 						t.Fatal(err)
 					}
 					grants = append(grants, g)
@@ -206,7 +209,7 @@ func TestUpgrade(t *testing.T) {
 					default:
 					}
 					g := grants[i%len(grants)]
-					if err := old.putGrant(ctx, g); err != nil && !strings.Contains(err.Error(), "locked") {
+					if err := old.PutGrant(ctx, g); err != nil && !strings.Contains(err.Error(), "locked") {
 						t.Errorf("release 1 puts during the upgrade: got error %v, want none", err)
 						return
 					} else if err != nil {
@@ -271,10 +274,10 @@ func TestUpgradeBeside(t *testing.T) {
 
 			for i, put := range []func() error{
 				func() error { // created by the old one
-					if err := old.putProfile(ctx, p); err != nil {
+					if err := old.PutProfile(ctx, p); err != nil {
 						return err
 					}
-					return old.putGrant(ctx, g)
+					return old.PutGrant(ctx, g)
 				},
 				func() error { // learns what is new
 					p.TokenParams = map[string][]string{"audience": {"https://api.example.com"}}
@@ -289,10 +292,10 @@ func TestUpgradeBeside(t *testing.T) {
 				func() error { // replaced by the old one
 					p.Name, g.RefreshToken, g.Status = "renamed", "rotated", authprofile.StatusNeedsReauthorization
 					p.Updated, g.Updated = p.Created, g.Created
-					if err := old.putProfile(ctx, p); err != nil {
+					if err := old.PutProfile(ctx, p); err != nil {
 						return err
 					}
-					return old.putGrant(ctx, g)
+					return old.PutGrant(ctx, g)
 				},
 				func() error { // and by the new one, with nothing to say
 					p.TokenParams, p.APIHosts = nil, nil
@@ -404,7 +407,7 @@ func TestUpgradeDuringBackup(t *testing.T) {
 			db := tg.open(t, dsn)
 			old := newRelease1(t, tg, db)
 			g := release1Grant(authprofile.GrantKey{ProfileID: "p", User: "u"}, 0)
-			if err := old.putGrant(ctx, g); err != nil {
+			if err := old.PutGrant(ctx, g); err != nil {
 				t.Fatal(err)
 			}
 			backup, err := tg.open(t, dsn).BeginTx(ctx, nil)
@@ -429,7 +432,7 @@ func TestUpgradeDuringBackup(t *testing.T) {
 					if err := old.reads(ctx, g.GrantKey); err != nil {
 						t.Fatalf("reading: got error %v, want none", err)
 					}
-					if err := old.putGrant(ctx, g); err != nil {
+					if err := old.PutGrant(ctx, g); err != nil {
 						t.Fatalf("putting: got error %v, want none", err)
 					}
 				}
