@@ -74,14 +74,23 @@ func TestChaos(t *testing.T) {
 func TestChaosFindsCarelessClients(t *testing.T) {
 	require.Long(t, "the proof that TestChaos finds careless clients")
 	t.Parallel()
-	c := newChaos(t, sqlite, providertest.Policy{TokenLifetime: chaosLifetime}, fleet.Config{Careless: true})
-	c.run(2)
-	a := c.end()
-	if a.Lost == 0 {
+	// When they lose one is a matter of luck.
+	lost, stale := false, false
+	for range 5 {
+		c := newChaos(t, sqlite, providertest.Policy{TokenLifetime: chaosLifetime}, fleet.Config{Careless: true})
+		c.run(2)
+		a := c.end()
+		lost = lost || a.Lost > 0
+		stale = stale || strings.Contains(strings.Join(a.Broken, "\n"), "after its successor was stored")
+		if lost && stale {
+			return
+		}
+	}
+	if !lost {
 		t.Error("careless clients have lost no grant")
 	}
-	if !strings.Contains(strings.Join(a.Broken, "\n"), "after its successor was stored") {
-		t.Errorf("careless clients have sent no refresh token after its successor was stored: %v", a.Broken)
+	if !stale {
+		t.Error("careless clients have sent no refresh token after its successor was stored")
 	}
 }
 
