@@ -428,14 +428,16 @@ func TestUpgradeDuringBackup(t *testing.T) {
 			}[tg.dialect]
 			for range 3 { // whatever its tries
 				await(t, "Migrate to wait for the table", func() bool { return count(t, db, waiting) > 0 })
+				patience, cancel := context.WithTimeout(ctx, 20*time.Second)
 				for range 10 {
-					if err := old.reads(ctx, g.GrantKey); err != nil {
+					if err := old.reads(patience, g.GrantKey); err != nil {
 						t.Fatalf("reading: got error %v, want none", err)
 					}
-					if err := old.PutGrant(ctx, g); err != nil {
+					if err := old.PutGrant(patience, g); err != nil {
 						t.Fatalf("putting: got error %v, want none", err)
 					}
 				}
+				cancel()
 			}
 			select {
 			case err := <-migrated:
