@@ -203,11 +203,13 @@ func TestStoreStrings(t *testing.T) {
 					AuthMethod: authprofile.AuthMethod(text), Template: authprofile.Template(text),
 					Endpoints: authprofile.Endpoints{DiscoveryURL: text, AuthURL: text, TokenURL: text, RevocationURL: text, DeviceAuthURL: text},
 					Scopes:    []string{text}, RedirectURL: text, Params: url.Values{text: {text}},
+					TokenParams: url.Values{text: {text}}, APIHosts: []string{text},
 				}
 				g := &authprofile.Grant{
 					GrantKey: authprofile.GrantKey{ProfileID: text, User: text}, Status: authprofile.Status(text),
 					AccessToken: secret, RefreshToken: secret, TokenType: text, Scopes: []string{text}, Requested: []string{text},
 					ClientID: text, Issuer: text, Subject: text, Nonce: text, Extra: map[string]authprofile.Secret{text: secret},
+					Account: text, EndsBy: text,
 					Failure: &authprofile.Failure{Reason: authprofile.Reason(text), Code: text, Description: text},
 					Lease:   &authprofile.Lease{Owner: text, Attempt: text},
 				}
