@@ -28,7 +28,7 @@ const (
 	chaosLifetime = 4 * time.Second
 	chaosLatency  = 120 * time.Millisecond // of the provider
 	chaosPace     = 100 * time.Millisecond
-	chaosPause    = 7 * time.Second // longer than a lease
+	chaosPause    = 7 * time.Second // between waves, at least: longer than a lease
 )
 
 // Processes are killed and suspended, databases restart, connections are cut,
@@ -238,7 +238,9 @@ func (c *chaos) run(kills int) {
 			c.procs[i] = c.start()
 			killed++
 		}
-		<-time.After(chaosPause)
+		// Were all pauses the same, waves would fall in step with the takeovers
+		// after the one before, and with the life of the tokens that those bring.
+		<-time.After(chaosPause + time.Duration(c.rng.Int64N(int64(chaosLifetime))))
 		if locked != nil {
 			<-locked
 			c.f.Note("database locked", began)
