@@ -191,7 +191,7 @@ func grantOf(i int, life time.Duration) *authprofile.Grant {
 		AccessToken:  authprofile.Secret(tokens.token()),
 		RefreshToken: authprofile.Secret(fmt.Sprintf("refresh-%d", i)),
 		TokenType:    "Bearer", ClientID: "client", Status: authprofile.StatusActive,
-		Obtained: now, Expiry: now.Add(life),
+		Obtained: now, Expiry: now.Add(life), Authorized: now.AddDate(0, 0, -1),
 	}
 }
 
