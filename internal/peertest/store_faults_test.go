@@ -271,8 +271,9 @@ func TestStoreOperatorQuery(t *testing.T) {
 			if !strings.HasPrefix(when, "2026-03-04 05:06:07") {
 				t.Errorf("failing since: got %s, want 2026-03-04 05:06:07.089", when)
 			}
-			if plan := explain(t, tg, db, "SELECT profile_id FROM authprofile_grants WHERE status = 'needs_reauthorization'"); !strings.Contains(plan, "authprofile_grants_status") {
-				t.Errorf("plan: got\n%s\nwant it to use the index", plan)
+			plan := explain(t, tg, db, "SELECT profile_id FROM authprofile_grants WHERE status = 'needs_reauthorization'")
+			if !strings.Contains(plan, "authprofile_grants_status") && !strings.Contains(plan, "authprofile_grants_state") {
+				t.Errorf("plan: got\n%s\nwant it to use one of the indexes that begin with the status", plan)
 			}
 		})
 	}
