@@ -95,8 +95,8 @@ func TestEnds(t *testing.T) {
 	}
 }
 
-// A grant that lives on past its known end is used: nobody knows better than
-// the provider.
+// A grant that lives on past its known end is used: only the provider decides
+// when it has ended.
 func TestGrantOutlivesItsEnd(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.srv.Mutate(providertest.Token, func(a map[string]any) { a["refresh_token_expires_in"] = 60 })

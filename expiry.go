@@ -92,3 +92,11 @@ func (g *Grant) usableUntil(now time.Time) time.Time {
 func (g *Grant) isUsable(now time.Time) bool {
 	return g.AccessToken != "" && (g.Expiry.IsZero() || now.Before(g.usableUntil(now)))
 }
+
+// authorizedBy is when the person has consented at the latest.
+func (g *Grant) authorizedBy() time.Time {
+	if g.Authorized.IsZero() { // stored by an earlier release
+		return g.Obtained
+	}
+	return g.Authorized
+}

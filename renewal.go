@@ -1,7 +1,6 @@
 package authprofile
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -220,7 +219,7 @@ func (n *renewal) read() (g *Grant, profile func() (*Profile, error), err error)
 		}
 		return &Grant{GrantKey: n.ref.key, Status: StatusActive}, profile, nil
 	}
-	if err == nil && n.grant.spends && cmp.Or(g.Authorized, g.Obtained).After(began.Add(-maxSkew)) {
+	if err == nil && n.grant.spends && g.authorizedBy().After(began.Add(-maxSkew)) {
 		// A person may have authorized meanwhile, at another provider than that
 		// of the profile read beside: only a later reading is good for this grant.
 		profile = readProfile

@@ -124,6 +124,9 @@ const sqliteMoved = 1032
 // errors have a method SQLState, SQLite's most often one named Code, and the
 // text of MySQL's begins with it, "Error 1213 (40001): ...".
 func codeOf(err error) code {
+	if e, ok := errors.AsType[*storeError](err); ok { // which hides the text
+		err = e.err
+	}
 	if errors.Is(err, driver.ErrBadConn) { // with which drivers say that nothing was sent
 		return code{giveUp: true, elsewhere: true}
 	}

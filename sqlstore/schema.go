@@ -247,11 +247,7 @@ func (s *Store) Migrate(ctx context.Context) error {
 	err := s.migrate(ctx)
 	for delay := 20 * time.Millisecond; err != nil && !isUnfit(err) && ctx.Err() == nil && delay <= time.Second; {
 		pause := delay
-		cause := err // MySQL's errors are told apart by their own text
-		if e, ok := errors.AsType[*storeError](err); ok {
-			cause = e.err
-		}
-		if codeOf(cause).lockTimeout {
+		if codeOf(err).lockTimeout {
 			pause = time.Second
 		} else {
 			delay *= 2

@@ -70,11 +70,11 @@ func TestFind(t *testing.T) {
 			ctx := t.Context()
 			s, _ := tg.new(t)
 			all := fillFind(t, s, n, start)
-			somebody := func() authprofile.GrantKey { return all[rand.N(n)].GrantKey }
+			randomKey := func() authprofile.GrantKey { return all[rand.N(n)].GrantKey }
 			befores := []time.Time{start.Add(-time.Hour), start.Add(time.Millisecond), start.Add(time.Microsecond), start.Add(20*time.Millisecond + 1), start.Add(70 * time.Millisecond), start.Add(time.Hour)}
 			many, few := 0, 0
 			for round := range 160 {
-				key := somebody()
+				key := randomKey()
 				var f authprofile.GrantFilter
 				if round&1 != 0 {
 					f.ProfileID = key.ProfileID
@@ -107,9 +107,9 @@ func TestFind(t *testing.T) {
 				after := authprofile.GrantKey{}
 				switch rand.N(4) {
 				case 0:
-					after = somebody()
+					after = randomKey()
 				case 1:
-					after = authprofile.GrantKey{ProfileID: key.ProfileID, User: somebody().User + "!"} // of no grant
+					after = authprofile.GrantKey{ProfileID: key.ProfileID, User: randomKey().User + "!"} // of no grant
 				}
 				rest := want[len(want)-len(slices.DeleteFunc(slices.Clone(want), func(k authprofile.GrantKey) bool {
 					return after != (authprofile.GrantKey{}) && compareKeys(k, after) <= 0
