@@ -163,19 +163,36 @@ func (s *keptFlow) PutFlow(ctx context.Context, f *authprofile.Flow) error {
 	return s.MemStore.PutFlow(ctx, f)
 }
 
-func TestThreat132_InnerStoreSeesNoSecret(t *testing.T) {
-	ctx := t.Context()
-	inner := &keptFlow{MemStore: new(authprofile.MemStore)}
-	s := sealed.New(inner, newKeyring(t, "k1"))
-	p, g, f := fullProfile(), fullGrant(), fullFlow()
-	must(t, s.PutProfile(ctx, p))
-	must(t, s.PutGrant(ctx, g))
-	must(t, s.PutFlow(ctx, f))
+// full is a record of each kind with all fields set, and what the inner Store
+// of a sealed one has of it.
+type full struct {
+	p, ip *authprofile.Profile
+	g, ig *authprofile.Grant
+	f     *authprofile.Flow
+	inner *keptFlow // which has the flow
+}
 
-	ip, err := inner.Profile(ctx, p.ID)
+// keepFull puts a record of each kind into a sealed Store.
+func keepFull(t *testing.T) (k full) {
+	t.Helper()
+	ctx := t.Context()
+	k.inner = &keptFlow{MemStore: new(authprofile.MemStore)}
+	s := sealed.New(k.inner, newKeyring(t, "k1"))
+	k.p, k.g, k.f = fullProfile(), fullGrant(), fullFlow()
+	must(t, s.PutProfile(ctx, k.p))
+	must(t, s.PutGrant(ctx, k.g))
+	must(t, s.PutFlow(ctx, k.f))
+	var err error
+	k.ip, err = k.inner.Profile(ctx, k.p.ID)
 	must(t, err)
-	ig, err := inner.Grant(ctx, g.GrantKey)
+	k.ig, err = k.inner.Grant(ctx, k.g.GrantKey)
 	must(t, err)
+	return k
+}
+
+func TestThreat132_InnerStoreSeesNoSecret(t *testing.T) {
+	k := keepFull(t)
+	p, g, f, ip, ig, inner := k.p, k.g, k.f, k.ip, k.ig, k.inner
 
 	var all []string
 	for _, x := range []any{ip, ig, inner.flow} {
@@ -269,17 +286,8 @@ func paths(typ reflect.Type, prefix string) (list []string) {
 // A field that is added to a record fails here until it has its place, and then
 // until it is kept as that says.
 func TestThreat132_EveryFieldHasItsPlace(t *testing.T) {
-	ctx := t.Context()
-	inner := &keptFlow{MemStore: new(authprofile.MemStore)}
-	s := sealed.New(inner, newKeyring(t, "k1"))
-	p, g, f := fullProfile(), fullGrant(), fullFlow()
-	must(t, s.PutProfile(ctx, p))
-	must(t, s.PutGrant(ctx, g))
-	must(t, s.PutFlow(ctx, f))
-	ip, err := inner.Profile(ctx, p.ID)
-	must(t, err)
-	ig, err := inner.Grant(ctx, g.GrantKey)
-	must(t, err)
+	k := keepFull(t)
+	p, g, f, ip, ig, inner := k.p, k.g, k.f, k.ip, k.ig, k.inner
 	for name, record := range map[string]struct{ outer, inner any }{
 		"Profile": {p, ip}, "Grant": {g, ig}, "Flow": {f, inner.flow},
 	} {
