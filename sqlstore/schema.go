@@ -374,17 +374,17 @@ func (s *Store) applyWhole(ctx context.Context, n int, st step) error {
 			return err
 		}
 		defer tx.Rollback()
-		if s.d.impatient != "" {
-			if _, err := tx.ExecContext(ctx, s.d.impatient); err != nil {
-				return err
-			}
-		}
 		res, err := tx.ExecContext(ctx, s.d.recordStep(s.prefix, n)+s.d.recorded)
 		if err != nil {
 			return err
 		}
 		if first, err := res.RowsAffected(); err != nil || first == 0 {
 			return err
+		}
+		if s.d.impatient != "" {
+			if _, err := tx.ExecContext(ctx, s.d.impatient); err != nil {
+				return err
+			}
 		}
 		for _, x := range st {
 			for _, sql := range s.d.ddl(x, s.prefix) {

@@ -4,13 +4,11 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
 	"io"
 	"net/rpc"
 	"os"
 	"os/exec"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,21 +19,21 @@ import (
 )
 
 // storeProcess, in the environment, makes the test program a process that
-// serves the stores of one database to the test.
+// serves the Store of a database to the test.
 const storeProcess = "AUTHPROFILE_PEERTEST_STORES"
 
 // A StoreCall is a call of one method of a Store, and a StoreReply what it has
 // returned.
 type StoreCall struct {
-	Prefix, Method string
-	Timeout        time.Duration
-	Key            authprofile.GrantKey
-	Filter         authprofile.GrantFilter
-	ID, After      string
-	Limit          int
-	Profile        *authprofile.Profile
-	Grant          *authprofile.Grant
-	Flow           *authprofile.Flow
+	Method    string
+	Timeout   time.Duration
+	Key       authprofile.GrantKey
+	Filter    authprofile.GrantFilter
+	ID, After string
+	Limit     int
+	Profile   *authprofile.Profile
+	Grant     *authprofile.Grant
+	Flow      *authprofile.Flow
 }
 
 type StoreReply struct {
@@ -52,32 +50,11 @@ var states = map[string]error{"not found": authprofile.ErrNotFound, "conflict": 
 func one[T any](v T, err error) ([]T, error) { return []T{v}, err }
 
 // Stores is the server's side.
-type Stores struct {
-	db      *sql.DB
-	dialect sqlstore.Dialect
-	mu      sync.Mutex
-	stores  map[string]*sqlstore.Store
-}
-
-func (s *Stores) store(prefix string) (*sqlstore.Store, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.stores[prefix] == nil {
-		st, err := sqlstore.New(s.db, s.dialect, &sqlstore.Options{TablePrefix: prefix})
-		if err != nil {
-			return nil, err
-		}
-		s.stores[prefix] = st
-	}
-	return s.stores[prefix], nil
-}
+type Stores struct{ store *sqlstore.Store }
 
 // Call calls a method.
-func (s *Stores) Call(c *StoreCall, r *StoreReply) error {
-	st, err := s.store(c.Prefix)
-	if err != nil {
-		return err
-	}
+func (s *Stores) Call(c *StoreCall, r *StoreReply) (err error) {
+	st := s.store
 	ctx, cancel := context.WithTimeout(context.Background(), c.Timeout)
 	defer cancel()
 	switch c.Method {
@@ -129,15 +106,19 @@ func serveStores() {
 	}
 	db.SetMaxOpenConns(16)
 	db.SetMaxIdleConns(16)
+	store, err := sqlstore.New(db, sqlstore.Dialect(os.Getenv("STORE_DIALECT")), nil)
+	if err != nil {
+		panic(err)
+	}
 	srv := rpc.NewServer()
-	srv.Register(&Stores{db: db, dialect: sqlstore.Dialect(os.Getenv("STORE_DIALECT")), stores: make(map[string]*sqlstore.Store)})
+	srv.Register(&Stores{store})
 	srv.ServeConn(struct {
 		io.Reader
 		io.WriteCloser
 	}{os.Stdin, os.Stdout})
 }
 
-// startStores starts a process that serves the stores of a database.
+// startStores starts a process that serves the Store of a database.
 func startStores(t testing.TB, tg target, dsn string) *rpc.Client {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
@@ -170,13 +151,13 @@ func startStores(t testing.TB, tg target, dsn string) *rpc.Client {
 // A remoteStore is a Store in another process.
 type remoteStore struct {
 	client *rpc.Client
-	prefix string
+	calls  sync.WaitGroup // that have not ended in the other process
 }
 
 var _ authprofile.Store = (*remoteStore)(nil)
 
 func (s *remoteStore) call(ctx context.Context, c StoreCall) (*StoreReply, error) {
-	c.Prefix, c.Timeout = s.prefix, time.Minute
+	c.Timeout = time.Minute
 	if deadline, ok := ctx.Deadline(); ok {
 		c.Timeout = time.Until(deadline)
 	}
@@ -184,15 +165,17 @@ func (s *remoteStore) call(ctx context.Context, c StoreCall) (*StoreReply, error
 		return nil, err
 	}
 	r := new(StoreReply)
-	call := s.client.Go("Stores.Call", &c, r, make(chan *rpc.Call, 1))
+	ended := make(chan error, 1)
+	s.calls.Go(func() { ended <- s.client.Call("Stores.Call", &c, r) })
 	select {
-	case <-call.Done:
+	case err := <-ended:
+		if err != nil {
+			return nil, err
+		}
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
 	switch {
-	case call.Error != nil:
-		return nil, call.Error
 	case r.State != "":
 		return nil, states[r.State]
 	case r.Error != "":
@@ -282,33 +265,46 @@ func (s *remoteStore) TakeFlow(ctx context.Context, id string) (*authprofile.Flo
 	return r.Flow, nil
 }
 
-var prefixes atomic.Int64
-
-func newPrefix() string { return fmt.Sprintf("t%d_", prefixes.Add(1)) }
-
 // Three processes on one database are one Store. Each of them migrates it at
-// its start, all at once.
+// its start, all at once. Every check finds the same tables, emptied: to make
+// others takes longer than most checks.
 func TestStoreProcesses(t *testing.T) {
 	require.Long(t, "the suite of shared stores in three processes")
 	for _, tg := range targets {
 		t.Run(tg.name, func(t *testing.T) {
 			dsn := tg.dsn(t)
+			db := tg.open(t, dsn)
 			clients := []*rpc.Client{startStores(t, tg, dsn), startStores(t, tg, dsn), startStores(t, tg, dsn)}
+			handles := make([]authprofile.Store, len(clients))
+			var migrated sync.WaitGroup
+			for i, client := range clients {
+				s := &remoteStore{client: client}
+				handles[i] = s
+				migrated.Go(func() {
+					if _, err := s.call(t.Context(), StoreCall{Method: "Migrate"}); err != nil {
+						t.Errorf("Migrate in process %d: got error %v, want none", i, err)
+					}
+				})
+			}
+			migrated.Wait()
 			storetest.RunShared(t, func(t *testing.T, n int) []authprofile.Store {
-				prefix := newPrefix()
-				handles := make([]authprofile.Store, n)
-				var wg sync.WaitGroup
-				for i := range n {
-					s := &remoteStore{clients[i%len(clients)], prefix}
-					handles[i] = s
-					wg.Go(func() {
-						if _, err := s.call(t.Context(), StoreCall{Method: "Migrate"}); err != nil {
-							t.Errorf("Migrate in process %d: got error %v, want none", i, err)
-						}
-					})
+				for _, table := range []string{"profiles", "grants", "flows"} {
+					if _, err := db.Exec("DELETE FROM authprofile_" + table); err != nil {
+						t.Fatal(err)
+					}
 				}
-				wg.Wait()
-				return handles
+				stores := make([]authprofile.Store, n)
+				for i := range stores {
+					stores[i] = handles[i%len(handles)]
+				}
+				// What a call that was canceled has begun must not be done in
+				// the check that comes next.
+				t.Cleanup(func() {
+					for _, s := range handles {
+						s.(*remoteStore).calls.Wait()
+					}
+				})
+				return stores
 			})
 		})
 	}
