@@ -123,6 +123,17 @@ type Profile struct {
 	// ".example.com" is all hosts below example.com. None: any.
 	APIHosts []string `json:"api_hosts,omitempty"`
 
+	// SecretExpires is when the client secret ends, as the provider's console
+	// says; zero: not known. Notify is warned of it. It decides nothing.
+	SecretExpires time.Time `json:"secret_expires,omitzero"`
+
+	// KeepAlive is how long a grant may go without a renewal until Maintain
+	// renews it, so that the provider does not end it for want of use. Zero: 30
+	// days, or half of the time after which the provider ends such grants, if
+	// that is known and less; negative: never. TypeUser only, from a day on. A
+	// change takes effect at the next renewal of each grant.
+	KeepAlive time.Duration `json:"keep_alive,omitempty"` // in nanoseconds
+
 	Version int64     `json:"version,omitempty"` // set by the Store; zero: never saved
 	Created time.Time `json:"created,omitzero"`
 	Updated time.Time `json:"updated,omitzero"`
@@ -217,13 +228,13 @@ func (p *Profile) fingerprint() [sha256.Size]byte {
 	type plain Profile // without methods
 	c := plain(*p)
 	c.ClientSecret = ""
-	c.Created, c.Updated = time.Time{}, time.Time{} // JSON does not have every time
+	c.Created, c.Updated, c.SecretExpires = time.Time{}, time.Time{}, time.Time{} // JSON does not have every time
 	text, err := json.Marshal(c)
 	if err != nil {
 		panic(err) // strings and numbers
 	}
 	h := sha256.New()
-	for _, t := range []time.Time{p.Created, p.Updated} {
+	for _, t := range []time.Time{p.Created, p.Updated, stamp(p.SecretExpires)} {
 		fmt.Fprintf(h, "%d.%d:", t.Unix(), t.Nanosecond())
 	}
 	fmt.Fprintf(h, "%d:", len(p.ClientSecret))

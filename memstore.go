@@ -133,6 +133,7 @@ func (s *MemStore) PutProfile(ctx context.Context, p *Profile) error {
 	p.Version, p.Created, p.Updated = s.version, created, now
 	kept := p.Clone()
 	kept.saved = [sha256.Size]byte{} // other Stores do not keep it either
+	kept.SecretExpires = stamp(kept.SecretExpires)
 	s.profiles.put(p.ID, kept)
 	return nil
 }
@@ -246,7 +247,7 @@ func (s *MemStore) PutGrant(ctx context.Context, g *Grant) error {
 	s.version++
 	g.Version, g.Created, g.Updated = s.version, created, now
 	kept := g.Clone()
-	for _, at := range []*time.Time{&kept.Obtained, &kept.Expiry, &kept.RefreshExpiry, &kept.Authorized, &kept.Ends} {
+	for _, at := range []*time.Time{&kept.Obtained, &kept.Expiry, &kept.RefreshExpiry, &kept.Authorized, &kept.Ends, &kept.Due, &kept.ToldAt, &kept.Warned} {
 		*at = stamp(*at)
 	}
 	if f := kept.Failure; f != nil {

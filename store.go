@@ -125,7 +125,9 @@ type FlowStore interface {
 }
 
 // A GrantKey names a grant: one profile, and the user on whose behalf. User is
-// empty for profiles of TypeApp.
+// empty for profiles of TypeApp. In the grant with no user of a profile of
+// TypeUser a Manager keeps what Notify was told of the profile; it has no status
+// and no tokens, and no method of a Manager returns it.
 type GrantKey struct {
 	ProfileID string `json:"profile_id"`
 	User      string `json:"user,omitempty"`
@@ -188,6 +190,16 @@ type Grant struct {
 	// past it is used.
 	Ends   time.Time `json:"ends,omitzero"`
 	EndsBy string    `json:"ends_by,omitempty"` // how that is known: EndsAnnounced, EndsIdle or EndsAbsolute
+
+	// What Maintain goes by; see Manager.Maintain. Due is when it has to look at
+	// the grant next, zero if there is nothing to look for. Told is the Status
+	// that Notify was last told of, empty for one that needs no person, and
+	// ToldAt when that was. Warned is since when Ends has been known, or when
+	// Notify was last warned of it.
+	Due    time.Time `json:"due,omitzero"`
+	Told   Status    `json:"told,omitempty"`
+	ToldAt time.Time `json:"told_at,omitzero"`
+	Warned time.Time `json:"warned,omitzero"`
 
 	Status  Status   `json:"status"`
 	Failure *Failure `json:"failure,omitempty"` // why, since when, how often, when next; nil while active

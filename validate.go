@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -26,6 +27,10 @@ const (
 	maxClient      = 4096
 	maxList        = 16384
 )
+
+// shortestKeepAlive is the least that Profile.KeepAlive may be, so that what is
+// to keep idle grants alive does not become a second source of renewals.
+const shortestKeepAlive = 24 * time.Hour
 
 // Validate returns every problem of p at once, joined, each as a [*FieldError];
 // or nil. A user profile without a redirect address is valid by itself, since
@@ -98,6 +103,16 @@ func (p *Profile) Validate() error {
 	}
 	if size > maxList {
 		v.add("APIHosts", "are too long together")
+	}
+
+	if t := p.SecretExpires; !t.IsZero() && (t.Year() < 1970 || t.Year() > 9999) {
+		v.add("SecretExpires", "is not a time between the years 1970 and 9999")
+	}
+	switch {
+	case p.KeepAlive != 0 && p.Type == TypeApp:
+		v.add("KeepAlive", "is for user profiles: the token of an app profile needs no use to stay renewable")
+	case p.KeepAlive > 0 && p.KeepAlive < shortestKeepAlive:
+		v.add("KeepAlive", "is less than a day")
 	}
 	return v.join()
 }
