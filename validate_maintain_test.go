@@ -2,6 +2,7 @@ package authprofile_test
 
 import (
 	"errors"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -48,7 +49,7 @@ func TestSecretExpiresIsNoChange(t *testing.T) {
 		Type: authprofile.TypeApp, ClientID: "crm", ClientSecret: "x",
 		Endpoints: authprofile.Endpoints{TokenURL: "https://auth.example.com/token"},
 	}
-	store := &forgetfulStore{Store: new(authprofile.MemStore)}
+	store := &forgetfulStore{new(authprofile.MemStore), new(atomic.Bool)}
 	m := &authprofile.Manager{Store: store}
 	store.lost.Store(true)
 	p.SecretExpires = time.Now().Add(time.Hour)
