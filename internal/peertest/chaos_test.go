@@ -36,6 +36,9 @@ const (
 // is stored; no authorization is lost but by an answer that did not reach the
 // Store, and none at all if the provider has a grace period; and nobody who
 // holds a valid token notices anything.
+//
+// Fleets run one after the other: several at once would keep each other from
+// running, which is not what this is about.
 func TestChaos(t *testing.T) {
 	require.Long(t, "processes that are killed while they renew tokens")
 	for _, provider := range []struct {
@@ -47,7 +50,6 @@ func TestChaos(t *testing.T) {
 	} {
 		for _, tg := range []target{sqlite, postgres} {
 			t.Run(tg.name+"/"+provider.name, func(t *testing.T) {
-				t.Parallel()
 				c := newChaos(t, tg, provider.policy, fleet.Config{})
 				c.run(*chaosKills)
 				c.f.Settle(time.Minute)
@@ -73,7 +75,6 @@ func TestChaos(t *testing.T) {
 // would prove nothing.
 func TestChaosFindsCarelessClients(t *testing.T) {
 	require.Long(t, "the proof that TestChaos finds careless clients")
-	t.Parallel()
 	// When they lose one is a matter of luck.
 	lost, stale := false, false
 	for range 5 {

@@ -10,11 +10,11 @@ import (
 	"github.com/authprofile/authprofile/providertest"
 )
 
-// eachDatabase runs a test on every database that a fleet can share.
+// eachDatabase runs a test on every database that a fleet can share, one after
+// the other, since it is about what happens at the same moment.
 func eachDatabase(t *testing.T, test func(t *testing.T, db fleet.Database)) {
 	for _, tg := range targets {
 		t.Run(tg.name, func(t *testing.T) {
-			t.Parallel()
 			test(t, fleet.Database{Dialect: tg.dialect, Driver: tg.driver, DSN: tg.dsn(t)})
 		})
 	}
