@@ -136,7 +136,7 @@ func (cs *companies) find(ctx context.Context, store bounded, p *Profile, user s
 	defer cs.mu.Unlock()
 	c, _ := cs.of(p)
 	for _, g := range list {
-		if g.User == user {
+		if g.User == user || g.isRecord() {
 			continue
 		}
 		alone = false
@@ -151,13 +151,6 @@ func (cs *companies) find(ctx context.Context, store bounded, p *Profile, user s
 		c.alone = alone
 	}
 	return companion{c.here.latestBut(user, now), c.stored.latestBut(user, now), !c.alone}
-}
-
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
 }
 
 // judge says whose fault a refusal of g is that may be the grant's or the

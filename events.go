@@ -86,6 +86,24 @@ func (ev events) revoked(ctx context.Context, profileID string, atProvider bool)
 	ev.log.LogAttrs(ctx, slog.LevelInfo, "authprofile: revoked", profileAttr(profileID), slog.Bool("at_provider", atProvider))
 }
 
+// upkeepFailed: Maintain could not do all that was due.
+func (ev events) upkeepFailed(ctx context.Context, err error) {
+	ev.log.LogAttrs(ctx, slog.LevelError, "authprofile: what was due could not be looked at", slog.String("error", err.Error()))
+}
+
+// noticeDelivered: Notify was told of something.
+func (ev events) noticeDelivered(ctx context.Context, n Notice) {
+	ev.log.LogAttrs(ctx, slog.LevelInfo, "authprofile: notice delivered",
+		profileAttr(n.ProfileID), slog.String("kind", string(n.Kind)), slog.String("id", n.ID))
+}
+
+// noticeFailed: Notify has failed, and is called again later. Its error is the
+// application's, and may name a user.
+func (ev events) noticeFailed(ctx context.Context, n Notice) {
+	ev.log.LogAttrs(ctx, slog.LevelWarn, "authprofile: notice not delivered yet",
+		profileAttr(n.ProfileID), slog.String("kind", string(n.Kind)), slog.String("id", n.ID))
+}
+
 // panicked: code that is not ours has panicked, which may be the log handler.
 func (ev events) panicked(err error) {
 	defer func() { recover() }()

@@ -11,6 +11,9 @@ import (
 // state.
 func (m *Manager) Grant(ctx context.Context, key GrantKey) (*Grant, error) {
 	g, err := m.engine().store.Grant(ctx, key)
+	if err == nil && g.isRecord() {
+		err = ErrNotFound
+	}
 	if err != nil {
 		return nil, wrap("grant", key.ProfileID, key.User, err)
 	}
@@ -38,9 +41,19 @@ func (m *Manager) Find(ctx context.Context, f GrantFilter) iter.Seq2[*Grant, err
 
 func (m *Manager) find(ctx context.Context, op string, f GrantFilter) iter.Seq2[*Grant, error] {
 	store := m.engine().store
-	return pages(func(after GrantKey) ([]*Grant, error) {
+	all := pages(func(after GrantKey) ([]*Grant, error) {
 		return store.ListGrants(ctx, f, after, pageSize)
 	}, func(g *Grant) GrantKey { return g.GrantKey }, func(err error) error { return wrap(op, f.ProfileID, f.User, err) })
+	return func(yield func(*Grant, error) bool) {
+		for g, err := range all {
+			if g != nil && g.isRecord() {
+				continue
+			}
+			if !yield(g, err) {
+				return
+			}
+		}
+	}
 }
 
 // Count returns how many grants of a profile have each status, of all profiles
@@ -52,7 +65,7 @@ func (m *Manager) Count(ctx context.Context, profileID string) (map[Status]int64
 	if err != nil {
 		return nil, wrap("count", profileID, "", err)
 	}
-	maps.DeleteFunc(counts, func(_ Status, n int64) bool { return n == 0 })
+	maps.DeleteFunc(counts, func(s Status, n int64) bool { return n == 0 || s == "" })
 	return counts, nil
 }
 
@@ -76,6 +89,9 @@ func (m *Manager) Revoke(ctx context.Context, key GrantKey) error {
 		g, err := e.store.Grant(ctx, key)
 		if errors.Is(err, ErrNotFound) {
 			break
+		}
+		if err == nil && g.isRecord() {
+			return nil
 		}
 		if err != nil {
 			outcome = err // to delete what cannot be read is all that can be done

@@ -76,6 +76,12 @@ type Manager struct {
 	// nothing is logged.
 	Logger *slog.Logger
 
+	// Notify is told when a person is needed, and when that is over: see
+	// Maintain, which calls it, up to eight times at once. If it returns an
+	// error it is called again later, with the same ID. It has 30 seconds. If
+	// nil, nothing is told.
+	Notify func(ctx context.Context, n Notice) error
+
 	once sync.Once
 	e    *engine
 }
@@ -111,6 +117,7 @@ type engine struct {
 	tasks     *tasks
 	writer    *writer
 	renewals  *renewals
+	keeper    *keeper
 }
 
 // sharedTransport returns the transport of all Managers that are given none.
@@ -155,6 +162,10 @@ func newEngine(m *Manager) *engine {
 		},
 		cache:   e.cache,
 		flights: make(map[GrantKey]*flight),
+	}
+	e.keeper = &keeper{
+		store: store, renewals: e.renewals, companies: e.renewals.companies, lifetimes: e.lifetimes, events: e.events, tasks: e.tasks,
+		notify: m.Notify, visits: make(chan struct{}, maxVisits), telling: make(chan struct{}, maxTelling),
 	}
 	e.writer.onDeleted = func(key GrantKey) { e.renewals.supersede(key, nil) }
 	return e
@@ -204,6 +215,11 @@ func (m *Manager) Save(ctx context.Context, p *Profile) error {
 	p.ID, p.made = c.ID, c.made
 
 	c.made, c.saved = "", [sha256.Size]byte{} // these are the caller's to know
+	if !c.SecretExpires.IsZero() {
+		if err := (bounded{e.store}).remind(ctx, c, e.lifetimes.now()); err != nil {
+			return wrap("save", p.ID, "", err)
+		}
+	}
 	err := e.store.PutProfile(ctx, c)
 	if errors.Is(err, ErrConflict) && (p.Version != 0 || p.made == p.ID) {
 		c, err = e.savedBefore(ctx, p, err)

@@ -225,6 +225,24 @@ func (s *MemStore) CountGrants(ctx context.Context, profileID string) (map[Statu
 	return counts, nil
 }
 
+func (s *MemStore) DueGrants(ctx context.Context, before time.Time, limit int) ([]*Grant, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var list []*Grant
+	for _, t := range s.grants.rows {
+		for _, g := range (*t).rows {
+			if d := (*g).Due; !d.IsZero() && d.Before(before) {
+				list = append(list, (*g).Clone())
+			}
+		}
+	}
+	slices.SortFunc(list, func(a, b *Grant) int { return a.Due.Compare(b.Due) })
+	return list[:min(limit, len(list))], nil
+}
+
 func (s *MemStore) PutGrant(ctx context.Context, g *Grant) error {
 	if err := ctx.Err(); err != nil {
 		return err

@@ -2,6 +2,7 @@ package authprofile
 
 import (
 	"context"
+	"time"
 
 	"github.com/authprofile/authprofile/internal/tokenendpoint"
 )
@@ -13,16 +14,18 @@ import (
 func (n *renewal) storeAnswer(old *Grant, a *tokenendpoint.Answer) (*Grant, verdict, error) {
 	p, pr := n.profile, n.provider
 	c := newChange(old, func(g *Grant) {
+		before := *g
 		g.Lease = nil
 		if n.grant.person && g.AccessToken != old.AccessToken && a.Start.Before(g.Obtained) {
 			// The person has authorized anew meanwhile, and has brought a later
 			// access token: only the refresh token is news.
 			g.applyRefreshToken(a)
-			g.Ends, g.EndsBy = pr.endOf(g)
-			return
+			g.noteEnd(pr)
+		} else {
+			g.apply(a, p)
+			g.noteProvider(pr, g.Issuer)
 		}
-		g.apply(a, p)
-		g.noteProvider(pr, g.Issuer)
+		g.schedule(&before, pr.upkeep.nextLook(g), n.lifetimes.now())
 	})
 	g, err := n.storeToken(c)
 	if err != nil {
@@ -150,11 +153,17 @@ func (n *renewal) circumstances() circumstances {
 func (n *renewal) withFailure(g *Grant, status Status, f Failure, also func(*Grant)) *change {
 	status, failure := nextFailure(g, status, f, n.circumstances())
 	return newChange(g, func(g *Grant) {
+		before := *g
 		g.Lease = nil
 		g.Status, g.Failure = status, failure
 		if also != nil {
 			also(g)
 		}
+		next := before.Due
+		if status == StatusNeedsReauthorization {
+			next = time.Time{}
+		}
+		g.schedule(&before, next, n.lifetimes.now())
 	})
 }
 
@@ -177,4 +186,10 @@ func (n *renewal) recordFailure(c *change, cause error) (verdict, error) {
 func (n *renewal) failed(old, g *Grant, cause error) error {
 	n.report(func() { n.events.renewalFailed(n.ctx, old, g) })
 	return &grantError{Status: g.Status, Failure: *g.Failure, cause: cause}
+}
+
+// mayProbe reports whether the refresh token of g, which the provider has ended,
+// is sent once more all the same.
+func (n *renewal) mayProbe(g *Grant) bool {
+	return n.probe && g.RefreshToken != "" && g.Failure != nil && g.Failure.Reason == ReasonRevoked
 }

@@ -50,6 +50,18 @@ func (b bounded) listGrants(ctx context.Context, f GrantFilter, after GrantKey, 
 	return b.store.ListGrants(ctx, f, after, limit)
 }
 
+func (b bounded) dueGrants(ctx context.Context, before time.Time, limit int) ([]*Grant, error) {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	return b.store.DueGrants(ctx, before, limit)
+}
+
+func (b bounded) countGrants(ctx context.Context, profileID string) (map[Status]int64, error) {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	return b.store.CountGrants(ctx, profileID)
+}
+
 func (b bounded) profile(ctx context.Context, id string) (*Profile, error) {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
@@ -199,10 +211,11 @@ func judgeLease(held, cur *Grant) (put, keep *Grant, err error) {
 
 // judgeAuthorization is that of the grant of a new authorization. A person
 // decides what is there, unless it is another one's.
-func judgeAuthorization(pr *provider, g, cur *Grant) (put, keep *Grant, err error) {
+func judgeAuthorization(pr *provider, g, cur *Grant, now time.Time) (put, keep *Grant, err error) {
 	put = g.Clone()
 	if cur == nil {
 		put.Version = 0
+		put.schedule(new(Grant), pr.upkeep.nextLook(put), now)
 		return put, nil, nil
 	}
 	switch {
@@ -219,8 +232,10 @@ func judgeAuthorization(pr *provider, g, cur *Grant) (put, keep *Grant, err erro
 		// Some providers give a refresh token only the first time. The one that
 		// is there is the same person's, and is still good.
 		put.RefreshToken, put.RefreshExpiry = cur.RefreshToken, cur.RefreshExpiry
-		put.Ends, put.EndsBy = pr.endOf(put)
+		put.noteEnd(pr)
 	}
+	put.Told, put.ToldAt, put.Due = cur.Told, cur.ToldAt, cur.Due
+	put.schedule(cur, pr.upkeep.nextLook(put), now)
 	return put, nil, nil
 }
 
@@ -477,7 +492,7 @@ func (w *writer) storeAuthorized(ctx context.Context, pr *provider, g *Grant) (s
 			if err != nil {
 				old = nil
 			}
-			if put, keep, err = judgeAuthorization(pr, g, old); err != nil {
+			if put, keep, err = judgeAuthorization(pr, g, old, w.lifetimes.now()); err != nil {
 				return nil, nil, nil, err
 			}
 			if keep != nil {

@@ -31,6 +31,8 @@ type provider struct {
 	authMethod     AuthMethod
 	template       *catalog.Provider // nil: none
 	scopeOnRefresh bool
+
+	upkeep upkeep
 }
 
 // The fields of a profile that name a document.
@@ -82,6 +84,7 @@ func (r resolver) resolve(ctx context.Context, p *Profile) (*provider, error) {
 		authURL:       p.Endpoints.AuthURL,
 		tokenURL:      p.Endpoints.TokenURL,
 		revocationURL: p.Endpoints.RevocationURL,
+		upkeep:        upkeepOf(p),
 	}
 	documentURL := p.Endpoints.DiscoveryURL
 	if documentURL != "" {
@@ -157,10 +160,10 @@ func (pr *provider) endOf(g *Grant) (ends time.Time, by string) {
 		return time.Time{}, ""
 	}
 	if life := pr.template.IdleLife; life > 0 {
-		ends, by = g.Obtained.Add(life).Truncate(24*time.Hour), EndsIdle
+		ends, by = g.Obtained.Add(life).Truncate(day), EndsIdle
 	}
 	if life := pr.template.AbsoluteLife; life > 0 && !g.Authorized.IsZero() {
-		if end := g.Authorized.Add(life).Truncate(24 * time.Hour); ends.IsZero() || end.Before(ends) {
+		if end := g.Authorized.Add(life).Truncate(day); ends.IsZero() || end.Before(ends) {
 			ends, by = end, EndsAbsolute
 		}
 	}

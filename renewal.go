@@ -64,6 +64,7 @@ type renewal struct {
 	have     string          // the access token in memory, whether valid or not
 	ended    bool            // it is no longer valid
 	rejected string          // the access token that an API refuses
+	probe    bool            // ask the provider once more, though it has ended the grant
 
 	giveUp      time.Time // when to stop waiting
 	profile     *Profile
@@ -219,6 +220,9 @@ func (n *renewal) read() (g *Grant, profile func() (*Profile, error), err error)
 		}
 		return &Grant{GrantKey: n.ref.key, Status: StatusActive}, profile, nil
 	}
+	if err == nil && g.isRecord() {
+		g.Status = StatusActive
+	}
 	if err == nil && n.grant.spends && g.authorizedBy().After(began.Add(-maxSkew)) {
 		// A person may have authorized meanwhile, at another provider than that
 		// of the profile read beside: only a later reading is good for this grant.
@@ -296,7 +300,7 @@ func (n *renewal) failUnrenewable(g *Grant) (verdict, error) {
 	switch {
 	case !n.grant.person:
 		return proceed, nil
-	case g.Status == StatusNeedsReauthorization && !g.Failure.mayBeCured():
+	case g.Status == StatusNeedsReauthorization && !g.Failure.mayBeCured() && !n.mayProbe(g):
 		return done, errorOf(g)
 	case g.RefreshToken != "" || usable && !n.needed:
 		return proceed, nil
@@ -331,7 +335,7 @@ func (n *renewal) checkProfile(g *Grant, read func() (*Profile, error)) (verdict
 		return n.failOtherClient(g)
 	}
 	now := n.lifetimes.now()
-	if err := backingOff(g, p, n.needed && !g.isUsable(now), now); err != nil {
+	if err := backingOff(g, p, n.needed && !g.isUsable(now), now); err != nil && !n.mayProbe(g) {
 		return done, err
 	}
 
@@ -566,9 +570,11 @@ func (n *renewal) withoutStore(away error) (*Grant, error) {
 	}
 	p, pr := n.profile, n.provider
 	c := newChange(g, func(g *Grant) {
+		before := *g
 		g.Lease = nil
 		g.apply(a, p)
 		g.noteProvider(pr, "")
+		g.schedule(&before, pr.upkeep.nextLook(g), n.lifetimes.now())
 	})
 	if away != nil {
 		n.writer.keepStoring(n.ctx, c, write{report: n.report, revoke: n.revokeUnwanted()})

@@ -44,6 +44,21 @@ type want struct {
 	ref *grantRef
 	not string // an access token that an API refuses; empty: none
 	now bool   // the caller has no valid token, and waits
+
+	// For Maintain.
+
+	idle  bool   // renew it, unless it has another access token
+	have  string // than this one
+	ended bool   // and even if the provider has ended it: ask once more
+}
+
+// newRef returns the grant of that key, which is one of p.
+func newRef(key GrantKey, p *Profile) *grantRef {
+	r := &grantRef{key: key, unsaved: p.Version == 0}
+	if p.Type == TypeApp {
+		r.profile.Store(p.Clone())
+	}
+	return r
 }
 
 // token returns a valid token of an entry: from memory if it is there, and
@@ -126,6 +141,9 @@ func (rs *renewals) start(ctx context.Context, e *tokencache.Entry, seen *tokenc
 	}
 	if t := e.Current(); t != nil {
 		n.have, n.ended = t.AccessToken, rs.lifetimes.now().UnixNano() >= t.End
+	}
+	if w.idle {
+		n.have, n.ended, n.probe = w.have, true, w.ended
 	}
 	go func() {
 		defer rs.tasks.end()

@@ -157,7 +157,18 @@ func (g *Grant) applyRefreshToken(a *tokenendpoint.Answer) {
 // for more. claimed is the issuer that an ID token names.
 func (g *Grant) noteProvider(pr *provider, claimed string) {
 	g.Issuer = pr.issuer.Recorded(claimed)
-	g.Ends, g.EndsBy = pr.endOf(g)
+	g.noteEnd(pr)
+}
+
+// noteEnd notes until when the tokens are good for more. An announced end that
+// differs by less than an hour is the same, announced as a number of seconds
+// once more.
+func (g *Grant) noteEnd(pr *provider) {
+	ends, by := pr.endOf(g)
+	if by == EndsAnnounced && g.EndsBy == by && ends.Sub(g.Ends).Abs() < time.Hour {
+		return
+	}
+	g.Ends, g.EndsBy = ends, by
 }
 
 // maxExtra bounds Grant.Extra, in bytes of names and values.

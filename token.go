@@ -69,14 +69,6 @@ func unsavedID(p *Profile) string {
 	return "\x00" + string(sum[:])
 }
 
-func newRef(key GrantKey, p *Profile) *grantRef {
-	r := &grantRef{key: key, unsaved: p.Version == 0}
-	if p.Type == TypeApp {
-		r.profile.Store(p.Clone())
-	}
-	return r
-}
-
 // Source returns a token source that always has a valid token, for as long as
 // the provider allows. It needs no network and returns at once; what is wrong
 // shows at the first call of its Token method. It keeps the values of ctx, but

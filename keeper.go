@@ -1,0 +1,327 @@
+package authprofile
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"net/url"
+	"sync"
+	"time"
+
+	"github.com/authprofile/authprofile/internal/catalog"
+	"github.com/authprofile/authprofile/internal/tokencache"
+)
+
+const (
+	lookEvery  = 30 * time.Second // how often the Store is asked what is due
+	pageOfDue  = 200
+	maxVisits  = 512             // grants that are renewed for want of use, or wait for it in memory
+	maxTelling = 8               // calls of Notify at a time
+	claimFor   = 5 * time.Minute // for how long a grant that is being looked at is left to the process that does
+	postponed  = time.Minute     // what there is no room for now
+)
+
+// A keeper does what Maintain is for: it looks at the grants that are due.
+//
+// Who looks at a grant claims it first, by moving its Due by compare-and-swap.
+// So one process at a time does, and what a process that has died has claimed is
+// due again a few minutes later.
+type keeper struct {
+	store     bounded
+	renewals  *renewals
+	companies *companies
+	lifetimes *lifetimes
+	events    events
+	tasks     *tasks
+	notify    func(ctx context.Context, n Notice) error // nil: the application wants none
+
+	pace    pacer
+	endings endings
+	visits  chan struct{} // has an element for each grant that is being renewed, or waits for it
+	telling chan struct{} // the same for calls of Notify
+}
+
+// A shift is one call of Maintain.
+type shift struct {
+	*keeper
+	ctx      context.Context
+	wg       sync.WaitGroup
+	profiles map[string]*keptProfile // read in this pass
+}
+
+// A keptProfile is what a pass knows of a profile.
+type keptProfile struct {
+	profile *Profile
+	upkeep  upkeep
+	read    time.Time
+	err     error
+}
+
+// run looks at what is due until ctx ends or the Manager is shut down. It
+// returns the error of the last pass.
+func (k *keeper) run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	s := &shift{keeper: k, ctx: ctx}
+	defer s.wg.Wait()
+	var err error
+	for {
+		if e := s.pass(); ctx.Err() == nil {
+			if err = e; err != nil {
+				k.events.upkeepFailed(ctx, err)
+			}
+		}
+		t := time.NewTimer(lookEvery - lookEvery/4 + rand.N(lookEvery/2))
+		select {
+		case <-t.C:
+			continue
+		case <-ctx.Done():
+		case <-k.tasks.closing:
+			cancel()
+		}
+		t.Stop()
+		return err
+	}
+}
+
+// pass looks at all that is due, page by page.
+func (s *shift) pass() error {
+	s.profiles = make(map[string]*keptProfile)
+	now := time.Now()
+	s.pace.sweep(now)
+	s.endings.sweep(now)
+	for {
+		list, err := s.store.dueGrants(s.ctx, stamp(s.lifetimes.now()), pageOfDue)
+		// Others look at the same page: begin elsewhere.
+		rand.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
+		moved := false
+		for _, g := range list {
+			if s.isOver() {
+				return err
+			}
+			moved = s.look(g) || moved
+		}
+		if err != nil || len(list) < pageOfDue || !moved {
+			return err
+		}
+	}
+}
+
+func (s *shift) isOver() bool {
+	select {
+	case <-s.ctx.Done():
+		return true
+	case <-s.tasks.closing:
+		return true
+	default:
+		return false
+	}
+}
+
+// look sees what is to be done about a grant that is due, and begins it. It
+// reports whether the grant is no longer due.
+func (s *shift) look(g *Grant) (moved bool) {
+	kp := s.profile(g.ProfileID)
+	switch {
+	case errors.Is(kp.err, ErrNotFound):
+		// It was made while its profile was deleted.
+		return s.store.deleteIfProfileGone(s.ctx, g) != nil
+	case kp.err != nil:
+		return false
+	}
+	now := s.lifetimes.now()
+	switch {
+	case g.isRecord():
+		return s.lookAtRecord(g, kp, now)
+	case g.owes() && s.notify != nil:
+		return s.lookAtStatus(g, kp, now)
+	case s.notify != nil && s.warn(g, kp, now):
+		return true
+	}
+	if at := kp.upkeep.renewIdleAt(g); !at.IsZero() && !at.After(now) && g.grantType().person {
+		return s.begin(g, kp, s.keepAlive)
+	}
+	next := kp.upkeep.nextLook(g)
+	if s.notify == nil && !next.IsZero() {
+		// What is not told now is told once there is a Notify.
+		next = later(next, now.Add(day))
+	}
+	if g.owes() {
+		next = earlier(next, now.Add(day))
+	}
+	return s.postpone(g, next)
+}
+
+// profile reads a profile, once in a while.
+func (s *shift) profile(id string) *keptProfile {
+	kp := s.profiles[id]
+	if kp != nil && time.Since(kp.read) < lookEvery/2 {
+		return kp
+	}
+	kp = &keptProfile{read: time.Now()}
+	kp.profile, kp.err = s.store.profile(s.ctx, id)
+	if kp.err == nil {
+		kp.upkeep = upkeepOf(kp.profile)
+	}
+	if len(s.profiles) >= maxOfCompanies {
+		clear(s.profiles)
+	}
+	s.profiles[id] = kp
+	return kp
+}
+
+// host is whose requests are paced together: the host of the token endpoint,
+// or else that of the document which names it.
+func (kp *keptProfile) host() string {
+	address := kp.profile.Endpoints.TokenURL
+	if kp.profile.Endpoints.DiscoveryURL != "" {
+		address = kp.profile.Endpoints.DiscoveryURL
+	}
+	if kp.profile.Template != "" {
+		if known, err := catalog.Lookup(string(kp.profile.Template)); err == nil {
+			address = known.DiscoveryURL()
+		}
+	}
+	if u, err := url.Parse(address); err == nil {
+		return u.Host
+	}
+	return address
+}
+
+// claim makes sure that no other process looks at g for a while.
+func (s *shift) claim(g *Grant) (*Grant, bool) {
+	c := g.Clone()
+	c.Due = stamp(s.lifetimes.now().Add(claimFor))
+	return c, s.store.putGrant(s.ctx, c) == nil
+}
+
+// postpone moves a grant's Due, and reports whether it has.
+func (s *shift) postpone(g *Grant, to time.Time) bool {
+	c := g.Clone()
+	c.Due = stamp(to)
+	err := s.store.putGrant(s.ctx, c)
+	return err == nil || errors.Is(err, ErrConflict) // then another process has moved it
+}
+
+// settle writes what has become of a grant that was claimed into what is there
+// now.
+func (s *shift) settle(g *Grant, change func(g *Grant)) {
+	changed := func(cur *Grant) *Grant {
+		c := cur.Clone()
+		change(c)
+		c.Due = stamp(c.Due)
+		return c
+	}
+	// The time of the shift may be over: what was told must be written all the
+	// same.
+	_, err := s.store.swap(context.WithoutCancel(s.ctx), changed(g), writeRounds, func(cur *Grant) (put, keep *Grant, err error) {
+		if cur == nil {
+			return nil, nil, errDeleted
+		}
+		return changed(cur), nil, nil
+	})
+	if err != nil && !errors.Is(err, errDeleted) {
+		s.events.upkeepFailed(s.ctx, err)
+	}
+}
+
+// begin claims a grant and does what takes a request to its provider, in a
+// goroutine, when it is the host's turn.
+func (s *shift) begin(g *Grant, kp *keptProfile, do func(g *Grant, kp *keptProfile)) bool {
+	select {
+	case s.visits <- struct{}{}:
+	default:
+		return s.postpone(g, s.lifetimes.now().Add(postponed))
+	}
+	now := time.Now()
+	at, soon := s.pace.reserve(kp.host(), now)
+	if !soon {
+		<-s.visits
+		return s.postpone(g, s.lifetimes.now().Add(at.Sub(now)))
+	}
+	c, ok := s.claim(g)
+	if !ok {
+		<-s.visits
+		return true
+	}
+	s.wg.Go(func() {
+		defer s.tasks.survive()
+		defer func() { <-s.visits }()
+		t := time.NewTimer(at.Sub(now))
+		defer t.Stop()
+		select {
+		case <-t.C:
+			do(c, kp)
+			return
+		case <-s.ctx.Done():
+		case <-s.tasks.closing:
+		}
+		s.settle(c, func(g *Grant) { g.Due = s.lifetimes.now() }) // for another process
+	})
+	return true
+}
+
+// renew renews a grant through the same lease as everybody else, unless it has
+// another access token than g by now. With ended, it does so though the provider
+// has ended the grant.
+func (s *shift) renew(g *Grant, kp *keptProfile, ended bool) error {
+	key := tokencache.Key(g.GrantKey)
+	e := s.renewals.cache.Peek(key)
+	if e == nil {
+		e = tokencache.NewEntry() // it is not in use here, and must not displace what is
+	}
+	f, _ := s.renewals.start(s.ctx, e, e.Current(), want{
+		ref: newRef(g.GrantKey, kp.profile), idle: true, have: string(g.AccessToken), ended: ended,
+	})
+	select {
+	case <-f.done:
+	case <-s.ctx.Done():
+		return s.ctx.Err()
+	}
+	s.noteHost(kp.host(), f.err)
+	return f.err
+}
+
+// noteHost leaves a host alone for a while that does not answer, or says "not
+// now".
+func (s *shift) noteHost(host string, err error) {
+	failed, ok := errors.AsType[*grantError](err)
+	if !ok {
+		if err == nil {
+			s.pace.succeeded(host)
+		}
+		return
+	}
+	switch failed.Reason {
+	case ReasonUnreachable, ReasonUnavailable, ReasonLost, ReasonUnreadable:
+		now := time.Now()
+		until := now
+		if failed.Paced {
+			until = now.Add(failed.Next.Sub(s.lifetimes.now()))
+		}
+		s.pace.failed(host, now, until)
+	default: // it has answered
+		s.pace.succeeded(host)
+	}
+}
+
+// keepAlive renews a grant that was not renewed for long.
+func (s *shift) keepAlive(g *Grant, kp *keptProfile) {
+	if err := s.renew(g, kp, false); s.ctx.Err() != nil && err != nil {
+		return // what was sent is stored all the same; the claim ends by itself
+	}
+	s.settleRenewed(g, kp)
+}
+
+// settleRenewed settles when a grant is due for which its provider was asked,
+// unless the renewal has.
+func (s *shift) settleRenewed(g *Grant, kp *keptProfile) {
+	cur, err := s.store.grant(context.WithoutCancel(s.ctx), g.GrantKey)
+	if errors.Is(err, ErrNotFound) || err == nil && !cur.Due.Equal(g.Due) {
+		return
+	}
+	if err == nil {
+		g = cur
+	}
+	s.settle(g, func(g *Grant) { g.Due = s.nextOf(g, kp) })
+}

@@ -1,0 +1,171 @@
+package authprofile
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// A record is what was told of a profile, and what is to be told. It is kept
+// like a grant, with no user and no status; an app profile's grant is its
+// record, too. Failure is why the administrator is needed, and Obtained since
+// when that is so or is over.
+
+func recordKey(profileID string) GrantKey { return GrantKey{ProfileID: profileID} }
+
+// isOfProvider reports whether a profile needs its administrator since its
+// provider has ended many grants, and isOfClient whether it does for any other
+// reason.
+func isOfProvider(f *Failure) bool { return f.Reason == ReasonRevoked }
+
+func isOfClient(f *Failure) bool { return !isOfProvider(f) }
+
+// changeRecord changes the record of a profile, and makes it if there is none.
+// change reports whether there is anything to write.
+func (b bounded) changeRecord(ctx context.Context, profileID string, change func(r *Grant) bool) error {
+	for range writeRounds {
+		r, err := b.grant(ctx, recordKey(profileID))
+		switch {
+		case errors.Is(err, ErrNotFound):
+			r = &Grant{GrantKey: recordKey(profileID)}
+		case err != nil:
+			return err
+		}
+		if !change(r) {
+			return nil
+		}
+		if err := b.putGrant(ctx, r); !errors.Is(err, ErrConflict) {
+			return err
+		}
+	}
+	return ErrConflict
+}
+
+// flag notes that a profile needs its administrator, and reports whether that is
+// noted.
+func (s *shift) flag(profileID string, f *Failure, now time.Time) bool {
+	err := s.store.changeRecord(s.ctx, profileID, func(r *Grant) bool {
+		if r.isRecord() && r.Failure != nil {
+			return false
+		}
+		if !r.isRecord() { // the grant of what was an app profile before
+			*r = Grant{GrantKey: r.GrantKey, Version: r.Version}
+		}
+		r.Failure = clonedFailure(f)
+		r.Failure.Next, r.Failure.Paced = time.Time{}, false
+		r.Obtained, r.Due = stamp(now), stamp(now)
+		return true
+	})
+	return err == nil
+}
+
+// unflag notes that a profile no longer needs its administrator for such a
+// reason, and reports whether that is noted.
+func (s *shift) unflag(profileID string, reason func(f *Failure) bool) bool {
+	now := stamp(s.lifetimes.now())
+	err := s.store.changeRecord(s.ctx, profileID, func(r *Grant) bool {
+		if !r.isRecord() || r.Failure == nil || !reason(r.Failure) {
+			return false
+		}
+		r.Failure, r.Obtained, r.Due = nil, now, now
+		return true
+	})
+	return err == nil
+}
+
+// recordOwes reports whether what a record says was not told.
+func recordOwes(r *Grant) bool { return (r.Failure != nil) != (r.Told != "") }
+
+// lookAtRecord sees what is to be told of a profile.
+func (s *shift) lookAtRecord(r *Grant, kp *keptProfile, now time.Time) bool {
+	switch {
+	case s.notify == nil:
+		return s.postpone(r, now.Add(day))
+	case recordOwes(r):
+		return s.claimToTell(r, now, func(c *Grant) { s.deliverRecord(c, kp) })
+	case s.warn(r, kp, now):
+		return true
+	case r.Failure == nil:
+		return s.postpone(r, kp.upkeep.nextLook(r))
+	}
+	over, err := s.isFaultOver(r, kp, now)
+	if err != nil {
+		return false
+	}
+	if over {
+		return s.unflag(r.ProfileID, func(*Failure) bool { return true })
+	}
+	return s.postpone(r, s.nextOfRecord(r, kp))
+}
+
+// nextOfRecord is when a record is due that was just looked at.
+func (s *shift) nextOfRecord(r *Grant, kp *keptProfile) time.Time {
+	next, now := kp.upkeep.nextLook(r), s.lifetimes.now()
+	switch {
+	case recordOwes(r):
+		next = earlier(next, now.Add(noticeGrace))
+	case r.Failure != nil:
+		next = earlier(next, now.Add(lookAtFaultEvery))
+	}
+	return next
+}
+
+// isFaultOver reports whether a profile that has needed its administrator no
+// longer does, though none of its grants has said so.
+func (s *shift) isFaultOver(r *Grant, kp *keptProfile, now time.Time) (bool, error) {
+	status := faultStatus(r.Failure)
+	if status == StatusNeedsReauthorization {
+		others := s.companies.find(s.ctx, s.store, kp.profile, "", now)
+		if later(others.here, others.stored).After(r.Failure.Last) {
+			return true, nil
+		}
+	}
+	counts, err := s.store.countGrants(s.ctx, r.ProfileID)
+	return counts[status] == 0, err
+}
+
+// faultStatus is the status of the grants for which a profile needs its
+// administrator.
+func faultStatus(f *Failure) Status {
+	if isOfProvider(f) {
+		return StatusNeedsReauthorization
+	}
+	return StatusNeedsConfiguration
+}
+
+// deliverRecord tells of a profile whose record is claimed.
+func (s *shift) deliverRecord(r *Grant, kp *keptProfile) {
+	n := Notice{Kind: NoticeRecovered, GrantKey: r.GrantKey, Status: StatusActive, At: r.Obtained}
+	n.ID = noticeID(n.Kind, r.GrantKey, r.ToldAt)
+	var told Status
+	if f := r.Failure; f != nil {
+		told = faultStatus(f)
+		n.Kind, n.Status, n.Failure, n.At = NoticeNeedsAdministrator, told, clonedFailure(f), f.Since
+		n.ID = noticeID(n.Kind, r.GrantKey, r.ToldAt, f.Since)
+		counts, err := s.store.countGrants(s.ctx, r.ProfileID)
+		if err != nil {
+			s.settle(r, func(r *Grant) { r.Due = s.lifetimes.now().Add(postponed) })
+			return
+		}
+		n.Grants = int(counts[told])
+	}
+	s.deliver(r, kp, n, r.Obtained, func(cur *Grant, now time.Time) { cur.Told, cur.ToldAt = told, stamp(now) })
+}
+
+// remind makes sure that Maintain looks at a profile that is about to be saved
+// before its client secret ends. It comes before the put of the profile: if that
+// fails, Maintain finds nothing to do. Until then it must not look.
+func (b bounded) remind(ctx context.Context, p *Profile, now time.Time) error {
+	return b.changeRecord(ctx, p.ID, func(r *Grant) bool {
+		next := upkeepOf(p).nextLook(r)
+		if next.IsZero() {
+			return false
+		}
+		next = stamp(later(next, now.Add(noticeGrace)))
+		if !r.Due.IsZero() && !r.Due.After(next) && r.Due.After(now) {
+			return false
+		}
+		r.Due = next
+		return true
+	})
+}
