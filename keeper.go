@@ -138,16 +138,14 @@ func (s *shift) look(g *Grant) (moved bool) {
 	case s.notify != nil && s.warn(g, kp, now):
 		return true
 	}
-	if at := kp.upkeep.renewIdleAt(g); !at.IsZero() && !at.After(now) && g.grantType().person {
+	idleAt := kp.upkeep.renewIdleAt(g)
+	if g.grantType().person && !idleAt.IsZero() && !idleAt.After(now) {
 		return s.begin(g, kp, s.keepAlive)
 	}
 	next := kp.upkeep.nextLook(g)
-	if s.notify == nil && !next.IsZero() {
+	if s.notify == nil && (g.owes() || !next.IsZero() && !next.After(now)) {
 		// What is not told now is told once there is a Notify.
-		next = later(next, now.Add(day))
-	}
-	if g.owes() {
-		next = earlier(next, now.Add(day))
+		next = earlier(idleAt, now.Add(day))
 	}
 	return s.postpone(g, next)
 }
@@ -251,6 +249,10 @@ func (s *shift) begin(g *Grant, kp *keptProfile, do func(g *Grant, kp *keptProfi
 		defer t.Stop()
 		select {
 		case <-t.C:
+			if wait := s.pace.pause(kp.host(), time.Now()); wait > 0 {
+				s.settle(c, func(g *Grant) { g.Due = s.lifetimes.now().Add(wait) })
+				return
+			}
 			do(c, kp)
 			return
 		case <-s.ctx.Done():

@@ -49,6 +49,19 @@ func (p *pacer) reserve(host string, now time.Time) (at time.Time, soon bool) {
 	return h.tail, false
 }
 
+// pause returns for how long a request that had its turn has to wait all the
+// same, because its host has failed meanwhile.
+func (p *pacer) pause(host string, now time.Time) time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	h := p.host(host)
+	if !now.Before(h.paused) {
+		return 0
+	}
+	h.tail = later(h.tail, h.paused).Add(paceInterval)
+	return h.tail.Sub(now)
+}
+
 // succeeded notes that a host has answered.
 func (p *pacer) succeeded(host string) {
 	p.mu.Lock()

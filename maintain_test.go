@@ -1,0 +1,783 @@
+package authprofile_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/authprofile/authprofile"
+	"github.com/authprofile/authprofile/providertest"
+)
+
+const day = 24 * time.Hour
+
+// A noticeBoard is what the processes of a fleet were told.
+type noticeBoard struct {
+	mu      sync.Mutex
+	notices []authprofile.Notice
+	on      func(ctx context.Context, n authprofile.Notice) error // nil: takes it
+}
+
+func (b *noticeBoard) notify(ctx context.Context, n authprofile.Notice) error {
+	b.mu.Lock()
+	b.notices = append(b.notices, n)
+	on := b.on
+	b.mu.Unlock()
+	if on != nil {
+		return on(ctx, n)
+	}
+	return nil
+}
+
+func (b *noticeBoard) react(on func(ctx context.Context, n authprofile.Notice) error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.on = on
+}
+
+// take returns what was told since the last call.
+func (b *noticeBoard) take() []authprofile.Notice {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	list := b.notices
+	b.notices = nil
+	return list
+}
+
+// wants wants these notices, and no others, since the last call: "kind user".
+func (b *noticeBoard) wants(t *testing.T, when string, want ...string) []authprofile.Notice {
+	t.Helper()
+	list := b.take()
+	var got []string
+	for _, n := range list {
+		text := string(n.Kind)
+		if n.User != "" {
+			text += " " + n.User
+		}
+		got = append(got, text)
+	}
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		t.Errorf("%s: got notices %q, want %q", when, got, want)
+	}
+	return list
+}
+
+// maintained returns another Manager that runs Maintain until the end of the
+// test, and the board that it tells.
+func (w *world) maintained(b *noticeBoard, store authprofile.Store) *authprofile.Manager {
+	m := &authprofile.Manager{Store: store, HTTPClient: w.srv.Client(), RedirectURL: "https://app.example.com/callback"}
+	if b != nil {
+		m.Notify = b.notify
+	}
+	ended := make(chan struct{})
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() {
+		defer close(ended)
+		m.Maintain(ctx)
+	}()
+	w.Cleanup(func() {
+		cancel()
+		<-ended
+		m.Shutdown(context.Background())
+	})
+	return m
+}
+
+// announce makes the provider end each refresh token after so long, and say so;
+// never if that is zero.
+func (w *world) announce(life time.Duration) {
+	w.srv.SetPolicy(providertest.Policy{RefreshLifetime: life})
+	if life > 0 {
+		w.srv.Mutate(providertest.Token, func(answer map[string]any) {
+			if answer["refresh_token"] != nil {
+				answer["refresh_token_expires_in"] = int(life / time.Second)
+			}
+		})
+	}
+}
+
+// pass lets time pass.
+func pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+// A person who is needed is told of once, and so is the end of that.
+func TestNeedsUser(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		var b noticeBoard
+		p := w.adasProfile()
+		w.maintained(&b, w.store)
+		w.srv.RevokeUser("user")
+		expire()
+		since := time.Now()
+		w.refuses(w.m, p, authprofile.ErrReauthorize, asAda)
+		pass(50 * time.Second)
+		b.wants(t, "within the minute")
+		before := w.srv.Count("refresh_token")
+		pass(2 * time.Minute)
+		list := b.wants(t, "after two minutes", "needs_user ada")
+		if got := w.srv.Count("refresh_token") - before; got != 1 {
+			t.Errorf("the provider was asked %d times before the notice, want once", got)
+		}
+		n := list[0]
+		if n.ID == "" || n.Status != authprofile.StatusNeedsReauthorization || n.Failure == nil || n.Failure.Reason != authprofile.ReasonRevoked || n.At.Sub(since).Abs() > time.Second {
+			t.Errorf("got notice %+v, want one with an ID, the status, the failure, and since when", n)
+		}
+		pass(30 * day)
+		b.wants(t, "a month later")
+		w.refuses(w.m, p, authprofile.ErrReauthorize, asAda)
+
+		w.authorize(p, "ada")
+		pass(30 * time.Second)
+		b.wants(t, "within the minute")
+		pass(2 * time.Minute)
+		list = b.wants(t, "after the user has authorized", "recovered ada")
+		if list[0].ID == n.ID || list[0].Failure != nil {
+			t.Errorf("got notice %+v, want one with another ID and no failure", list[0])
+		}
+		pass(day)
+		b.wants(t, "a day later")
+
+		w.srv.RevokeUser("user")
+		w.refuses(w.m, p, authprofile.ErrReauthorize, asAda)
+		pass(3 * time.Minute)
+		if list := b.wants(t, "the next time", "needs_user ada"); list[0].ID == n.ID {
+			t.Error("got the ID of the first notice again, want another")
+		}
+	})
+}
+
+// What heals within the minute is not told, and neither is what the provider
+// takes back.
+func TestNotToldWhatHeals(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		var b noticeBoard
+		p := w.adasProfile()
+		w.maintained(&b, w.store)
+		ended := providertest.Fault{Grant: "refresh_token", Status: 400, Body: `{"error":"invalid_grant"}`}
+		w.srv.Fault(providertest.Token, ended)
+		expire()
+		w.refuses(w.m, p, authprofile.ErrReauthorize, asAda)
+		w.authorize(p, "ada")
+		pass(time.Hour)
+		b.wants(t, "authorized at once")
+
+		w.srv.Fault(providertest.Token, ended)
+		expire()
+		w.refuses(w.m, p, authprofile.ErrReauthorize, asAda)
+		pass(time.Hour)
+		b.wants(t, "the provider renews it after all")
+		w.healthy(ada)
+	})
+}
+
+// A notice is delivered until Notify takes it, with the same ID, and ever more
+// rarely; a Notify that fails, panics or blocks keeps no grant from being renewed
+// and no other notice from being delivered.
+func TestNotifyFails(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		fail func(ctx context.Context) error
+	}{
+		{"an error", func(context.Context) error { return errors.New("no") }},
+		{"a panic", func(context.Context) error { panic("no") }},
+		{"blocks until its context ends", func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				var b noticeBoard
+				b.react(func(ctx context.Context, n authprofile.Notice) error {
+					if n.User == "ada" {
+						return test.fail(ctx)
+					}
+					return nil
+				})
+				p := w.adasProfile()
+				p.KeepAlive = day
+				w.save(p)
+				w.authorize(p, "bob")
+				w.authorize(p, "cy")
+				w.maintained(&b, w.store)
+				for _, user := range []string{"ada", "bob"} {
+					key := authprofile.GrantKey{ProfileID: "crm", User: user}
+					w.srv.Revoke(string(w.grant(key).RefreshToken))
+				}
+				expire()
+				w.refuses(w.m, p, authprofile.ErrReauthorize, asAda)
+				w.refuses(w.m, p, authprofile.ErrReauthorize, authprofile.AsUser("bob"))
+				w.token(w.m, p, authprofile.AsUser("cy"))
+				pass(5 * day)
+				times, ids := make(map[string]int), make(map[string]bool)
+				for _, n := range b.take() {
+					times[n.User]++
+					if n.User == "ada" {
+						ids[n.ID] = true
+					}
+				}
+				if len(ids) != 1 || times["ada"] < 20 || times["ada"] > 140 {
+					t.Errorf("got %d attempts in five days with %d IDs, want some dozens with one", times["ada"], len(ids))
+				}
+				if times["bob"] != 1 {
+					t.Errorf("got %d notices of another user, want 1", times["bob"])
+				}
+				if got := w.srv.Count("refresh_token"); got < 7 {
+					t.Errorf("got %d renewals, want those of the grant that is kept alive too", got)
+				}
+				b.react(nil)
+				pass(2 * time.Hour)
+				b.wants(t, "once it is taken", "needs_user ada")
+				pass(day)
+				b.wants(t, "a day later")
+			})
+		})
+	}
+}
+
+// A Notify that does not listen to its context is not called for the same notice
+// by another process meanwhile, and Maintain ends without it.
+func TestNotifyBlocks(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		var first, second noticeBoard
+		release := make(chan struct{})
+		first.react(func(context.Context, authprofile.Notice) error { <-release; return nil })
+		p := w.adasProfile()
+		m := &authprofile.Manager{Store: w.store, HTTPClient: w.srv.Client(), Notify: first.notify}
+		ctx, cancel := context.WithCancel(context.Background())
+		ended := make(chan error, 1)
+		go func() { ended <- m.Maintain(ctx) }()
+		w.srv.RevokeUser("user")
+		expire()
+		w.refuses(w.m, p, authprofile.ErrReauthorize, asAda)
+		pass(3 * time.Minute)
+		first.wants(t, "by the process that looks first", "needs_user ada")
+		w.maintained(&second, w.store)
+		pass(2 * time.Hour)
+		second.wants(t, "while the first is being told")
+		cancel()
+		pass(2 * time.Second)
+		select {
+		case err := <-ended:
+			if err != nil {
+				t.Errorf("got error %v, want none", err)
+			}
+		default:
+			t.Fatal("Maintain has not ended")
+		}
+		pass(10 * time.Minute)
+		second.wants(t, "once the first has given up", "needs_user ada")
+		close(release)
+		m.Shutdown(context.Background())
+	})
+}
+
+// What the administrator must mend is one notice, whatever the number of grants.
+func TestNeedsAdministrator(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		var b noticeBoard
+		p := w.user()
+		const users = 30
+		for i := range users {
+			w.authorize(p, fmt.Sprint("user-", i))
+		}
+		for range 3 {
+			w.maintained(&b, w.store)
+		}
+		w.srv.SetClientSecret(providertest.ClientID, "another")
+		use := func() {
+			for i := range users {
+				w.m.Token(t.Context(), p, authprofile.AsUser(fmt.Sprint("user-", i)))
+			}
+		}
+		expire()
+		use()
+		pass(5 * time.Minute)
+		list := b.wants(t, "a wrong secret", "needs_administrator")
+		if n := list[0]; n.User != "" || n.ProfileID != "crm" || n.Status != authprofile.StatusNeedsConfiguration || n.Failure == nil || n.Failure.Reason != authprofile.ReasonClient || n.Grants < 1 {
+			t.Errorf("got notice %+v, want one for the profile with its status, failure and number of grants", n)
+		}
+		for range 20 {
+			pass(time.Hour)
+			use()
+		}
+		b.wants(t, "the day after")
+
+		p = w.profile("crm")
+		p.ClientSecret = "another"
+		w.save(p)
+		use()
+		pass(5 * time.Minute)
+		again := b.wants(t, "after the secret was mended", "recovered")
+		if again[0].User != "" || again[0].ID == list[0].ID {
+			t.Errorf("got notice %+v, want one for the profile with another ID", again[0])
+		}
+		pass(3 * day)
+		b.wants(t, "three days later")
+		for i := range users {
+			if g := w.grant(authprofile.GrantKey{ProfileID: "crm", User: fmt.Sprint("user-", i)}); g.Told != "" {
+				t.Errorf("%s: got %q as what was told, want nothing", g.User, g.Told)
+			}
+		}
+		counts, err := w.m.Count(t.Context(), "crm")
+		if err != nil || !maps.Equal(counts, map[authprofile.Status]int64{authprofile.StatusActive: users}) {
+			t.Errorf("got counts %v, %v; want %d active", counts, err, users)
+		}
+		w.listsNoRecord()
+	})
+}
+
+// profile reads a profile through the Manager.
+func (w *world) profile(id string) *authprofile.Profile {
+	w.Helper()
+	p, err := w.m.Profile(w.Context(), id)
+	if err != nil {
+		w.Fatal(err)
+	}
+	return p
+}
+
+// listsNoRecord wants what was told of profiles to be in the Store, and nowhere
+// else.
+func (w *world) listsNoRecord() {
+	w.Helper()
+	record := authprofile.GrantKey{ProfileID: "crm"}
+	w.grant(record)
+	if g, err := w.m.Grant(w.Context(), record); !errors.Is(err, authprofile.ErrNotFound) {
+		w.Errorf("Grant: got %v, %v; want %v", g, err, authprofile.ErrNotFound)
+	}
+	for g, err := range w.m.Find(w.Context(), authprofile.GrantFilter{}) {
+		if err != nil || g.User == "" {
+			w.Errorf("Find: got %v, %v; want the grants of users", g, err)
+		}
+	}
+	for g, err := range w.m.Grants(w.Context(), "crm") {
+		if err != nil || g.User == "" {
+			w.Errorf("Grants: got %v, %v; want the grants of users", g, err)
+		}
+	}
+	if err := w.m.Revoke(w.Context(), record); err != nil {
+		w.Errorf("Revoke: got %v, want nothing", err)
+	}
+	w.grant(record)
+}
+
+// An app profile's trouble is a notice for the profile.
+func TestNeedsAdministratorOfAnApp(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		var b noticeBoard
+		p := w.app()
+		w.maintained(&b, w.store)
+		w.token(w.m, p)
+		w.srv.SetClientSecret(providertest.ClientID, "another")
+		expire()
+		w.refuses(w.m, p, authprofile.ErrConfiguration)
+		pass(3 * time.Minute)
+		b.wants(t, "a wrong secret", "needs_administrator")
+		pass(day)
+		b.wants(t, "a day later")
+		p.ClientSecret = "another"
+		w.save(p)
+		w.token(w.m, p)
+		pass(3 * time.Minute)
+		b.wants(t, "mended", "recovered")
+	})
+}
+
+// A provider that says for a while that it has ended all grants is one notice to
+// the administrator, and a second when it is over; no user is told, and every
+// grant works again.
+func TestMassEnding(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		var b noticeBoard
+		p := w.user()
+		const users = 60
+		for i := range users {
+			w.authorize(p, fmt.Sprint("user-", i))
+		}
+		for range 2 {
+			w.maintained(&b, w.store)
+		}
+		use := func(i int) { w.m.Token(t.Context(), p, authprofile.AsUser(fmt.Sprint("user-", i))) }
+		expire()
+		for i := range users {
+			use(i)
+		}
+		w.srv.Fault(providertest.Token, providertest.Fault{Times: -1, Grant: "refresh_token", Status: 400, Body: `{"error":"invalid_grant"}`})
+		expire()
+		for i := range users { // over ten minutes
+			use(i)
+			pass(10 * time.Second)
+		}
+		asked := w.srv.Count("refresh_token")
+		b.wants(t, "after ten minutes", "needs_administrator")
+		if asked > 2*users+60 {
+			t.Errorf("the provider was asked %d times, want little more than once for each grant", asked)
+		}
+		w.srv.ClearFaults(providertest.Token)
+		pass(30 * time.Minute)
+		b.wants(t, "when it is over", "recovered")
+		for i := range users {
+			w.healthy(authprofile.GrantKey{ProfileID: "crm", User: fmt.Sprint("user-", i)})
+		}
+		pass(2 * day)
+		b.wants(t, "two days later")
+	})
+}
+
+// If it lasts, the users are told.
+func TestMassEndingThatLasts(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		var b noticeBoard
+		p := w.user()
+		const users = 20
+		var want []string
+		for i := range users {
+			w.authorize(p, fmt.Sprint("user-", i))
+			want = append(want, fmt.Sprint("needs_user user-", i))
+		}
+		w.maintained(&b, w.store)
+		w.srv.RevokeUser("user")
+		expire()
+		for i := range users {
+			w.m.Token(t.Context(), p, authprofile.AsUser(fmt.Sprint("user-", i)))
+		}
+		pass(50 * time.Minute)
+		b.wants(t, "within the hour", "needs_administrator")
+		pass(time.Hour)
+		b.wants(t, "after it", want...)
+		pass(day)
+		b.wants(t, "a day later")
+	})
+}
+
+// While other grants are renewed, a user whose grant the provider has ended is
+// told at once, even if several are ended at the same time.
+func TestEndedWhileOthersAreRenewed(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		var b noticeBoard
+		p := w.user()
+		const users, ended = 20, 8
+		for i := range users {
+			w.authorize(p, fmt.Sprint("user-", i))
+		}
+		w.maintained(&b, w.store)
+		expire()
+		var want []string
+		for i := range ended {
+			w.srv.Revoke(string(w.grant(authprofile.GrantKey{ProfileID: "crm", User: fmt.Sprint("user-", i)}).RefreshToken))
+			want = append(want, fmt.Sprint("needs_user user-", i))
+		}
+		for i := range users {
+			w.m.Token(t.Context(), p, authprofile.AsUser(fmt.Sprint("user-", i)))
+			pass(time.Second)
+		}
+		pass(3 * time.Minute)
+		b.wants(t, "after three minutes", want...)
+	})
+}
+
+// Two other grants that are not used for long are no proof of anything: the user
+// is told after a while.
+func TestEndedWhileOthersAreIdle(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		var b noticeBoard
+		p := w.user()
+		for _, user := range []string{"ada", "bob", "cy"} {
+			w.authorize(p, user)
+		}
+		w.maintained(&b, w.store)
+		w.srv.Revoke(string(w.grant(ada).RefreshToken))
+		expire()
+		w.refuses(w.m, p, authprofile.ErrReauthorize, asAda)
+		pass(8 * time.Minute)
+		b.wants(t, "after eight minutes")
+		pass(5 * time.Minute)
+		b.wants(t, "after thirteen", "needs_user ada")
+	})
+}
+
+// A grant that ends is told of 14, 3 and 1 days before, once each.
+func TestExpiring(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		var b noticeBoard
+		w.announce(60 * day)
+		p := w.user()
+		p.KeepAlive = -1
+		w.save(p)
+		w.authorize(p, "ada")
+		for range 3 {
+			w.maintained(&b, w.store)
+		}
+		ends := w.grant(ada).Ends
+		pass(45 * day)
+		b.wants(t, "fifteen days before")
+		pass(day + time.Hour)
+		n := b.wants(t, "fourteen days before", "expiring ada")[0]
+		if !n.At.Equal(ends) || n.Status != authprofile.StatusActive {
+			t.Errorf("got notice %+v, want one of %v", n, ends)
+		}
+		pass(10 * day)
+		b.wants(t, "four days before")
+		pass(day)
+		b.wants(t, "three days before", "expiring ada")
+		pass(2 * day)
+		b.wants(t, "one day before", "expiring ada")
+		pass(30 * day)
+		b.wants(t, "afterwards")
+	})
+}
+
+// A grant whose life is short, and begins anew with each renewal, is no news;
+// once it is no longer used, it is.
+func TestExpiringWhileUsed(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		var b noticeBoard
+		w.announce(2 * day)
+		p := w.user()
+		p.KeepAlive = -1
+		w.save(p)
+		w.authorize(p, "ada")
+		w.maintained(&b, w.store)
+		for range 24 * 10 {
+			expire()
+			w.token(w.m, p, asAda)
+		}
+		b.wants(t, "while it is used")
+		pass(day + time.Hour)
+		b.wants(t, "a day before its end", "expiring ada")
+	})
+}
+
+// So is a client secret that ends, of a profile with and without grants; a
+// profile that is saved with another time is told of by that.
+func TestSecretExpiring(t *testing.T) {
+	for _, typ := range []authprofile.Type{authprofile.TypeUser, authprofile.TypeApp} {
+		t.Run(string(typ), func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				var b noticeBoard
+				for range 2 {
+					w.maintained(&b, w.store)
+				}
+				p := w.unsavedApp()
+				if typ == authprofile.TypeUser {
+					p = w.user()
+				}
+				p.SecretExpires = time.Now().Add(100 * day)
+				w.save(p)
+				if typ == authprofile.TypeApp {
+					w.token(w.m, p)
+				}
+				pass(85 * day)
+				b.wants(t, "fifteen days before")
+				if typ == authprofile.TypeApp {
+					w.token(w.m, p)
+				}
+				pass(day + time.Hour)
+				n := b.wants(t, "fourteen days before", "secret_expiring")[0]
+				if n.ProfileID != p.ID || n.User != "" || n.At.Sub(p.SecretExpires).Abs() > time.Millisecond {
+					t.Errorf("got notice %+v, want one of the profile and %v", n, p.SecretExpires)
+				}
+				pass(11 * day)
+				b.wants(t, "three days before", "secret_expiring")
+				p.SecretExpires = p.SecretExpires.Add(365 * day)
+				w.save(p)
+				pass(30 * day)
+				b.wants(t, "with a new secret")
+				pass(325 * day)
+				b.wants(t, "fourteen days before its end", "secret_expiring")
+				if err := w.m.Delete(t.Context(), p.ID); err != nil {
+					t.Fatal(err)
+				}
+				pass(30 * day)
+				b.wants(t, "of a profile that was deleted")
+			})
+		})
+	}
+}
+
+// Of many processes one tells, and one that dies between telling and writing it
+// down leaves the same notice, with the same ID, to another.
+func TestFleetTellsOnce(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		var b noticeBoard
+		p := w.adasProfile()
+		for range 8 {
+			w.maintained(&b, w.store)
+		}
+		w.srv.RevokeUser("user")
+		expire()
+		w.refuses(w.m, p, authprofile.ErrReauthorize, asAda)
+		pass(time.Hour)
+		b.wants(t, "by eight processes", "needs_user ada")
+	})
+	inWorld(t, func(t *testing.T, w *world) {
+		var b noticeBoard
+		p := w.adasProfile()
+		store := &faultyStore{Store: w.store}
+		b.react(func(context.Context, authprofile.Notice) error { store.goAway(); return nil })
+		ctx, cancel := context.WithCancel(context.Background())
+		m := &authprofile.Manager{Store: store, HTTPClient: w.srv.Client(), Notify: b.notify}
+		ended := make(chan error, 1)
+		go func() { ended <- m.Maintain(ctx) }()
+		w.srv.RevokeUser("user")
+		expire()
+		w.refuses(w.m, p, authprofile.ErrReauthorize, asAda)
+		pass(3 * time.Minute)
+		first := b.wants(t, "by the process that dies", "needs_user ada")
+		cancel()
+		<-ended
+		b.react(nil)
+		w.maintained(&b, w.store)
+		pass(10 * time.Minute)
+		second := b.wants(t, "by the one that comes after it", "needs_user ada")
+		if first[0].ID != second[0].ID {
+			t.Errorf("got IDs %q and %q, want the same", first[0].ID, second[0].ID)
+		}
+		m.Shutdown(context.Background())
+	})
+}
+
+// A grant or a profile that is deleted while something is to be told of it, or
+// is being told, is no trouble.
+func TestDeletedMeanwhile(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		end  func(w *world) error
+	}{
+		{"the grant", func(w *world) error { return w.m.Revoke(w.Context(), ada) }},
+		{"the profile", func(w *world) error { return w.m.Delete(w.Context(), "crm") }},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				var b noticeBoard
+				p := w.adasProfile()
+				w.maintained(&b, w.store)
+				w.srv.RevokeUser("user")
+				expire()
+				w.refuses(w.m, p, authprofile.ErrReauthorize, asAda)
+				if err := test.end(w); err != nil {
+					t.Fatal(err)
+				}
+				pass(time.Hour)
+				b.wants(t, "of what is gone")
+				w.noGrant(ada)
+			})
+			inWorld(t, func(t *testing.T, w *world) {
+				var b noticeBoard
+				p := w.adasProfile()
+				b.react(func(context.Context, authprofile.Notice) error { return test.end(w) })
+				w.maintained(&b, w.store)
+				w.srv.RevokeUser("user")
+				expire()
+				w.refuses(w.m, p, authprofile.ErrReauthorize, asAda)
+				pass(time.Hour)
+				b.wants(t, "of what goes meanwhile", "needs_user ada")
+				w.noGrant(ada)
+			})
+		})
+	}
+	// A grant that was made while its profile was deleted goes, too.
+	inWorld(t, func(t *testing.T, w *world) {
+		w.adasProfile()
+		g := w.grant(ada)
+		if err := w.m.Delete(t.Context(), "crm"); err != nil {
+			t.Fatal(err)
+		}
+		g.Version, g.Due = 0, time.Now()
+		w.put(g)
+		w.maintained(nil, w.store)
+		pass(time.Minute)
+		w.noGrant(ada)
+	})
+}
+
+// A Store that fails in the middle of a pass is tried again, and the error is
+// that of Maintain if it ends so.
+func TestMaintainStoreFails(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		var b noticeBoard
+		p := w.user()
+		var want []string
+		for i := range 4 {
+			w.authorize(p, fmt.Sprint("user-", i))
+			want = append(want, fmt.Sprint("needs_user user-", i))
+		}
+		w.srv.RevokeUser("user")
+		expire()
+		for i := range 4 {
+			w.m.Token(t.Context(), p, authprofile.AsUser(fmt.Sprint("user-", i)))
+		}
+		store := &faultyStore{Store: w.store}
+		luck := rand.New(rand.NewPCG(1, 2))
+		var mu sync.Mutex
+		store.on(func(c *storeCall) error { // every third call fails
+			mu.Lock()
+			fails := luck.IntN(3) == 0
+			mu.Unlock()
+			if fails {
+				return errAway
+			}
+			return c.run()
+		})
+		w.maintained(&b, store)
+		pass(3 * time.Hour)
+		got := make(map[string]bool)
+		for _, n := range b.take() {
+			got[fmt.Sprint(n.Kind, " ", n.User)] = true
+		}
+		if keys := slices.Sorted(maps.Keys(got)); !slices.Equal(keys, want) {
+			t.Errorf("got notices %q, want %q", keys, want)
+		}
+	})
+	inWorld(t, func(t *testing.T, w *world) {
+		m := &authprofile.Manager{Store: &undueStore{w.store}}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		began := time.Now()
+		if err := m.Maintain(ctx); !errors.Is(err, errAway) || time.Since(began) != time.Minute {
+			t.Errorf("got error %v after %v, want %v after a minute", err, time.Since(began), errAway)
+		}
+		m = &authprofile.Manager{Store: w.store}
+		m.Shutdown(t.Context())
+		if err := m.Maintain(t.Context()); err == nil {
+			t.Error("after Shutdown: got no error, want one")
+		}
+	})
+}
+
+// undueStore cannot say what is due.
+type undueStore struct{ authprofile.Store }
+
+func (*undueStore) DueGrants(context.Context, time.Time, int) ([]*authprofile.Grant, error) {
+	return nil, errAway
+}
+
+// Maintain ends with its context, and with the Manager.
+func TestMaintainEnds(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		began := time.Now()
+		if err := w.m.Maintain(ctx); err != nil || time.Since(began) != time.Minute {
+			t.Errorf("got error %v after %v, want none after a minute", err, time.Since(began))
+		}
+		ended := make(chan error, 1)
+		go func() { ended <- w.m.Maintain(context.Background()) }()
+		pass(time.Second)
+		if err := w.m.Shutdown(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-ended; err != nil {
+			t.Errorf("got error %v, want none", err)
+		}
+	})
+}
