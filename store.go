@@ -100,6 +100,11 @@ type GrantStore interface {
 	// left out. A grant that cannot be read is counted if its status can.
 	CountGrants(ctx context.Context, profileID string) (map[Status]int64, error)
 
+	// DueGrants returns at most limit grants whose Due is known and before the
+	// given time, ordered by Due; those with the same Due in any order. Fewer
+	// than limit means that there are no more.
+	DueGrants(ctx context.Context, before time.Time, limit int) ([]*Grant, error)
+
 	// PutGrant creates or replaces a grant as PutProfile does a profile: by
 	// g.Version, with ErrConflict, setting g.Version, g.Created and
 	// g.Updated. Whether the profile exists is not its concern.

@@ -241,13 +241,13 @@ var placesOfFields = map[string]places{
 		sealed: []string{"ClientSecret"},
 		covered: []string{"ID", "Type", "ClientID", "AuthMethod", "Template", "RedirectURL", "APIHosts",
 			"Endpoints.DiscoveryURL", "Endpoints.AuthURL", "Endpoints.TokenURL", "Endpoints.RevocationURL", "Endpoints.DeviceAuthURL"},
-		clear: []string{"Name", "Description", "Scopes", "Params", "TokenParams", "Version", "Created", "Updated"},
+		clear: []string{"Name", "Description", "Scopes", "Params", "TokenParams", "SecretExpires", "KeepAlive", "Version", "Created", "Updated"},
 	},
 	"Grant": {
 		sealed:  []string{"AccessToken", "RefreshToken", "Nonce", "Extra"},
 		covered: []string{"GrantKey.ProfileID", "GrantKey.User"},
 		clear: []string{"TokenType", "Obtained", "Expiry", "RefreshExpiry", "Scopes", "Requested", "ClientID",
-			"Issuer", "Subject", "Account", "Authorized", "Ends", "EndsBy", "Status", "Failure", "Lease",
+			"Issuer", "Subject", "Account", "Authorized", "Ends", "EndsBy", "Due", "Told", "ToldAt", "Warned", "Status", "Failure", "Lease",
 			"Version", "Created", "Updated"},
 	},
 	"Flow": {

@@ -68,6 +68,7 @@ type broken struct {
 	grant         func(ctx context.Context, key authprofile.GrantKey) (*authprofile.Grant, error)
 	listGrants    func(ctx context.Context, f authprofile.GrantFilter, after authprofile.GrantKey, limit int) ([]*authprofile.Grant, error)
 	countGrants   func(ctx context.Context, profileID string) (map[authprofile.Status]int64, error)
+	dueGrants     func(ctx context.Context, before time.Time, limit int) ([]*authprofile.Grant, error)
 	putGrant      func(ctx context.Context, g *authprofile.Grant) error
 	deleteGrant   func(ctx context.Context, key authprofile.GrantKey) error
 	putFlow       func(ctx context.Context, f *authprofile.Flow) error
@@ -121,6 +122,13 @@ func (b *broken) CountGrants(ctx context.Context, profileID string) (map[authpro
 		return b.countGrants(ctx, profileID)
 	}
 	return b.Store.CountGrants(ctx, profileID)
+}
+
+func (b *broken) DueGrants(ctx context.Context, before time.Time, limit int) ([]*authprofile.Grant, error) {
+	if b.dueGrants != nil {
+		return b.dueGrants(ctx, before, limit)
+	}
+	return b.Store.DueGrants(ctx, before, limit)
 }
 
 func (b *broken) PutGrant(ctx context.Context, g *authprofile.Grant) error {
