@@ -70,6 +70,7 @@ var checks = concat(
 	grantChecks,
 	findChecks,
 	countChecks,
+	dueChecks,
 	flowChecks,
 )
 
