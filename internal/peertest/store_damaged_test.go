@@ -32,6 +32,7 @@ func TestDamagedRows(t *testing.T) {
 			}
 			locked := sealed.New(s, keys)
 			ends := time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC)
+			due := ends.Add(-time.Hour)
 			var ids, users []string
 			for i := range 250 {
 				id := fmt.Sprintf("p%03d", i)
@@ -43,7 +44,10 @@ func TestDamagedRows(t *testing.T) {
 				if i == 0 {
 					user = ""
 				}
-				g := &authprofile.Grant{GrantKey: authprofile.GrantKey{ProfileID: "p000", User: user}, AccessToken: "access token", Scopes: []string{"read"}, Status: "active", Ends: ends}
+				g := &authprofile.Grant{GrantKey: authprofile.GrantKey{ProfileID: "p000", User: user}, AccessToken: "access token", Scopes: []string{"read"}, Status: "active", Ends: ends, Due: due}
+				if i < 120 {
+					g.Due = g.Due.Add(-time.Hour)
+				}
 				if err := locked.PutGrant(ctx, g); err != nil {
 					t.Fatal(err)
 				}
@@ -123,6 +127,23 @@ func TestDamagedRows(t *testing.T) {
 							return keys, err
 						})
 						check(fmt.Sprintf("grants %+v", f), got, errs, users)
+					}
+					// Those that are due have no pages: the damaged ones among
+					// the first are errors, and others are in their place.
+					grants, err := store.DueGrants(ctx, ends, limit)
+					var keys []string
+					for i, g := range grants {
+						keys = append(keys, g.User)
+						if i > 0 && g.Due.Before(grants[i-1].Due) {
+							t.Errorf("%s, due by %d: got them out of order", name, limit)
+						}
+					}
+					slices.Sort(keys)
+					if want := min(limit, len(users)-len(damaged)); len(slices.Compact(keys)) != want {
+						t.Errorf("%s, due by %d: got %d grants, want %d", name, limit, len(keys), want)
+					}
+					if limit > len(users) {
+						check("due", keys, err.(interface{ Unwrap() []error }).Unwrap(), users)
 					}
 				}
 			}
