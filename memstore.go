@@ -1,10 +1,12 @@
 package authprofile
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -20,6 +22,7 @@ type MemStore struct {
 	version  int64 // the last one given out, so that none is given twice
 	profiles memTable[*Profile]
 	grants   memTable[*memTable[*Grant]] // by profile, and then by user
+	due      []memDue                    // of the grants whose Due is known, sorted
 	flows    map[string]*memFlow
 	oldest   []*memFlow // by time of arrival, those included that were taken
 }
@@ -34,6 +37,16 @@ type memFlow struct {
 	id      string
 	expires time.Time
 	flow    *Flow // nil: taken
+}
+
+// A memDue says when which grant is due.
+type memDue struct {
+	at time.Time
+	GrantKey
+}
+
+func (d memDue) compare(e memDue) int {
+	return cmp.Or(d.at.Compare(e.at), strings.Compare(d.ProfileID, e.ProfileID), strings.Compare(d.User, e.User))
 }
 
 // A memTable is a map that can be listed by key without being sorted anew for
@@ -146,6 +159,7 @@ func (s *MemStore) DeleteProfile(ctx context.Context, id string) error {
 	defer s.mu.Unlock()
 	s.profiles.delete(id)
 	s.grants.delete(id)
+	s.due = slices.DeleteFunc(s.due, func(d memDue) bool { return d.ProfileID == id })
 	return nil
 }
 
@@ -232,15 +246,31 @@ func (s *MemStore) DueGrants(ctx context.Context, before time.Time, limit int) (
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var list []*Grant
-	for _, t := range s.grants.rows {
-		for _, g := range (*t).rows {
-			if d := (*g).Due; !d.IsZero() && d.Before(before) {
-				list = append(list, (*g).Clone())
-			}
+	for _, d := range s.due {
+		if len(list) >= limit || !d.at.Before(before) {
+			break
+		}
+		t := *s.grants.rows[d.ProfileID]
+		list = append(list, (*t.rows[d.User]).Clone())
+	}
+	return list, nil
+}
+
+// setDue keeps s.due when the Due of a grant becomes another. The zero time is
+// that of a grant that is not there, too. s.mu is held.
+func (s *MemStore) setDue(key GrantKey, was, is time.Time) {
+	if was.Equal(is) {
+		return
+	}
+	if !was.IsZero() {
+		if i, ok := slices.BinarySearchFunc(s.due, memDue{was, key}, memDue.compare); ok {
+			s.due = slices.Delete(s.due, i, i+1)
 		}
 	}
-	slices.SortFunc(list, func(a, b *Grant) int { return a.Due.Compare(b.Due) })
-	return list[:min(limit, len(list))], nil
+	if !is.IsZero() {
+		i, _ := slices.BinarySearchFunc(s.due, memDue{is, key}, memDue.compare)
+		s.due = slices.Insert(s.due, i, memDue{is, key})
+	}
 }
 
 func (s *MemStore) PutGrant(ctx context.Context, g *Grant) error {
@@ -255,9 +285,10 @@ func (s *MemStore) PutGrant(ctx context.Context, g *Grant) error {
 	}
 	now := stamp(time.Now())
 	created := now
+	var due time.Time
 	old, ok := t.get(g.User)
 	if ok {
-		created = old.Created
+		created, due = old.Created, old.Due
 	}
 	if ok && g.Version != old.Version || !ok && g.Version != 0 {
 		return ErrConflict
@@ -272,6 +303,7 @@ func (s *MemStore) PutGrant(ctx context.Context, g *Grant) error {
 		f.Since, f.Last, f.Next = stamp(f.Since), stamp(f.Last), stamp(f.Next)
 	}
 	t.put(g.User, kept)
+	s.setDue(kept.GrantKey, due, kept.Due)
 	if !known {
 		s.grants.put(g.ProfileID, t)
 	}
@@ -285,6 +317,9 @@ func (s *MemStore) DeleteGrant(ctx context.Context, key GrantKey) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if t, ok := s.grants.get(key.ProfileID); ok {
+		if g, ok := t.get(key.User); ok {
+			s.setDue(key, g.Due, time.Time{})
+		}
 		t.delete(key.User)
 		if len(t.keys) == 0 {
 			s.grants.delete(key.ProfileID)

@@ -5,16 +5,21 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"reflect"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/authprofile/authprofile"
 	"github.com/authprofile/authprofile/sealed"
 )
+
+// maintained is a time that Maintain goes by.
+var maintained = time.Date(2031, 7, 1, 2, 3, 4, 5e6, time.UTC)
 
 // populate puts n profiles, and for the first of them n users' grants, with
 // the profile and user in each secret.
@@ -22,7 +27,8 @@ func populate(t testing.TB, s authprofile.Store, n int) (records int) {
 	t.Helper()
 	for i := range n {
 		id := fmt.Sprintf("p%03d", i)
-		must(t, s.PutProfile(t.Context(), &authprofile.Profile{ID: id, ClientID: "c", ClientSecret: authprofile.Secret(id)}))
+		must(t, s.PutProfile(t.Context(), &authprofile.Profile{ID: id, ClientID: "c", ClientSecret: authprofile.Secret(id),
+			SecretExpires: maintained, KeepAlive: -1}))
 		records++
 	}
 	for i := range n {
@@ -40,6 +46,10 @@ func grantOf(profile, user string) *authprofile.Grant {
 		RefreshToken: authprofile.Secret("refresh of " + user),
 		Nonce:        "nonce of " + user,
 		Extra:        map[string]authprofile.Secret{"team": authprofile.Secret("team of " + user)},
+		Due:          maintained,
+		Told:         authprofile.StatusNeedsReauthorization,
+		ToldAt:       maintained.Add(-time.Hour),
+		Warned:       maintained.Add(-time.Minute),
 	}
 }
 
@@ -51,6 +61,9 @@ func checkPopulated(t *testing.T, s authprofile.Store, n int) {
 	for _, p := range profiles {
 		if string(p.ClientSecret) != p.ID {
 			t.Errorf("profile %s has another secret than before", p.ID)
+		}
+		if !p.SecretExpires.Equal(maintained) || p.KeepAlive != -1 {
+			t.Errorf("profile %s: got a secret that expires at %v, kept alive after %v; want %v and -1ns", p.ID, p.SecretExpires, p.KeepAlive, maintained)
 		}
 	}
 	grants, err := s.ListGrants(t.Context(), authprofile.GrantFilter{ProfileID: "p000"}, authprofile.GrantKey{}, n+1)
@@ -395,6 +408,7 @@ func TestThreat132_RotateReportsWhatItCannotOpen(t *testing.T) {
 type damagedStore struct {
 	authprofile.Store
 	profile, user string
+	due           error // of DueGrants: in place of a list if there is no user, else beside it
 }
 
 var errDamaged = errors.New("the row is damaged")
@@ -407,6 +421,18 @@ func (s *damagedStore) ListProfiles(ctx context.Context, after string, limit int
 func (s *damagedStore) ListGrants(ctx context.Context, f authprofile.GrantFilter, after authprofile.GrantKey, limit int) ([]*authprofile.Grant, error) {
 	list, err := s.Store.ListGrants(ctx, f, after, limit+1)
 	return withoutOne(list, limit, err, authprofile.GrantKey{ProfileID: "p000", User: s.user}, func(g *authprofile.Grant) bool { return g.User == s.user })
+}
+
+func (s *damagedStore) DueGrants(ctx context.Context, before time.Time, limit int) ([]*authprofile.Grant, error) {
+	if s.due != nil && s.user == "" {
+		return nil, s.due
+	}
+	list, err := s.Store.DueGrants(ctx, before, min(limit, math.MaxInt-1)+1)
+	list, err = withoutOne(list, limit, err, authprofile.GrantKey{ProfileID: "p000", User: s.user}, func(g *authprofile.Grant) bool { return g.User == s.user })
+	if s.due != nil {
+		err = errors.Join(append(split(err), s.due)...)
+	}
+	return list, err
 }
 
 func withoutOne[T any](list []T, limit int, err error, key authprofile.GrantKey, damaged func(T) bool) ([]T, error) {
@@ -431,7 +457,7 @@ func TestRecordsThatTheStoreCannotRead(t *testing.T) {
 	must(t, err)
 	g.RefreshToken = "planted"
 	must(t, inner.PutGrant(t.Context(), g))
-	s := sealed.New(&damagedStore{inner, "p007", "u042"}, newKeyring(t, "new", "k1"))
+	s := sealed.New(&damagedStore{Store: inner, profile: "p007", user: "u042"}, newKeyring(t, "new", "k1"))
 
 	for name, list := range map[string]func() (int, error){
 		"profiles": func() (int, error) { l, err := s.ListProfiles(t.Context(), "", n-2); return len(l), err },

@@ -60,9 +60,11 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/authprofile/authprofile"
 	"github.com/authprofile/authprofile/internal/foreign"
@@ -134,6 +136,12 @@ func (s *store) ListGrants(ctx context.Context, f authprofile.GrantFilter, after
 
 func (s *store) CountGrants(ctx context.Context, profileID string) (map[authprofile.Status]int64, error) {
 	return s.inner.CountGrants(ctx, profileID)
+}
+
+func (s *store) DueGrants(ctx context.Context, before time.Time, limit int) ([]*authprofile.Grant, error) {
+	return first(ctx, s.grants(authprofile.GrantFilter{}), limit, func(limit int) ([]*authprofile.Grant, error) {
+		return s.inner.DueGrants(ctx, before, limit)
+	})
 }
 
 func (s *store) PutGrant(ctx context.Context, g *authprofile.Grant) error {
@@ -268,38 +276,23 @@ const (
 // returned the unreadable ones without their secrets, the caller could save
 // them that way.
 func page[T any](ctx context.Context, k kind[T], after authprofile.GrantKey, limit int) ([]T, error) {
-	var (
-		good []T
-		bad  []error
-	)
-	for len(good) < limit {
-		n := limit - len(good)
+	var o opened[T]
+	for len(o.good) < limit {
+		n := limit - len(o.good)
 		rows, err := k.list(ctx, after, n)
 		damaged, failed := ofRecords(err)
-		if failed != nil && len(rows) == 0 && len(good)+len(damaged)+len(bad) == 0 {
+		if failed != nil && len(rows) == 0 && len(o.good)+len(damaged)+len(o.bad) == 0 {
 			return nil, failed
 		}
-		bad = append(bad, damaged...)
-		errs := each(len(rows), func(i int) error { return k.open(ctx, rows[i]) })
-		if err := ctx.Err(); err != nil {
+		o.bad = append(o.bad, damaged...)
+		if err := o.add(ctx, k, rows, limit); err != nil {
 			return nil, err
 		}
-		for i, row := range rows {
-			if errs[i] == nil {
-				good = append(good, row)
-				if len(good) == limit {
-					break
-				}
-				continue
-			}
-			bad = append(bad, keyed("open", k.key(row), errs[i]))
-			if len(bad) >= maxUnreadable {
-				failed = errors.New("sealed: too many records cannot be opened; the rest was not read")
-				break
-			}
+		if o.tooMany {
+			failed = errTooMany
 		}
 		if failed != nil {
-			bad = append(bad, failed)
+			o.bad = append(o.bad, failed)
 			break
 		}
 		if len(rows) < n {
@@ -307,7 +300,74 @@ func page[T any](ctx context.Context, k kind[T], after authprofile.GrantKey, lim
 		}
 		after = k.key(rows[len(rows)-1])
 	}
-	return good, errors.Join(bad...)
+	return o.good, errors.Join(o.bad...)
+}
+
+// first is page for a list that can only be read from its beginning. If there
+// are unreadable records on the page, it is read again with room for as many of
+// them as a list passes over.
+func first[T any](ctx context.Context, k kind[T], limit int, list func(limit int) ([]T, error)) ([]T, error) {
+	limit = max(limit, 0)
+	var o opened[T]
+	for _, room := range []int{0, maxUnreadable} {
+		n := min(limit, math.MaxInt-room) + room
+		rows, err := list(n)
+		damaged, failed := ofRecords(err)
+		if failed != nil && len(rows)+len(damaged) == 0 {
+			return nil, failed
+		}
+		last := len(rows) < n || failed != nil
+		o = opened[T]{bad: damaged}
+		for len(rows) > 0 && len(o.good) < limit && !o.tooMany {
+			next := min(limit-len(o.good), len(rows))
+			if err := o.add(ctx, k, rows[:next], limit); err != nil {
+				return nil, err
+			}
+			rows = rows[next:]
+		}
+		if failed != nil {
+			o.bad = append(o.bad, failed)
+		}
+		if len(o.good) == limit || o.tooMany || last {
+			break
+		}
+	}
+	if o.tooMany {
+		o.bad = append(o.bad, errTooMany)
+	}
+	return o.good, errors.Join(o.bad...)
+}
+
+// An opened is what has become of the records of a list.
+type opened[T any] struct {
+	good    []T
+	bad     []error
+	tooMany bool // of the bad: the list gives up
+}
+
+var errTooMany = errors.New("sealed: too many records cannot be opened; the rest was not read")
+
+// add opens rows, for a list of at most limit. Its error is that of ctx.
+func (o *opened[T]) add(ctx context.Context, k kind[T], rows []T, limit int) error {
+	errs := each(len(rows), func(i int) error { return k.open(ctx, rows[i]) })
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	for i, row := range rows {
+		if errs[i] == nil {
+			o.good = append(o.good, row)
+			if len(o.good) == limit {
+				break
+			}
+			continue
+		}
+		o.bad = append(o.bad, keyed("open", k.key(row), errs[i]))
+		if len(o.bad) >= maxUnreadable {
+			o.tooMany = true
+			break
+		}
+	}
+	return nil
 }
 
 // ofRecords takes the error of a list apart: what it says about records, and

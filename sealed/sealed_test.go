@@ -241,13 +241,13 @@ var placesOfFields = map[string]places{
 		sealed: []string{"ClientSecret"},
 		covered: []string{"ID", "Type", "ClientID", "AuthMethod", "Template", "RedirectURL", "APIHosts",
 			"Endpoints.DiscoveryURL", "Endpoints.AuthURL", "Endpoints.TokenURL", "Endpoints.RevocationURL", "Endpoints.DeviceAuthURL"},
-		clear: []string{"Name", "Description", "Scopes", "Params", "TokenParams", "Version", "Created", "Updated"},
+		clear: []string{"Name", "Description", "Scopes", "Params", "TokenParams", "SecretExpires", "KeepAlive", "Version", "Created", "Updated"},
 	},
 	"Grant": {
 		sealed:  []string{"AccessToken", "RefreshToken", "Nonce", "Extra"},
 		covered: []string{"GrantKey.ProfileID", "GrantKey.User"},
 		clear: []string{"TokenType", "Obtained", "Expiry", "RefreshExpiry", "Scopes", "Requested", "ClientID",
-			"Issuer", "Subject", "Account", "Authorized", "Ends", "EndsBy", "Status", "Failure", "Lease",
+			"Issuer", "Subject", "Account", "Authorized", "Ends", "EndsBy", "Due", "Told", "ToldAt", "Warned", "Status", "Failure", "Lease",
 			"Version", "Created", "Updated"},
 	},
 	"Flow": {
@@ -899,6 +899,109 @@ func TestListPassesOverAnEmptyUser(t *testing.T) {
 		if len(page) != 1 || page[0].User != "alice" || len(split(err)) != 1 {
 			t.Errorf("%+v: got %v and error %v, want alice's grant and one error", f, page, err)
 		}
+	}
+}
+
+// Of what is due, the grants that cannot be opened are errors, and others are in
+// their place, whichever they are.
+func TestDueGrantsPassOverWhatCannotBeOpened(t *testing.T) {
+	ctx := t.Context()
+	now := maintained
+	const n = 6
+	for pattern := range 1 << n {
+		s, inner := newStore(t)
+		var good, bad []string
+		for i := range n {
+			g := grantOf(fmt.Sprint("p", i%2), fmt.Sprint("u", i))
+			g.Due = now.Add(time.Duration(i) * time.Minute)
+			store := s
+			if pattern&(1<<i) != 0 {
+				bad = append(bad, g.User)
+				store = inner
+			} else {
+				good = append(good, g.User)
+			}
+			must(t, store.PutGrant(ctx, g))
+		}
+		later := grantOf("crm", "later") // which is not reported
+		later.Due = now.Add(24 * time.Hour)
+		must(t, inner.PutGrant(ctx, later))
+		for limit := range n + 2 {
+			list, err := s.DueGrants(ctx, now.Add(time.Hour), limit)
+			var gotGood, gotBad []string
+			for _, g := range list {
+				gotGood = append(gotGood, g.User)
+				if string(g.AccessToken) != "access of "+g.User {
+					t.Fatalf("got a grant without its secret")
+				}
+			}
+			for _, e := range split(err) {
+				where := new(authprofile.Error)
+				if !errors.As(e, &where) || where.ProfileID == "" {
+					t.Fatalf("got error %v, want one that names its record", e)
+				}
+				gotBad = append(gotBad, where.User)
+			}
+			wantBad := bad
+			if limit <= len(good) { // only those before, and that are due, are read
+				for i, user := range bad {
+					if limit == 0 || user > good[limit-1] {
+						wantBad = bad[:i]
+						break
+					}
+				}
+			}
+			if !slices.Equal(gotGood, good[:min(limit, len(good))]) || !slices.Equal(gotBad, wantBad) {
+				t.Errorf("pattern %b, limit %d: got %q and errors for %q, want %q and %q", pattern, limit, gotGood, gotBad, good[:min(limit, len(good))], wantBad)
+			}
+		}
+	}
+}
+
+// Without the key, DueGrants gives up as a list does. A Store below that cannot
+// read a row, or nothing, has its errors reported.
+func TestDueGrantsErrors(t *testing.T) {
+	ctx := t.Context()
+	now := time.Now()
+	s, inner := newStore(t)
+	for i := range 300 {
+		g := grantOf("p000", fmt.Sprintf("%03d", i))
+		g.Due = now.Add(-time.Hour)
+		must(t, s.PutGrant(ctx, g))
+	}
+	keeper := &countingKeeper{Keeper: newKeyring(t, "k2")}
+	list, err := sealed.New(inner, keeper).DueGrants(ctx, now, 10)
+	if len(list) != 0 || len(split(err)) != 101 {
+		t.Errorf("got %d grants and %d errors, want none and 101", len(list), len(split(err)))
+	}
+	if keeper.decrypted > 120 {
+		t.Errorf("got %d calls of the Keeper for a list without the key, want about 100", keeper.decrypted)
+	}
+
+	list, err = sealed.New(&damagedStore{Store: inner, user: "007"}, newKeyring(t, "k1")).DueGrants(ctx, now, 50)
+	if len(list) != 50 || !errors.Is(err, errDamaged) || len(split(err)) != 1 {
+		t.Errorf("a row that the inner store cannot read: got %d grants, error %v; want 50, and one error", len(list), err)
+	}
+	list, err = sealed.New(&damagedStore{Store: inner, due: errLost}, newKeyring(t, "k1")).DueGrants(ctx, now, 50)
+	if list != nil || err != errLost {
+		t.Errorf("an inner store that fails: got %d grants, error %v; want none and %v", len(list), err, errLost)
+	}
+	list, err = sealed.New(&damagedStore{Store: inner, user: "007", due: errLost}, newKeyring(t, "k1")).DueGrants(ctx, now, 50)
+	if len(list) != 50 || !errors.Is(err, errDamaged) || !errors.Is(err, errLost) {
+		t.Errorf("an inner store that gives up: got %d grants, error %v; want 50, and both errors", len(list), err)
+	}
+
+	ended, cancel := context.WithCancel(ctx)
+	cancel()
+	if list, err := s.DueGrants(ended, now, 10); !errors.Is(err, context.Canceled) || list != nil {
+		t.Errorf("context ended: got %d grants and error %v, want %v", len(list), err, context.Canceled)
+	}
+	ending, cancel := context.WithCancel(ctx)
+	if list, err := sealed.New(inner, endingKeeper{cancel}).DueGrants(ending, now, 10); err != context.Canceled || list != nil {
+		t.Errorf("context ended in the Keeper: got %d grants and error %v, want %v", len(list), err, context.Canceled)
+	}
+	if list, err := s.DueGrants(ctx, now, -1); len(list) != 0 || err != nil {
+		t.Errorf("limit -1: got %d grants and error %v, want nothing", len(list), err)
 	}
 }
 

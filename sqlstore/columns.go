@@ -41,6 +41,8 @@ func profileColumns(d *dialect, p *authprofile.Profile) []column {
 		{"params", params{&p.Params}},
 		{"token_params", sparse{"{}", params{&p.TokenParams}}},
 		{"api_hosts", sparse{"[]", list{&p.APIHosts}}},
+		{"secret_expires", when{d, &p.SecretExpires}},
+		{"keep_alive_ns", sparse{int64(0), duration(&p.KeepAlive)}},
 	}
 }
 
@@ -116,6 +118,10 @@ func grantColumns(d *dialect, r *grantRow) []column {
 		{"authorized", when{d, &r.Authorized}},
 		{"ends", when{d, &r.Ends}},
 		{"ends_by", sparse{"", text[string]{&r.EndsBy}}},
+		{"due", when{d, &r.Due}},
+		{"told", sparse{"", text[authprofile.Status]{&r.Told}}},
+		{"told_at", when{d, &r.ToldAt}},
+		{"warned", when{d, &r.Warned}},
 	}
 }
 

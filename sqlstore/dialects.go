@@ -36,6 +36,7 @@ type dialect struct {
 	types         *strings.Replacer // of columns, in steps
 	tableEnd      string
 	now           string // the present, in the format of a column
+	longAgo       string // the beginning of 1970, in that format
 	unfit         string // asks which setting of the session would lose what is put
 	transactional bool   // CREATE and ALTER can be rolled back
 	recorded      string // ends the record of a step that may be there
@@ -56,6 +57,7 @@ var dialects = map[Dialect]*dialect{
 		types: strings.NewReplacer("{id}", "TEXT", "{user}", "TEXT", "{text}", "TEXT", "{secret}", "BLOB",
 			"{time}", "TEXT", "{int}", "INTEGER", "{bool}", "INTEGER"),
 		now:           "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')",
+		longAgo:       "1970-01-01T00:00:00.000Z",
 		transactional: true,
 		recorded:      " ON CONFLICT (step) DO NOTHING",
 	},
@@ -71,7 +73,8 @@ var dialects = map[Dialect]*dialect{
 		inOrder:   "CROSS JOIN",
 		types: strings.NewReplacer("{id}", `TEXT COLLATE "C"`, "{user}", `TEXT COLLATE "C"`, "{text}", "TEXT", "{secret}", "BYTEA",
 			"{time}", "TIMESTAMPTZ(3)", "{int}", "BIGINT", "{bool}", "BOOLEAN"),
-		now: "now()",
+		now:     "now()",
+		longAgo: "1970-01-01 00:00:00+00",
 		unfit: "SELECT CASE WHEN pg_client_encoding() NOT IN ('UTF8', 'SQL_ASCII', current_setting('server_encoding')) THEN 'client_encoding' " +
 			"ELSE 'none' END",
 		transactional: true,
@@ -90,6 +93,7 @@ var dialects = map[Dialect]*dialect{
 			"{time}", "DATETIME(3)", "{int}", "BIGINT", "{bool}", "BOOLEAN"),
 		tableEnd: " ENGINE=InnoDB ROW_FORMAT=DYNAMIC CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
 		now:      "UTC_TIMESTAMP(3)",
+		longAgo:  "1970-01-01 00:00:00.000",
 		unfit: "SELECT CASE WHEN @@autocommit = 0 THEN 'autocommit' " +
 			"WHEN @@completion_type <> 'NO_CHAIN' THEN 'completion_type' " +
 			"WHEN FIND_IN_SET('EMPTY_STRING_IS_NULL', @@sql_mode) > 0 THEN 'sql_mode' " +

@@ -3,7 +3,9 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -163,8 +165,6 @@ func (d *dialect) ends(c *condition, before time.Time, indexed bool) {
 	if before.IsZero() {
 		return
 	}
-	// Times are stored to the millisecond: this is the last one before.
-	last := before.Add(-time.Nanosecond).UTC().Truncate(time.Millisecond)
 	name := "ends"
 	switch {
 	case indexed:
@@ -173,7 +173,14 @@ func (d *dialect) ends(c *condition, before time.Time, indexed bool) {
 	case d.name == MySQL:
 		name = "ends + INTERVAL 0 SECOND"
 	}
-	c.and(name+" <= ?", when{d, &last})
+	c.and(name+" <= ?", d.lastBefore(before))
+}
+
+// lastBefore is the last time before another, as times are stored: to the
+// millisecond.
+func (d *dialect) lastBefore(before time.Time) when {
+	last := before.Add(-time.Nanosecond).UTC().Truncate(time.Millisecond)
+	return when{d, &last}
 }
 
 // ordered reads the grants by an index that has them in order.
@@ -293,4 +300,40 @@ func (t *table) counting(d *dialect) {
 	t.firstStatus = write("SELECT {status}, 1 FROM {grants} ORDER BY {status} LIMIT 1")
 	t.nextStatus = write("SELECT {status}, 1 FROM {grants} WHERE {status} > ? ORDER BY {status} LIMIT 1")
 	t.countOf = write("SELECT '', COUNT(*) FROM {grants} WHERE {status} = ? AND profile_id = ?")
+}
+
+// DueGrants implements [authprofile.Store].
+//
+// It reads by an index what it returns: it costs the same however many grants
+// there are.
+func (s *Store) DueGrants(ctx context.Context, before time.Time, limit int) ([]*authprofile.Grant, error) {
+	const op = "due grants"
+	if !before.After(firstTime) { // an earlier one is not stored
+		return nil, ctxError(ctx, op)
+	}
+	limit = max(limit, 0)
+	var p page[*authprofile.Grant]
+	// If damaged rows leave the page short, it is read again with room for as
+	// many as a list passes over: rows that are due at the same time have no
+	// order after which to go on.
+	for _, room := range []int{0, maxDamaged} {
+		n := min(limit, math.MaxInt-room) + room
+		q := s.d.due(s.grants, before, n)
+		var err error
+		if p, err = read(ctx, s, op, s.scanGrant, q.sql, q.args...); err != nil {
+			return nil, err
+		}
+		if len(p.rows) >= limit || len(p.rows)+len(p.damaged) < n {
+			return p.rows[:min(limit, len(p.rows))], errors.Join(p.damaged...)
+		}
+	}
+	return p.rows, errors.Join(append(p.damaged, &storeError{"list", errDamaged})...)
+}
+
+// due reads the grants that are due, by an index that has them in that order.
+func (d *dialect) due(t table, before time.Time, limit int) query {
+	return query{
+		d.sql("SELECT " + t.columns + " FROM " + t.name + " WHERE due <= ? ORDER BY due LIMIT ?"),
+		[]any{d.lastBefore(before), limit},
+	}
 }

@@ -80,6 +80,8 @@ func findStatements(t *testing.T, name Dialect) string {
 			write("ending", d.ending(grants, f))
 		}
 	}
+	write("ordered: due", d.due(grants, time.Date(2100, 1, 2, 3, 4, 5, 6e6, time.UTC), 100))
+	write("few: due", d.due(grants, time.Date(2020, 1, 2, 3, 4, 5, 6e6, time.UTC), 100))
 	write("count", query{grants.count, nil})
 	write("count: profile", query{grants.countOf, []any{"failing", "p000000100"}})
 	write("count: first status", query{grants.firstStatus, nil})

@@ -116,9 +116,12 @@ var steps = []step{
 		{sql: `CREATE INDEX {ifnew}{p}flows_expires ON {p}flows (expires)`, table: "flows", index: "flows_expires"},
 	},
 	{
-		// Columns without a default: to add them changes no row, and replicas
-		// of the release before insert rows without them. They are NULL where
-		// there is nothing to say. Some are for releases to come, and nothing
+		// To add these columns changes no row, and replicas of the release
+		// before insert rows without them. They are NULL where there is nothing
+		// to say, but for due: its default is a time long ago, so that Maintain
+		// looks once at each grant that was there before, and at each that a
+		// replica of that release creates. A constant default is kept beside the
+		// rows. client_key and par_url are for a release to come, and nothing
 		// writes to them yet.
 		{sql: `ALTER TABLE {p}profiles
 	ADD COLUMN token_params {text},
@@ -132,20 +135,20 @@ var steps = []step{
 	ADD COLUMN authorized {time},
 	ADD COLUMN ends {time},
 	ADD COLUMN ends_by {text},
-	ADD COLUMN due {time},
+	ADD COLUMN due {time} DEFAULT {long ago},
 	ADD COLUMN told {text},
-	ADD COLUMN warned {text}`, table: "grants", column: "warned"},
+	ADD COLUMN told_at {time},
+	ADD COLUMN warned {time}`, table: "grants", column: "warned"},
 		// MySQL does not index the whole of a text.
 		{sql: `ALTER TABLE {p}grants
 	ADD COLUMN status_key VARBINARY(255) AS (LEFT(status, 63)) VIRTUAL`, only: MySQL, table: "grants", column: "status_key"},
 	},
 	{
-		// For ListGrants and CountGrants. A renewal changes none of these
-		// columns as a rule.
+		// For ListGrants, CountGrants and DueGrants. A renewal changes none of
+		// these columns as a rule.
 		{sql: `CREATE INDEX {ifnew}{p}grants_user ON {p}grants (user_id, profile_id)`, table: "grants", index: "grants_user"},
 		{sql: `CREATE INDEX {ifnew}{p}grants_state ON {p}grants ({status}, profile_id, user_id)`, table: "grants", index: "grants_state"},
 		{sql: `CREATE INDEX {ifnew}{p}grants_ends ON {p}grants (ends, profile_id, user_id){known ends}`, table: "grants", index: "grants_ends"},
-		// For a release to come.
 		{sql: `CREATE INDEX {ifnew}{p}grants_due ON {p}grants (due){known due}`, table: "grants", index: "grants_due"},
 	},
 }
@@ -191,7 +194,8 @@ func (d *dialect) write(sql, prefix string) string {
 	}
 	sql = strings.NewReplacer("{p}", prefix, "{end}", d.tableEnd, "{refused}", refused,
 		"{ifnew}", ifnew, "{prefix}", indexed, "{failing}", failing, "{often}", often,
-		"{status}", status, "{known ends}", knownEnds, "{known due}", knownDue).Replace(sql)
+		"{status}", status, "{known ends}", knownEnds, "{known due}", knownDue,
+		"{long ago}", "'"+d.longAgo+"'").Replace(sql)
 	return d.types.Replace(sql)
 }
 

@@ -85,11 +85,15 @@
 // until a new replica puts the record again, it may be out of date. After a
 // renewal by an old replica, Ends is that of the renewal before, and after a new
 // authorization by one, Account and Authorized are those of the last
-// authorization. In what an old replica creates, they are zero.
+// authorization. When an old replica changes the Status of a grant, Due, Told,
+// ToldAt and Warned stay as they were, and [authprofile.Manager.Maintain] looks
+// at the grant when it was due before. In what an old replica creates, all of
+// these are zero but Due: it is the beginning of 1970, as for all grants that
+// were there before the upgrade, so that Maintain looks at each of them once.
 //
 // Migrate keeps none from reading and writing for longer than a moment. Columns
-// are added without a value, which takes no longer for a million rows than for
-// one. For that it needs the table for itself: if it does not get it within a
+// are added without a value, or with a constant one that is kept beside the
+// rows, which takes no longer for a million rows than for one. For that it needs the table for itself: if it does not get it within a
 // fifth of a second (PostgreSQL) or a second (MySQL), because a transaction is
 // open that has used it, it lets the others pass and tries again. Indexes are
 // made beside what goes on, in PostgreSQL by CREATE INDEX CONCURRENTLY, which

@@ -356,7 +356,7 @@ func (v optional) Scan(src any) error {
 // were added to tables in use: they are NULL in all rows that were there, and in
 // those that replicas insert which do not know them.
 type sparse struct {
-	nothing string
+	nothing driver.Value
 	value
 }
 

@@ -68,6 +68,7 @@ type broken struct {
 	grant         func(ctx context.Context, key authprofile.GrantKey) (*authprofile.Grant, error)
 	listGrants    func(ctx context.Context, f authprofile.GrantFilter, after authprofile.GrantKey, limit int) ([]*authprofile.Grant, error)
 	countGrants   func(ctx context.Context, profileID string) (map[authprofile.Status]int64, error)
+	dueGrants     func(ctx context.Context, before time.Time, limit int) ([]*authprofile.Grant, error)
 	putGrant      func(ctx context.Context, g *authprofile.Grant) error
 	deleteGrant   func(ctx context.Context, key authprofile.GrantKey) error
 	putFlow       func(ctx context.Context, f *authprofile.Flow) error
@@ -121,6 +122,13 @@ func (b *broken) CountGrants(ctx context.Context, profileID string) (map[authpro
 		return b.countGrants(ctx, profileID)
 	}
 	return b.Store.CountGrants(ctx, profileID)
+}
+
+func (b *broken) DueGrants(ctx context.Context, before time.Time, limit int) ([]*authprofile.Grant, error) {
+	if b.dueGrants != nil {
+		return b.dueGrants(ctx, before, limit)
+	}
+	return b.Store.DueGrants(ctx, before, limit)
 }
 
 func (b *broken) PutGrant(ctx context.Context, g *authprofile.Grant) error {
@@ -191,6 +199,13 @@ func onRead(p func(*profile), g func(*grant), f func(*flow)) func(*broken) {
 			}
 			b.listGrants = func(ctx context.Context, f filter, after key, limit int) ([]*grant, error) {
 				list, err := s.ListGrants(ctx, f, after, limit)
+				for _, r := range list {
+					g(r)
+				}
+				return list, err
+			}
+			b.dueGrants = func(ctx context.Context, before time.Time, limit int) ([]*grant, error) {
+				list, err := s.DueGrants(ctx, before, limit)
 				for _, r := range list {
 					g(r)
 				}
@@ -1658,6 +1673,315 @@ var brokenStores = []struct {
 		}
 	}},
 
+	// What is due.
+	{"DueGrants has those before the time: and not those at it", "DueGrants", dueing(func(all []*grant, before time.Time, limit int) []*grant {
+		return early(all, before.Add(time.Millisecond), limit)
+	})},
+	{"DueGrants has those before the time: also within the last millisecond", "DueGrants", dueing(func(all []*grant, before time.Time, limit int) []*grant {
+		return early(all, before.Truncate(time.Millisecond), limit)
+	})},
+	{"DueGrants has those before the time: whatever its zone", "DueGrants", dueing(func(all []*grant, before time.Time, limit int) []*grant {
+		at, _ := time.Parse(onTheClock, before.Format(onTheClock))
+		return early(all, at, limit)
+	})},
+	{"DueGrants has those before the time: also if that was before 1970", "DueGrants", dueing(func(all []*grant, before time.Time, limit int) []*grant {
+		return early(slices.DeleteFunc(all, func(g *grant) bool { return g.Due.Unix() < 0 }), before, limit)
+	})},
+	{"DueGrants has those whose Due is known", "DueGrants", dueing(func(all []*grant, before time.Time, limit int) []*grant {
+		return ordered(all, limit, func(g *grant) bool { return g.Due.Before(before) })
+	})},
+	{"DueGrants has those whose Due is known: 1970 is", "DueGrants", dueing(func(all []*grant, before time.Time, limit int) []*grant {
+		return early(slices.DeleteFunc(all, func(g *grant) bool { return g.Due.Unix() == 0 }), before, limit)
+	})},
+	{"DueGrants has those of all profiles", "DueGrants", dueing(func(all []*grant, before time.Time, limit int) []*grant {
+		return early(slices.DeleteFunc(all, func(g *grant) bool { return g.ProfileID != all[0].ProfileID }), before, limit)
+	})},
+	{"DueGrants has those without a user", "DueGrants", dueing(func(all []*grant, before time.Time, limit int) []*grant {
+		return early(slices.DeleteFunc(all, func(g *grant) bool { return g.User == "" }), before, limit)
+	})},
+	{"DueGrants has each once", "DueGrants", dueing(func(all []*grant, before time.Time, limit int) []*grant {
+		list := early(all, before, limit)
+		for i := 1; i < len(list); i++ {
+			if list[i].Due.Equal(list[i-1].Due) {
+				list[i] = list[i-1].Clone()
+			}
+		}
+		return list
+	})},
+	{"DueGrants is ordered by Due", "DueGrants", dueing(func(all []*grant, before time.Time, limit int) []*grant {
+		list := early(all, before, limit)
+		sortGrants(list)
+		return list
+	})},
+	{"DueGrants is ordered by Due: the earliest first", "DueGrants", dueing(func(all []*grant, before time.Time, limit int) []*grant {
+		list := early(all, before, math.MaxInt)
+		slices.Reverse(list)
+		return list[:min(limit, len(list))]
+	})},
+	{"DueGrants is ordered by Due: before it is cut", "DueGrants", dueing(func(all []*grant, before time.Time, limit int) []*grant {
+		due := slices.DeleteFunc(all, func(g *grant) bool { return !isDue(g, before) })
+		return early(due[:min(limit, len(due))], before, limit)
+	})},
+	{"DueGrants is ordered by Due: to the millisecond", "DueGrants", dueing(func(all []*grant, before time.Time, limit int) []*grant {
+		list := early(all, before, math.MaxInt)
+		slices.SortStableFunc(list, func(a, b *grant) int {
+			return cmp.Or(a.Due.Truncate(time.Second).Compare(b.Due.Truncate(time.Second)), b.Due.Compare(a.Due))
+		})
+		return list[:min(limit, len(list))]
+	})},
+	{"DueGrants has at most limit: of each time", "DueGrants", dueing(func(all []*grant, before time.Time, limit int) []*grant {
+		list := early(all, before, math.MaxInt)
+		for n := limit; n < len(list); n++ {
+			if n == 0 || !list[n].Due.Equal(list[n-1].Due) {
+				return list[:n]
+			}
+		}
+		return list
+	})},
+	{"DueGrants has at most limit: none of none", "DueGrants", dueing(func(all []*grant, before time.Time, limit int) []*grant {
+		return early(all, before, max(limit, 1))
+	})},
+	{"DueGrants takes any limit", "DueGrants", dueing(func(all []*grant, before time.Time, limit int) []*grant {
+		return early(all, before, int(int32(limit+1))-1)
+	})},
+	{"DueGrants has whole grants", "DueGrants", dueing(func(all []*grant, before time.Time, limit int) []*grant {
+		list := early(all, before, limit)
+		for _, g := range list {
+			g.AccessToken, g.RefreshToken = "", ""
+		}
+		return list
+	})},
+	{"that none is due is no error", "DueGrants", func(b *broken) {
+		s := b.Store
+		b.dueGrants = func(ctx context.Context, before time.Time, limit int) ([]*grant, error) {
+			list, err := s.DueGrants(ctx, before, limit)
+			if err == nil && len(list) == 0 && limit > 0 {
+				err = authprofile.ErrNotFound
+			}
+			return list, err
+		}
+	}},
+	{"fewer than limit means that no more are due: not for a thousand", "DueGrantsOfMany", dueing(func(all []*grant, before time.Time, limit int) []*grant {
+		return early(all, before, min(limit, 1000))
+	})},
+	{"fewer than limit means that no more are due: not that a hundred are not", "DueGrantsOfMany", dueing(func(all []*grant, before time.Time, limit int) []*grant {
+		return early(all[:min(100, len(all))], before, limit)
+	})},
+	{"those with the same Due are due alike", "DueGrantsOfMany", dueing(func(all []*grant, before time.Time, limit int) []*grant {
+		list := early(all, before, math.MaxInt)
+		list = slices.CompactFunc(list, func(a, b *grant) bool { return a.Due.Equal(b.Due) })
+		return list[:min(limit, len(list))]
+	})},
+	{"those with the same Due are due alike: of each profile", "DueGrantsOfMany", dueing(func(all []*grant, before time.Time, limit int) []*grant {
+		list := early(all, before, math.MaxInt)
+		list = slices.CompactFunc(list, func(a, b *grant) bool { return a.Due.Equal(b.Due) && a.ProfileID == b.ProfileID })
+		return list[:min(limit, len(list))]
+	})},
+	{"what is put with another Due is due then: not as it was first", "DueGrantsAfterChanges", remembering(func(was, is time.Time, first bool) time.Time {
+		if first {
+			return is
+		}
+		return was
+	})},
+	{"what is put with another Due is due then: also if that is earlier", "DueGrantsAfterChanges", remembering(func(was, is time.Time, first bool) time.Time {
+		if !first && !is.IsZero() && is.Before(was) {
+			return was
+		}
+		return is
+	})},
+	{"what is put with another Due is due then: also if that is later", "DueGrantsAfterChanges", remembering(func(was, is time.Time, first bool) time.Time {
+		if !first && is.After(was) && !was.IsZero() {
+			return was
+		}
+		return is
+	})},
+	{"what is put without a Due is not due", "DueGrantsAfterChanges", remembering(func(was, is time.Time, first bool) time.Time {
+		if is.IsZero() {
+			return was
+		}
+		return is
+	})},
+	{"what is put with a Due again is due", "DueGrantsAfterChanges", remembering(func(was, is time.Time, first bool) time.Time {
+		if was.IsZero() && !first {
+			return was
+		}
+		return is
+	})},
+	{"a put that is a conflict changes no Due", "DueGrantsAfterChanges", func(b *broken) {
+		s := b.Store
+		due := make(map[key]time.Time)
+		b.putGrant = func(ctx context.Context, g *grant) error {
+			due[g.GrantKey] = g.Due
+			return s.PutGrant(ctx, g)
+		}
+		dueing(func(all []*grant, before time.Time, limit int) []*grant {
+			return early(slices.DeleteFunc(all, func(g *grant) bool { return !due[g.GrantKey].Before(before) }), before.AddDate(1, 0, 0), limit)
+		})(b)
+	}},
+	{"a grant that is deleted is not due", "DueGrantsAfterChanges", lingering(func(k key, deleted key) bool { return k == deleted })},
+	{"a grant whose profile is deleted is not due", "DueGrantsAfterChanges", lingering(func(k key, deleted key) bool {
+		return deleted.User == "*" && k.ProfileID == deleted.ProfileID
+	})},
+	{"each call takes effect whole: grants are looked up after the list of what is due", "DueGrantsWhileOthersChange", func(b *broken) {
+		s := b.Store
+		b.dueGrants = func(ctx context.Context, before time.Time, limit int) ([]*grant, error) {
+			list, err := s.DueGrants(ctx, before, limit)
+			<-time.After(time.Millisecond)
+			for i, g := range list {
+				if g, err := s.Grant(ctx, g.GrantKey); err == nil {
+					list[i] = g
+				}
+			}
+			return list, err
+		}
+		slowPuts(b)
+	}},
+	{"each call takes effect whole: one that is gone is an error", "DueGrantsWhileOthersChange", func(b *broken) {
+		s := b.Store
+		b.dueGrants = func(ctx context.Context, before time.Time, limit int) ([]*grant, error) {
+			list, err := s.DueGrants(ctx, before, limit)
+			<-time.After(time.Millisecond)
+			for _, g := range list {
+				if _, err := s.Grant(ctx, g.GrantKey); err != nil {
+					return nil, err
+				}
+			}
+			return list, err
+		}
+		slowPuts(b)
+	}},
+	{"each call takes effect whole: a page that others shift", "DueGrantsWhileOthersChange", func(b *broken) {
+		s := b.Store
+		b.dueGrants = func(ctx context.Context, before time.Time, limit int) ([]*grant, error) {
+			var list []*grant
+			for len(list) < limit { // by number, from page to page
+				all, err := s.DueGrants(ctx, before, limit)
+				if err != nil || len(all) <= len(list) {
+					return list, err
+				}
+				list = append(list, all[len(list):min(len(list)+3, len(all))]...)
+				<-time.After(time.Millisecond)
+			}
+			return list, nil
+		}
+		slowPuts(b)
+	}},
+	{"what DueGrants returns belongs to the caller", "DueGrantsOwnership", func(b *broken) {
+		s := b.Store
+		var kept []*grant
+		b.dueGrants = func(ctx context.Context, before time.Time, limit int) ([]*grant, error) {
+			if kept == nil {
+				kept, _ = s.DueGrants(ctx, before, limit)
+			}
+			return slices.Clone(kept), nil
+		}
+	}},
+	{"what DueGrants returns belongs to the caller: the same lists inside", "DueGrantsOwnership", func(b *broken) {
+		s := b.Store
+		scopes := make(map[key][]string)
+		b.dueGrants = func(ctx context.Context, before time.Time, limit int) ([]*grant, error) {
+			list, err := s.DueGrants(ctx, before, limit)
+			for _, g := range list {
+				if scopes[g.GrantKey] == nil {
+					scopes[g.GrantKey] = g.Scopes
+				}
+				g.Scopes = scopes[g.GrantKey]
+			}
+			return list, err
+		}
+	}},
+	{"what DueGrants returns belongs to the caller: it is what is stored", "DueGrantsOwnership", func(b *broken) {
+		s := b.Store
+		shown := make(map[key]*grant)
+		b.dueGrants = func(ctx context.Context, before time.Time, limit int) ([]*grant, error) {
+			list, err := s.DueGrants(ctx, before, limit)
+			for _, g := range list {
+				shown[g.GrantKey] = g
+			}
+			return list, err
+		}
+		b.grant = func(ctx context.Context, k key) (*grant, error) {
+			if g := shown[k]; g != nil {
+				return g.Clone(), nil
+			}
+			return s.Grant(ctx, k)
+		}
+	}},
+	{"a method returns after its context ends: DueGrants", "DueGrantsContextEnded", func(b *broken) {
+		s := b.Store
+		b.dueGrants = func(ctx context.Context, before time.Time, limit int) ([]*grant, error) {
+			return s.DueGrants(without(ctx), before, limit)
+		}
+	}},
+	{"a method returns after its context ends: DueGrants of none", "DueGrantsContextEnded", func(b *broken) {
+		s := b.Store
+		b.dueGrants = func(ctx context.Context, before time.Time, limit int) ([]*grant, error) {
+			if before.IsZero() {
+				return nil, nil
+			}
+			return s.DueGrants(ctx, before, limit)
+		}
+	}},
+	{"a method returns soon: DueGrants", "DueGrantsContextEnded", func(b *broken) {
+		s := b.Store
+		b.dueGrants = func(ctx context.Context, before time.Time, limit int) ([]*grant, error) {
+			if ctx.Err() != nil {
+				<-time.After(time.Hour)
+			}
+			return s.DueGrants(ctx, before, limit)
+		}
+	}},
+	{"an error that is ErrNotFound is true: DueGrants", "DueGrantsContextEnded", func(b *broken) {
+		s := b.Store
+		b.dueGrants = func(ctx context.Context, before time.Time, limit int) ([]*grant, error) {
+			if ctx.Err() != nil {
+				return nil, authprofile.ErrNotFound
+			}
+			return s.DueGrants(ctx, before, limit)
+		}
+	}},
+	{"durations come back as they were: below zero", "ProfileKeepAlive", onRead(func(p *profile) { p.KeepAlive = max(p.KeepAlive, 0) }, nil, nil)},
+	{"durations come back as they were: without a sign", "ProfileKeepAlive", onRead(func(p *profile) { p.KeepAlive = p.KeepAlive.Abs() }, nil, nil)},
+	{"durations come back as they were: to the nanosecond", "ProfileKeepAlive", onRead(func(p *profile) { p.KeepAlive = p.KeepAlive.Truncate(time.Microsecond) }, nil, nil)},
+	{"durations come back as they were: by way of a floating-point number", "ProfileKeepAlive", onRead(func(p *profile) {
+		if d := float64(p.KeepAlive); math.Abs(d) > 1<<53 {
+			p.KeepAlive = time.Duration(d / 2)
+		}
+	}, nil, nil)},
+	{"every duration is replaced: also by none", "ProfileKeepAlive", func(b *broken) {
+		s := b.Store
+		b.putProfile = func(ctx context.Context, p *profile) error {
+			c := p.Clone()
+			if old, err := s.Profile(ctx, p.ID); err == nil && c.KeepAlive == 0 {
+				c.KeepAlive = old.KeepAlive
+			}
+			err := s.PutProfile(ctx, c)
+			p.Version, p.Created, p.Updated = c.Version, c.Created, c.Updated
+			return err
+		}
+	}},
+	{"a grant needs no status: refused", "GrantWithoutStatus", putting(nil, func(ctx context.Context, g *grant, put func(*grant) error) error {
+		if g.Status == "" {
+			return errors.New("a grant without a status")
+		}
+		return put(g)
+	})},
+	{"a grant needs no status: made active", "GrantWithoutStatus", onRead(nil, func(g *grant) { g.Status = cmp.Or(g.Status, authprofile.StatusActive) }, nil)},
+	{"a grant needs no status: listed like others", "GrantWithoutStatus", listing(func(all []*grant, f filter, after key, limit int) []*grant {
+		return plain(slices.DeleteFunc(all, func(g *grant) bool { return g.Status == "" }), f, after, limit)
+	})},
+	{"a grant needs no status: counted like others", "GrantWithoutStatus", counting(func(all []*grant, id string) counts {
+		n := tally(all, id)
+		delete(n, "")
+		return n
+	})},
+	{"a grant needs no status: due like others", "GrantWithoutStatus", dueing(func(all []*grant, before time.Time, limit int) []*grant {
+		return early(slices.DeleteFunc(all, func(g *grant) bool { return g.Status == "" }), before, limit)
+	})},
+	{"a grant needs no tokens: due like others", "GrantWithoutStatus", dueing(func(all []*grant, before time.Time, limit int) []*grant {
+		return early(slices.DeleteFunc(all, func(g *grant) bool { return g.AccessToken == "" }), before, limit)
+	})},
+
 	// Putting.
 	{"PutProfile creates if Version is zero: and does not replace", "ProfileCreate", putting(
 		func(ctx context.Context, p *profile, put func(*profile) error) error {
@@ -2400,6 +2724,106 @@ func sorted(order func(a, b *grant) int) func(*broken) {
 		}
 		return plain(all[i+1:], f, key{}, limit)
 	})
+}
+
+// dueing is a Store in which this finds what is due among all grants, which
+// are in the order of their keys.
+func dueing(due func(all []*grant, before time.Time, limit int) []*grant) func(*broken) {
+	return func(b *broken) {
+		s := b.Store
+		b.dueGrants = func(ctx context.Context, before time.Time, limit int) ([]*grant, error) {
+			all, err := s.ListGrants(ctx, filter{}, key{}, math.MaxInt)
+			if err != nil {
+				return nil, err
+			}
+			return due(all, before, limit), nil
+		}
+	}
+}
+
+// early finds what is due as it should be.
+func early(all []*grant, before time.Time, limit int) []*grant {
+	return ordered(all, limit, func(g *grant) bool { return isDue(g, before) })
+}
+
+// ordered returns the first of those that are due by a rule.
+func ordered(all []*grant, limit int, due func(g *grant) bool) []*grant {
+	list := slices.DeleteFunc(slices.Clone(all), func(g *grant) bool { return !due(g) })
+	slices.SortStableFunc(list, func(a, b *grant) int { return a.Due.Compare(b.Due) })
+	return list[:min(max(limit, 0), len(list))]
+}
+
+// remembering is a Store that finds what is due in an index of its own. The
+// function says what a put makes of the time that is there; first is the put
+// that creates the grant.
+func remembering(index func(was, is time.Time, first bool) time.Time) func(*broken) {
+	return func(b *broken) {
+		s := b.Store
+		due := make(map[key]time.Time)
+		b.putGrant = func(ctx context.Context, g *grant) error {
+			first := g.Version == 0
+			err := s.PutGrant(ctx, g)
+			if err == nil {
+				due[g.GrantKey] = index(due[g.GrantKey], g.Due, first)
+			}
+			return err
+		}
+		dueing(func(all []*grant, before time.Time, limit int) []*grant {
+			shown := make(map[key]time.Time)
+			for _, g := range all {
+				shown[g.GrantKey], g.Due = g.Due, due[g.GrantKey]
+			}
+			list := early(all, before, limit)
+			for _, g := range list {
+				g.Due = shown[g.GrantKey]
+			}
+			return list
+		})(b)
+	}
+}
+
+// lingering is a Store that keeps in its index what was deleted, if this says
+// so; the user is "*" where a profile was deleted.
+func lingering(lingers func(k, deleted key) bool) func(*broken) {
+	return func(b *broken) {
+		s := b.Store
+		gone := make(map[key]*grant)
+		keep := func(ctx context.Context, deleted key) {
+			all, _ := s.ListGrants(ctx, filter{}, key{}, math.MaxInt)
+			for _, g := range all {
+				if lingers(g.GrantKey, deleted) {
+					gone[g.GrantKey] = g
+				}
+			}
+		}
+		b.deleteGrant = func(ctx context.Context, k key) error {
+			keep(ctx, k)
+			return s.DeleteGrant(ctx, k)
+		}
+		b.deleteProfile = func(ctx context.Context, id string) error {
+			keep(ctx, key{ProfileID: id, User: "*"})
+			return s.DeleteProfile(ctx, id)
+		}
+		dueing(func(all []*grant, before time.Time, limit int) []*grant {
+			for _, g := range gone {
+				all = append(all, g.Clone())
+			}
+			return early(all, before, limit)
+		})(b)
+	}
+}
+
+// slowPuts lets what reads a Store in several steps meet a change in between.
+func slowPuts(b *broken) {
+	s := b.Store
+	b.putGrant = func(ctx context.Context, g *grant) error {
+		<-time.After(500 * time.Microsecond)
+		return s.PutGrant(ctx, g)
+	}
+	b.deleteGrant = func(ctx context.Context, k key) error {
+		<-time.After(500 * time.Microsecond)
+		return s.DeleteGrant(ctx, k)
+	}
 }
 
 // onTheClock is a time as text, without its zone.

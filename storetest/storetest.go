@@ -18,6 +18,7 @@ import (
 	"context"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/authprofile/authprofile"
 )
@@ -69,6 +70,7 @@ var checks = concat(
 	grantChecks,
 	findChecks,
 	countChecks,
+	dueChecks,
 	flowChecks,
 )
 
@@ -116,6 +118,10 @@ func (s *spread) ListGrants(ctx context.Context, f authprofile.GrantFilter, afte
 
 func (s *spread) CountGrants(ctx context.Context, profileID string) (map[authprofile.Status]int64, error) {
 	return s.next().CountGrants(ctx, profileID)
+}
+
+func (s *spread) DueGrants(ctx context.Context, before time.Time, limit int) ([]*authprofile.Grant, error) {
+	return s.next().DueGrants(ctx, before, limit)
 }
 
 func (s *spread) PutGrant(ctx context.Context, g *authprofile.Grant) error {

@@ -115,6 +115,20 @@ func BenchmarkMillion(b *testing.B) {
 						}
 					})
 				}
+				b.Run("DueGrants100", func(b *testing.B) {
+					for b.Loop() {
+						if list, err := s.DueGrants(ctx, now, 100); err != nil || len(list) != 100 {
+							b.Fatalf("got %d grants, error %v; want 100 and none", len(list), err)
+						}
+					}
+				})
+				b.Run("DueGrants/none", func(b *testing.B) {
+					for b.Loop() {
+						if list, err := s.DueGrants(ctx, time.Unix(0, 0), 100); err != nil || len(list) != 0 {
+							b.Fatalf("got %d grants, error %v; want none and none", len(list), err)
+						}
+					}
+				})
 				b.Run("CountGrants/profile", func(b *testing.B) {
 					for b.Loop() {
 						if counts, err := s.CountGrants(ctx, profile()); err != nil || len(counts) == 0 {
@@ -139,6 +153,16 @@ func BenchmarkMillion(b *testing.B) {
 			})
 		}
 	}
+}
+
+// longAgo is the time since when a grant is due that was there before the
+// upgrade.
+func (tg target) longAgo() string {
+	return map[sqlstore.Dialect]string{
+		sqlstore.Postgres: "TIMESTAMPTZ '1970-01-01 00:00:00+00'",
+		sqlstore.MySQL:    "'1970-01-01 00:00:00.000'",
+		sqlstore.SQLite:   "'1970-01-01T00:00:00.000Z'",
+	}[tg.dialect]
 }
 
 // A putter puts what the others are copies of.
@@ -188,8 +212,10 @@ func fillTables(b testing.TB, tg target, s putter, db *sql.DB, n int) {
 			sqlstore.SQLite:   "strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '+' || (i % 365 + 1) || ' days')",
 		}[tg.dialect]
 		copyRows(b, db, "profiles", series, map[string]string{"id": "new_id"})
-		// They end in a year, a few each day; one in a thousand is failing.
-		copyRows(b, db, "grants", series, map[string]string{"profile_id": "new_id", "ends": ends,
+		// They end in a year, a few each day, and are due at their end, but for
+		// 120 that are due; one in a thousand is failing.
+		due := fmt.Sprintf("CASE WHEN i < 40 THEN %s ELSE %s END", tg.longAgo(), ends)
+		copyRows(b, db, "grants", series, map[string]string{"profile_id": "new_id", "ends": ends, "due": due,
 			"status": "CASE WHEN i % 1000 = 999 THEN 'failing' ELSE status END"})
 	}
 	mustExec(b, db, "DELETE FROM authprofile_grants WHERE profile_id = 'template'")

@@ -32,6 +32,7 @@ func TestDamagedRows(t *testing.T) {
 			}
 			locked := sealed.New(s, keys)
 			ends := time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC)
+			due := ends.Add(-time.Hour)
 			var ids, users []string
 			for i := range 250 {
 				id := fmt.Sprintf("p%03d", i)
@@ -43,7 +44,10 @@ func TestDamagedRows(t *testing.T) {
 				if i == 0 {
 					user = ""
 				}
-				g := &authprofile.Grant{GrantKey: authprofile.GrantKey{ProfileID: "p000", User: user}, AccessToken: "access token", Scopes: []string{"read"}, Status: "active", Ends: ends}
+				g := &authprofile.Grant{GrantKey: authprofile.GrantKey{ProfileID: "p000", User: user}, AccessToken: "access token", Scopes: []string{"read"}, Status: "active", Ends: ends, Due: due}
+				if i < 120 {
+					g.Due = g.Due.Add(-time.Hour)
+				}
 				if err := locked.PutGrant(ctx, g); err != nil {
 					t.Fatal(err)
 				}
@@ -124,6 +128,23 @@ func TestDamagedRows(t *testing.T) {
 						})
 						check(fmt.Sprintf("grants %+v", f), got, errs, users)
 					}
+					// Those that are due have no pages: the damaged ones among
+					// the first are errors, and others are in their place.
+					grants, err := store.DueGrants(ctx, ends, limit)
+					var keys []string
+					for i, g := range grants {
+						keys = append(keys, g.User)
+						if i > 0 && g.Due.Before(grants[i-1].Due) {
+							t.Errorf("%s, due by %d: got them out of order", name, limit)
+						}
+					}
+					slices.Sort(keys)
+					if want := min(limit, len(users)-len(damaged)); len(slices.Compact(keys)) != want {
+						t.Errorf("%s, due by %d: got %d grants, want %d", name, limit, len(keys), want)
+					}
+					if limit > len(users) {
+						check("due", keys, err.(interface{ Unwrap() []error }).Unwrap(), users)
+					}
 				}
 			}
 
@@ -197,5 +218,49 @@ func TestPutOverDamagedCreation(t *testing.T) {
 				t.Errorf("PutGrant of the version before: got error %v, want ErrConflict", err)
 			}
 		})
+	}
+}
+
+// What is due cannot be paged past rows that cannot be read. A list passes over
+// a hundred of them, and then says that it has not read the rest.
+func TestDueGrantsGiveUp(t *testing.T) {
+	s, db := sqlite.new(t)
+	ctx := t.Context()
+	at := time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC)
+	const damaged, good = 130, 10
+	for i := range damaged + good {
+		g := &authprofile.Grant{GrantKey: authprofile.GrantKey{ProfileID: "p", User: fmt.Sprintf("u%03d", i)}, Status: "active", Due: at.Add(time.Duration(i) * time.Minute)}
+		if err := s.PutGrant(ctx, g); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mustExec(t, db, fmt.Sprintf("UPDATE authprofile_grants SET scopes = '{' WHERE user_id < 'u%03d'", damaged))
+	for _, c := range []struct {
+		limit, grants, records int
+		gaveUp                 bool
+	}{
+		{0, 0, 0, false},
+		{1, 0, 101, true},
+		{20, 0, 120, true},
+		{31, 1, damaged, true},
+		{40, 10, damaged, true}, // as many as there are, but it has not seen that there are no more
+		{41, 10, damaged, false},
+		{1000, 10, damaged, false},
+	} {
+		list, err := s.DueGrants(ctx, at.AddDate(0, 0, 1), c.limit)
+		var errs []error
+		if err != nil {
+			errs = err.(interface{ Unwrap() []error }).Unwrap()
+		}
+		records := 0
+		for _, err := range errs {
+			if _, ok := err.(*authprofile.Error); ok {
+				records++
+			}
+		}
+		if gaveUp := len(errs) > records; len(list) != c.grants || records != c.records || gaveUp != c.gaveUp {
+			t.Errorf("limit %d: got %d grants, %d errors about rows, and the rest not read: %v; want %d, %d and %v",
+				c.limit, len(list), records, gaveUp, c.grants, c.records, c.gaveUp)
+		}
 	}
 }

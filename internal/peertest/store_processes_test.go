@@ -30,6 +30,7 @@ type StoreCall struct {
 	Key       authprofile.GrantKey
 	Filter    authprofile.GrantFilter
 	ID, After string
+	Before    time.Time
 	Limit     int
 	Profile   *authprofile.Profile
 	Grant     *authprofile.Grant
@@ -75,6 +76,8 @@ func (s *Stores) Call(c *StoreCall, r *StoreReply) (err error) {
 		r.Grants, err = st.ListGrants(ctx, c.Filter, c.Key, c.Limit)
 	case "CountGrants":
 		r.Counts, err = st.CountGrants(ctx, c.ID)
+	case "DueGrants":
+		r.Grants, err = st.DueGrants(ctx, c.Before, c.Limit)
 	case "PutGrant":
 		err = st.PutGrant(ctx, c.Grant)
 		r.Grants = []*authprofile.Grant{c.Grant}
@@ -236,6 +239,14 @@ func (s *remoteStore) CountGrants(ctx context.Context, profileID string) (map[au
 		return nil, err
 	}
 	return r.Counts, nil
+}
+
+func (s *remoteStore) DueGrants(ctx context.Context, before time.Time, limit int) ([]*authprofile.Grant, error) {
+	r, err := s.call(ctx, StoreCall{Method: "DueGrants", Before: before, Limit: limit})
+	if err != nil {
+		return nil, err
+	}
+	return r.Grants, nil
 }
 
 func (s *remoteStore) PutGrant(ctx context.Context, g *authprofile.Grant) error {

@@ -141,6 +141,10 @@ func (r *release1Replica) reads(ctx context.Context, key authprofile.GrantKey) e
 	return nil
 }
 
+// longAgo is when grants are due that a replica of the first release has created:
+// at once.
+var longAgo = time.Unix(0, 0).UTC()
+
 // release1Profile and release1Grant have all that the first release knew.
 func release1Profile(id string) *authprofile.Profile {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 6e6, time.UTC)
@@ -174,7 +178,7 @@ func release1Grant(key authprofile.GrantKey, i int) *authprofile.Grant {
 
 // A database of the release before is brought up to date by many replicas at
 // once, while one of that release goes on putting: all is still there, and what
-// is new of it is not known.
+// is new of it is not known, but that it is due.
 func TestUpgrade(t *testing.T) {
 	for _, tg := range targets {
 		t.Run(tg.name, func(t *testing.T) {
@@ -238,6 +242,7 @@ func TestUpgrade(t *testing.T) {
 				}
 			}
 			for _, want := range grants {
+				want.Due = longAgo
 				if got, err := s.Grant(ctx, want.GrantKey); err != nil || !reflect.DeepEqual(got, want) {
 					t.Fatalf("Grant: got %+v, error %v; want %+v and none", got, err, want)
 				}
@@ -249,6 +254,12 @@ func TestUpgrade(t *testing.T) {
 			counts, err := s.CountGrants(ctx, "")
 			if err != nil || counts[authprofile.StatusActive] != 40 || counts[authprofile.StatusFailing] != 20 {
 				t.Errorf("CountGrants: got %v, error %v; want 40 and 20", counts, err)
+			}
+			for _, limit := range []int{7, 100} {
+				due, err := s.DueGrants(ctx, time.Now(), limit)
+				if want := min(limit, len(grants)); err != nil || len(due) != want {
+					t.Errorf("DueGrants, limit %d: got %d, error %v; want %d and none", limit, len(due), err, want)
+				}
 			}
 			for _, index := range []string{"grants_user", "grants_state", "grants_ends", "grants_due"} {
 				if !tg.hasIndex(t, db, "authprofile_"+index) {
@@ -271,19 +282,30 @@ func TestUpgradeBeside(t *testing.T) {
 			at := time.Date(2026, 3, 4, 0, 0, 0, 0, time.UTC)
 			p := release1Profile("p")
 			g := release1Grant(authprofile.GrantKey{ProfileID: "p", User: "u"}, 0)
+			due := func(before time.Time) int {
+				list, err := s.DueGrants(ctx, before, 10)
+				if err != nil {
+					t.Errorf("DueGrants: got error %v, want none", err)
+				}
+				return len(list)
+			}
 
 			for i, put := range []func() error{
 				func() error { // created by the old one
 					if err := old.PutProfile(ctx, p); err != nil {
 						return err
 					}
-					return old.PutGrant(ctx, g)
+					err := old.PutGrant(ctx, g)
+					g.Due = longAgo
+					return err
 				},
 				func() error { // learns what is new
 					p.TokenParams = map[string][]string{"audience": {"https://api.example.com"}}
 					p.APIHosts = []string{".example.com"}
 					g.Account, g.EndsBy = "ann@example.com", authprofile.EndsIdle
 					g.Authorized, g.Ends = at, at.Add(24*time.Hour)
+					g.Due, g.Told, g.ToldAt, g.Warned = at.Add(time.Hour), authprofile.StatusNeedsConfiguration, at.Add(time.Minute), at.Add(time.Second)
+					p.SecretExpires, p.KeepAlive = at.AddDate(1, 0, 0), -1
 					if err := s.PutProfile(ctx, p); err != nil {
 						return err
 					}
@@ -298,8 +320,9 @@ func TestUpgradeBeside(t *testing.T) {
 					return old.PutGrant(ctx, g)
 				},
 				func() error { // and by the new one, with nothing to say
-					p.TokenParams, p.APIHosts = nil, nil
+					p.TokenParams, p.APIHosts, p.SecretExpires, p.KeepAlive = nil, nil, time.Time{}, 0
 					g.Account, g.EndsBy, g.Authorized, g.Ends = "", "", time.Time{}, time.Time{}
+					g.Due, g.Told, g.ToldAt, g.Warned = time.Time{}, "", time.Time{}, time.Time{}
 					if err := s.PutProfile(ctx, p); err != nil {
 						return err
 					}
@@ -322,12 +345,21 @@ func TestUpgradeBeside(t *testing.T) {
 				if err != nil || len(list) != 1 {
 					t.Errorf("ListGrants of its status after put %d: got %d, error %v; want 1 and none", i, len(list), err)
 				}
+				for _, before := range []time.Time{longAgo.Add(time.Hour), at.Add(24 * time.Hour)} {
+					want := 0
+					if !g.Due.IsZero() && g.Due.Before(before) {
+						want = 1
+					}
+					if got := due(before); got != want {
+						t.Errorf("grants due before %v after put %d: got %d, want %d", before, i, got, want)
+					}
+				}
 			}
 			// Nothing is kept as NULL, for those who read the tables.
-			if n := count(t, db, "SELECT COUNT(*) FROM authprofile_grants WHERE account IS NULL AND ends_by IS NULL"); n != 1 {
+			if n := count(t, db, "SELECT COUNT(*) FROM authprofile_grants WHERE account IS NULL AND ends_by IS NULL AND due IS NULL AND told IS NULL AND told_at IS NULL AND warned IS NULL"); n != 1 {
 				t.Errorf("rows with nothing to say: got %d, want 1", n)
 			}
-			if n := count(t, db, "SELECT COUNT(*) FROM authprofile_profiles WHERE token_params IS NULL AND api_hosts IS NULL"); n != 1 {
+			if n := count(t, db, "SELECT COUNT(*) FROM authprofile_profiles WHERE token_params IS NULL AND api_hosts IS NULL AND secret_expires IS NULL AND keep_alive_ns IS NULL"); n != 1 {
 				t.Errorf("profiles with nothing to say: got %d, want 1", n)
 			}
 		})

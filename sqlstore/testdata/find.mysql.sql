@@ -121,6 +121,12 @@ SELECT * FROM authprofile_grants WHERE user_id = 'user-1' AND profile_id >= 'p00
 -- ordered: profile, user, status, end, after
 SELECT * FROM authprofile_grants WHERE profile_id = 'p000000100' AND user_id = 'user-1' AND CAST(status AS BINARY) = 'failing' AND ends + INTERVAL 0 SECOND <= '2030-01-02 03:04:05.005' LIMIT 100;
 
+-- ordered: due
+SELECT * FROM authprofile_grants WHERE due <= '2100-01-02 03:04:05.005' ORDER BY due LIMIT 100;
+
+-- few: due
+SELECT * FROM authprofile_grants WHERE due <= '2020-01-02 03:04:05.005' ORDER BY due LIMIT 100;
+
 -- count
 SELECT status_key, COUNT(*) FROM authprofile_grants GROUP BY status_key;
 

@@ -121,6 +121,12 @@ SELECT * FROM authprofile_grants WHERE user_id = 'user-1' AND profile_id >= 'p00
 -- ordered: profile, user, status, end, after
 SELECT * FROM authprofile_grants WHERE profile_id = 'p000000100' AND user_id = 'user-1' AND +status = 'failing' AND +ends <= '2030-01-02T03:04:05.005Z' LIMIT 100;
 
+-- ordered: due
+SELECT * FROM authprofile_grants WHERE due <= '2100-01-02T03:04:05.005Z' ORDER BY due LIMIT 100;
+
+-- few: due
+SELECT * FROM authprofile_grants WHERE due <= '2020-01-02T03:04:05.005Z' ORDER BY due LIMIT 100;
+
 -- count
 SELECT status, COUNT(*) FROM authprofile_grants GROUP BY status;
 

@@ -98,9 +98,10 @@ ALTER TABLE authprofile_grants
 	ADD COLUMN authorized TIMESTAMPTZ(3),
 	ADD COLUMN ends TIMESTAMPTZ(3),
 	ADD COLUMN ends_by TEXT,
-	ADD COLUMN due TIMESTAMPTZ(3),
+	ADD COLUMN due TIMESTAMPTZ(3) DEFAULT '1970-01-01 00:00:00+00',
 	ADD COLUMN told TEXT,
-	ADD COLUMN warned TEXT;
+	ADD COLUMN told_at TIMESTAMPTZ(3),
+	ADD COLUMN warned TIMESTAMPTZ(3);
 
 INSERT INTO authprofile_schema (step, applied) VALUES (3, now());
 

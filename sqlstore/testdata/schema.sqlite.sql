@@ -105,9 +105,11 @@ ALTER TABLE authprofile_grants ADD COLUMN ends TEXT;
 
 ALTER TABLE authprofile_grants ADD COLUMN ends_by TEXT;
 
-ALTER TABLE authprofile_grants ADD COLUMN due TEXT;
+ALTER TABLE authprofile_grants ADD COLUMN due TEXT DEFAULT '1970-01-01T00:00:00.000Z';
 
 ALTER TABLE authprofile_grants ADD COLUMN told TEXT;
+
+ALTER TABLE authprofile_grants ADD COLUMN told_at TEXT;
 
 ALTER TABLE authprofile_grants ADD COLUMN warned TEXT;
 
