@@ -77,8 +77,8 @@ func ExampleHook() {
 	}
 	m := &authprofile.Manager{Notify: hook.Notify}
 
-	// Maintain calls Notify when somebody is needed. It does so here twice, as if
-	// the first answer had been lost.
+	// Maintain calls Notify. It does so a second time if the first answer was lost,
+	// as is done here in its place.
 	notice := authprofile.Notice{
 		ID:       "0b9d1c5e-5c1f-4a52-9be5-0f7b4a1d7c3e",
 		Kind:     authprofile.NoticeNeedsUser,
