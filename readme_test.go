@@ -29,6 +29,7 @@ import (
 	"github.com/authprofile/authprofile"
 	"github.com/authprofile/authprofile/providertest"
 	"github.com/authprofile/authprofile/sqlstore"
+	"github.com/authprofile/authprofile/webhook"
 )
 
 var (
