@@ -54,7 +54,7 @@
 //	authprofile.grant.needs_user             the user has to authorize again
 //	authprofile.grant.expiring               the grant ends at the time "at"
 //	authprofile.grant.recovered              the user is no longer needed
-//	authprofile.profile.needs_administrator  the profile, or its registration, has to be corrected
+//	authprofile.profile.needs_administrator  the client is refused, the profile is wrong, or many grants have ended at once
 //	authprofile.profile.secret_expiring      the client secret ends at the time "at"
 //	authprofile.profile.recovered            the administrator is no longer needed
 //

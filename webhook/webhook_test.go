@@ -295,6 +295,12 @@ func TestClient(t *testing.T) {
 	if got := fmt.Sprint(jar.Cookies(u)); got != "[c=d]" {
 		t.Errorf("got cookies %s, want none of the answer's", got)
 	}
+	for _, c := range []*http.Client{nil, new(http.Client)} {
+		h.Client = c
+		if got, ok := h.client().Transport.(*http.Transport); !ok || got.TLSHandshakeTimeout != 10*time.Second {
+			t.Errorf("client %v: got transport %v, want the one with limits", c, got)
+		}
+	}
 }
 
 // A stalled body ends when its request does.
@@ -453,6 +459,11 @@ func TestNothingLeaks(t *testing.T) {
 		err := h.Notify(t.Context(), needsUser())
 		if err == nil {
 			t.Fatal("got no error, want one")
+		}
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%d", "%t"} {
+			if got := fmt.Sprintf(verb, err); got != err.Error() {
+				t.Errorf("%s: got %q, want %q", verb, got, err.Error())
+			}
 		}
 		shown = append(shown, err, *err.(*Error), struct{ err error }{err}, fmt.Errorf("wrapped: %w", err))
 	}
