@@ -97,7 +97,7 @@ func TestReferenceVector(t *testing.T) {
 // by another program.
 func TestRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		time.Sleep(time.Date(2026, 7, 1, 12, 0, 0, 5e8, time.UTC).Sub(time.Now()))
+		time.Sleep(time.Until(time.Date(2026, 7, 1, 12, 0, 0, 5e8, time.UTC)))
 		var got []attempt
 		h := newHook(t, receiver(204, func(a attempt) { got = append(got, a) }), secret1, secret2)
 		n := needsUser()
