@@ -37,9 +37,9 @@
 // there is a valid token in memory, callers do not wait, and get no error if a
 // renewal fails; see [Grant] for how to find out.
 //
-// Only tokens that are asked for are renewed. Some providers end a refresh token
-// that was not used for a time: a program that must keep such grants alive
-// calls [Manager.Token] for them now and then.
+// Tokens are renewed when they are asked for. Some providers end a refresh token
+// that was not used for a time: [Manager.Maintain] renews those grants before,
+// and tells the application when a person is needed.
 //
 // Before a program ends it calls [Manager.Shutdown], which waits until all
 // that was renewed is stored.
