@@ -32,7 +32,7 @@ func TestMassEnding(t *testing.T) {
 		expire()
 		for i := range users { // over ten minutes
 			use(i)
-			pass(10 * time.Second)
+			w.pass(10 * time.Second)
 		}
 		asked := w.srv.Count("refresh_token")
 		b.wants(t, "after ten minutes", "needs_administrator")
@@ -40,12 +40,12 @@ func TestMassEnding(t *testing.T) {
 			t.Errorf("the provider was asked %d times, want little more than once for each grant", asked)
 		}
 		w.srv.ClearFaults(providertest.Token)
-		pass(30 * time.Minute)
+		w.pass(30 * time.Minute)
 		b.wants(t, "when it is over", "recovered")
 		for i := range users {
 			w.healthy(authprofile.GrantKey{ProfileID: "crm", User: fmt.Sprint("user-", i)})
 		}
-		pass(2 * day)
+		w.pass(2 * day)
 		b.wants(t, "two days later")
 	})
 }
@@ -67,11 +67,11 @@ func TestMassEndingThatLasts(t *testing.T) {
 		for i := range users {
 			w.m.Token(t.Context(), p, authprofile.AsUser(fmt.Sprint("user-", i)))
 		}
-		pass(50 * time.Minute)
+		w.pass(50 * time.Minute)
 		b.wants(t, "within the hour", "needs_administrator")
-		pass(time.Hour)
+		w.pass(time.Hour)
 		b.wants(t, "after it", want...)
-		pass(day)
+		w.pass(day)
 		b.wants(t, "a day later")
 	})
 }
@@ -95,9 +95,9 @@ func TestEndedWhileOthersAreRenewed(t *testing.T) {
 		}
 		for i := range users {
 			w.m.Token(t.Context(), p, authprofile.AsUser(fmt.Sprint("user-", i)))
-			pass(time.Second)
+			w.pass(time.Second)
 		}
-		pass(3 * time.Minute)
+		w.pass(3 * time.Minute)
 		b.wants(t, "after three minutes", want...)
 	})
 }
@@ -115,9 +115,9 @@ func TestEndedWhileOthersAreIdle(t *testing.T) {
 		w.srv.Revoke(string(w.grant(ada).RefreshToken))
 		expire()
 		w.refuses(w.m, p, authprofile.ErrReauthorize, asAda)
-		pass(8 * time.Minute)
+		w.pass(8 * time.Minute)
 		b.wants(t, "after eight minutes")
-		pass(5 * time.Minute)
+		w.pass(5 * time.Minute)
 		b.wants(t, "after thirteen", "needs_user ada")
 	})
 }

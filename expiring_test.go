@@ -20,20 +20,20 @@ func TestExpiring(t *testing.T) {
 			w.maintained(&b, w.store)
 		}
 		ends := w.grant(ada).Ends
-		pass(45 * day)
+		w.pass(45 * day)
 		b.wants(t, "fifteen days before")
-		pass(day + time.Hour)
+		w.pass(day + time.Hour)
 		n := b.wants(t, "fourteen days before", "expiring ada")[0]
 		if !n.At.Equal(ends) || n.Status != authprofile.StatusActive {
 			t.Errorf("got notice %+v, want one of %v", n, ends)
 		}
-		pass(10 * day)
+		w.pass(10 * day)
 		b.wants(t, "four days before")
-		pass(day)
+		w.pass(day)
 		b.wants(t, "three days before", "expiring ada")
-		pass(2 * day)
+		w.pass(2 * day)
 		b.wants(t, "one day before", "expiring ada")
-		pass(30 * day)
+		w.pass(30 * day)
 		b.wants(t, "afterwards")
 	})
 }
@@ -54,7 +54,7 @@ func TestExpiringWhileUsed(t *testing.T) {
 			w.token(w.m, p, asAda)
 		}
 		b.wants(t, "while it is used")
-		pass(day + time.Hour)
+		w.pass(day + time.Hour)
 		b.wants(t, "a day before its end", "expiring ada")
 	})
 }
@@ -78,28 +78,28 @@ func TestSecretExpiring(t *testing.T) {
 				if typ == authprofile.TypeApp {
 					w.token(w.m, p)
 				}
-				pass(85 * day)
+				w.pass(85 * day)
 				b.wants(t, "fifteen days before")
 				if typ == authprofile.TypeApp {
 					w.token(w.m, p)
 				}
-				pass(day + time.Hour)
+				w.pass(day + time.Hour)
 				n := b.wants(t, "fourteen days before", "secret_expiring")[0]
 				if n.ProfileID != p.ID || n.User != "" || n.At.Sub(p.SecretExpires).Abs() > time.Millisecond {
 					t.Errorf("got notice %+v, want one of the profile and %v", n, p.SecretExpires)
 				}
-				pass(11 * day)
+				w.pass(11 * day)
 				b.wants(t, "three days before", "secret_expiring")
 				p.SecretExpires = p.SecretExpires.Add(365 * day)
 				w.save(p)
-				pass(30 * day)
+				w.pass(30 * day)
 				b.wants(t, "with a new secret")
-				pass(325 * day)
+				w.pass(325 * day)
 				b.wants(t, "fourteen days before its end", "secret_expiring")
 				if err := w.m.Delete(t.Context(), p.ID); err != nil {
 					t.Fatal(err)
 				}
-				pass(30 * day)
+				w.pass(30 * day)
 				b.wants(t, "of a profile that was deleted")
 			})
 		})

@@ -25,6 +25,8 @@ type world struct {
 	srv   *providertest.Server
 	store *authprofile.MemStore
 	m     *authprofile.Manager
+
+	upkeep []*authprofile.Manager // those that run Maintain: see maintained
 }
 
 // inWorld runs a test in a world of its own.
