@@ -27,7 +27,7 @@ var layers = [][]string{
 	{"authprofile.go", "store.go", "secret.go", "errors.go", "validate.go", "templates.go", "pages.go", "memstore.go", "notice.go", "trace.go"},
 	// What is known of a provider, what is sent, what an answer means, and what
 	// is told of it.
-	{"provider.go", "request.go", "expiry.go", "failure.go", "events.go", "tasks.go"},
+	{"provider.go", "request.go", "probe.go", "expiry.go", "failure.go", "events.go", "tasks.go"},
 	// How a grant is stored, and who may renew it.
 	{"persist.go", "lease.go", "company.go", "memo.go"},
 	// One renewal.
@@ -35,7 +35,7 @@ var layers = [][]string{
 	// The renewals in progress.
 	{"renewals.go"},
 	// What callers call.
-	{"manager.go", "token.go", "client.go", "flows.go", "callback.go", "redirect.go", "grants.go", "discovery.go"},
+	{"manager.go", "token.go", "client.go", "flows.go", "callback.go", "redirect.go", "grants.go", "discovery.go", "check.go"},
 }
 
 // maxFileLines is the longest that a file of the package may be.
