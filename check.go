@@ -361,7 +361,7 @@ func (c *checking) testClient(ctx context.Context) Step {
 		if err == nil {
 			return skipped("the provider's answer does not tell: it issues a token for a code that it does not know")
 		}
-		return judgeClient(ctx, asTokenError(err), "invalid_grant")
+		return judgeClient(ctx, asTokenError(err))
 	}
 
 	if err == nil {
@@ -372,7 +372,7 @@ func (c *checking) testClient(ctx context.Context) Step {
 		return passed()
 	}
 	te := asTokenError(err)
-	step := judgeClient(ctx, te, "invalid_grant", "invalid_scope", "invalid_target", "invalid_resource")
+	step := judgeClient(ctx, te, "invalid_scope", "invalid_target", "invalid_resource")
 	c.token = failed(refusalText(ctx, te))
 	if step.Outcome == StepFailed {
 		c.token = skipped(`the client has to be accepted first: see the step "client"`)
@@ -380,9 +380,9 @@ func (c *checking) testClient(ctx context.Context) Step {
 	return step
 }
 
-// judgeClient says what a failed token request means for the client. By the
-// codes in accepted, and by others with the meaning of "invalid_grant", a
-// provider refuses something else than the client, having looked at that first.
+// judgeClient says what a failed token request means for the client. By the codes
+// in accepted, and by those that mean that the code or grant is not valid, a
+// provider refuses something else, having looked at the client first.
 func judgeClient(ctx context.Context, te *tokenendpoint.Error, accepted ...string) Step {
 	problem := refusalText(ctx, te)
 	switch {
