@@ -70,11 +70,12 @@ const (
 // before it looks at the client passes "client", whatever the secret is.
 //
 // All requests go through [Manager.HTTPClient], each over a connection of its own
-// if its Transport is an *http.Transport, and follow redirects as for renewals.
-// The authorization endpoint, which is otherwise left to browsers, is among
-// them: a service whose tenants name their own providers takes a client of
-// package egress. Each step takes 30 seconds at most, and all of them no longer
-// than ctx lasts: those that are left then are skipped.
+// if its Transport is an *http.Transport. Redirects are followed for documents
+// only, and within their origin. A profile's authorization endpoint, which
+// otherwise only browsers open, is opened by this process: a service whose
+// tenants name their own providers takes a client of package egress. Each step
+// takes 30 seconds at most, and all of them no longer than ctx lasts: the steps
+// that are left then are skipped.
 func (m *Manager) Check(ctx context.Context, p *Profile, opts ...Option) []Step {
 	e := m.engine()
 	pb := newProber(e.fresh, e.lifetimes.now)
@@ -277,8 +278,8 @@ func (c *checking) testAuthorization(ctx context.Context) Step {
 
 // judge says what an answer to an authorization request means.
 func (a *answer) judge(f *Flow) Step {
-	// Whether it is registered the provider does not tell: it cannot send the
-	// browser back to say so.
+	// A provider that does not know the redirect address must not send the
+	// browser there to say so (RFC 6749, section 4.1.2.1).
 	register := "; the redirect address to register is exactly " + f.RedirectURL
 
 	code, description := a.oauthError()

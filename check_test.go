@@ -37,6 +37,9 @@ func wantSteps(t *testing.T, steps []authprofile.Step, want string) {
 		if (s.Problem == "") != (s.Outcome == authprofile.StepPassed) {
 			t.Errorf("%s: got problem %q for a step that is %s", s.Name, s.Problem, s.Outcome)
 		}
+		if len(s.Problem) > 4096 {
+			t.Errorf("%s: got a problem of %d bytes, want 4096 at most", s.Name, len(s.Problem))
+		}
 		if s.Took < 0 || s.Took > 32*time.Second {
 			t.Errorf("%s: took %v, want 30 seconds at most", s.Name, s.Took)
 		}
@@ -262,6 +265,8 @@ func TestCheckFails(t *testing.T) {
 			change: func(w *world, p *authprofile.Profile) {
 				p.ClientID, p.Endpoints.DiscoveryURL = "", "http://login.example.com"
 			}},
+		{name: "profile with a thousand problems", want: "fsssssss", step: "address", problem: []string{"Scopes[0]: is empty; Scopes[1]: is empty"},
+			change: func(w *world, p *authprofile.Profile) { p.Scopes = make([]string, 1000) }},
 		{name: "user for an app", app: true, opts: []authprofile.Option{asAda}, want: "psssfssp", step: "client", problem: []string{"wrong or missing user: an app profile acts for no user"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
