@@ -87,9 +87,6 @@ func (m *Manager) begin(ctx context.Context, p *Profile, f *Flow, opts []oauth2.
 		return nil, pr.authErr
 	}
 
-	f.State = oauth2.GenerateVerifier()
-	f.ID = hashText(f.State)
-	f.Verifier = Secret(oauth2.GenerateVerifier())
 	f.Expires = stamp(e.lifetimes.now()).Add(flowLife)
 	f.RedirectURL = m.RedirectAddress(p)
 	f.Issuer, f.IssuerRequired = pr.issuer.Name, pr.issuerParam
@@ -98,24 +95,34 @@ func (m *Manager) begin(ctx context.Context, p *Profile, f *Flow, opts []oauth2.
 	if err != nil {
 		return nil, err
 	}
+	if err := f.compose(p, pr, extra); err != nil {
+		return nil, err
+	}
+	if f.Nonce != "" && pr.keysErr != nil { // Finish could not verify the ID token
+		return nil, pr.keysErr
+	}
+	if err := e.store.PutFlow(ctx, f); err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// compose writes the authorization request of f, which has its redirect address:
+// what is asked for, and what protects the exchange.
+func (f *Flow) compose(p *Profile, pr *provider, extra url.Values) (err error) {
+	f.State = oauth2.GenerateVerifier()
+	f.ID = hashText(f.State)
+	f.Verifier = Secret(oauth2.GenerateVerifier())
 	f.Requested = p.Scopes
 	if s := strings.Fields(extra.Get("scope")); len(s) > 0 {
 		f.Requested = s
 	}
 	f.Requested = pr.withScopes(f.Requested)
 	if slices.Contains(f.Requested, "openid") {
-		if pr.keysErr != nil { // Finish could not verify the ID token
-			return nil, pr.keysErr
-		}
 		f.Nonce = oauth2.GenerateVerifier()
 	}
-	if f.URL, err = authorizationURL(p, pr, f, extra); err != nil {
-		return nil, err
-	}
-	if err := e.store.PutFlow(ctx, f); err != nil {
-		return nil, err
-	}
-	return f, nil
+	f.URL, err = authorizationURL(p, pr, f, extra)
+	return err
 }
 
 func errAppProfile() error {
@@ -364,11 +371,7 @@ func (e *engine) exchange(ctx context.Context, f *Flow, p *Profile, pr *provider
 			return nil, err
 		}
 	}
-	form := p.tokenForm("authorization_code")
-	form.Set("code", code)
-	form.Set("redirect_uri", f.RedirectURL)
-	form.Set("code_verifier", string(f.Verifier))
-	a, err := e.sendCode(ctx, tokenRequest(p, pr, form))
+	a, err := e.sendCode(ctx, tokenRequest(p, pr, codeForm(p, f, code)))
 	if err != nil {
 		return nil, exchangeError(err)
 	}
@@ -391,6 +394,15 @@ func (e *engine) exchange(ctx context.Context, f *Flow, p *Profile, pr *provider
 	}
 	g.noteProvider(pr, g.Issuer)
 	return g, nil
+}
+
+// codeForm is that of RFC 6749, section 4.1.3, and RFC 7636, section 4.5.
+func codeForm(p *Profile, f *Flow, code string) url.Values {
+	form := p.tokenForm("authorization_code")
+	form.Set("code", code)
+	form.Set("redirect_uri", f.RedirectURL)
+	form.Set("code_verifier", string(f.Verifier))
+	return form
 }
 
 // sendCode sends a code, which cannot be sent twice, over a connection that is

@@ -251,17 +251,22 @@ func (e *engine) savedBefore(ctx context.Context, p *Profile, conflict error) (*
 
 // validate is p.Validate with the redirect address that p gets from m.
 func (m *Manager) validate(p *Profile) error {
-	err := p.Validate()
-	if p.Type != TypeUser || p.RedirectURL != "" {
-		return err
-	}
+	return errors.Join(append(unjoin(p.Validate()), unjoin(m.checkRedirect(p))...)...)
+}
+
+// checkRedirect says what is wrong with the redirect address that p gets from m,
+// or nothing.
+func (m *Manager) checkRedirect(p *Profile) error {
 	var v problems
+	if p.Type != TypeUser || p.RedirectURL != "" {
+		return nil
+	}
 	if m.RedirectURL == "" {
 		v.add("RedirectURL", "is missing, and the Manager has none either")
 	} else if problem := checkRedirectAddress(m.RedirectAddress(p)); problem != "" {
 		v.add("RedirectURL", "is missing, and the Manager's "+problem)
 	}
-	return errors.Join(append(unjoin(err), v...)...)
+	return v.join()
 }
 
 // Profile returns a stored profile.

@@ -95,7 +95,7 @@ var threats = [...]threat{
 	52: {name: "redirected discovery", tests: "TestGoOIDC_RedirectsAreNotFollowed"},
 	53: {name: "poisoned discovery document"},
 	54: {name: "endpoints that are no addresses", tests: "TestGoOIDC_AddressesOfOtherSchemes"},
-	55: {name: "requests to internal addresses", duty: []string{"egress: server-side request forgery", "Manager.HTTPClient: package egress"}},
+	55: {name: "requests to internal addresses", duty: []string{"egress: server-side request forgery", "Manager.HTTPClient: package egress", "Manager.Check: package egress"}},
 	56: {name: "addresses inside tokens"},
 	57: {name: "endless documents", tests: "TestGoOIDC_DocumentsAreBounded"},
 	58: {name: "documents that are none"},
