@@ -60,7 +60,7 @@ func (n *renewal) failIDToken(c *change, g *Grant, a *tokenendpoint.Answer, caus
 // storeLate stores an answer that came when the renewal no longer waited for
 // it, if it is still of use. Those who need it find it in the Store.
 func (n *renewal) storeLate(old *Grant, a *tokenendpoint.Answer, err error) {
-	defer n.publish()
+	defer n.publish(n.tasks)
 	defer n.tasks.survive()
 	switch {
 	case err == nil:

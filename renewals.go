@@ -49,6 +49,20 @@ type want struct {
 // token returns a valid token of an entry: from memory if it is there, and
 // otherwise from a flight, for which it waits no longer than ctx lasts.
 func (rs *renewals) token(ctx context.Context, e *tokencache.Entry, ref *grantRef, rejected string) (*oauth2.Token, error) {
+	var since time.Time
+	tok, err := rs.await(ctx, e, ref, rejected, &since)
+	if !since.IsZero() && rs.events.trace.TokenWait != nil && rs.tasks.begin() {
+		took := time.Since(since)
+		go func() { // the caller has waited enough
+			defer rs.tasks.end()
+			rs.events.waited(ctx, ref.key.ProfileID, took, err)
+		}()
+	}
+	return tok, err
+}
+
+// await is token that notes since when it has waited, if it has.
+func (rs *renewals) await(ctx context.Context, e *tokencache.Entry, ref *grantRef, rejected string, since *time.Time) (*oauth2.Token, error) {
 	last := errors.New("no other token could be obtained")
 	for range 4 {
 		now := rs.lifetimes.now().UnixNano()
@@ -67,6 +81,9 @@ func (rs *renewals) token(ctx context.Context, e *tokencache.Entry, ref *grantRe
 			return nil, errRefusedAgain
 		}
 		f, mine := rs.start(ctx, e, seen, want{ref: ref, not: rejected, now: true})
+		if !f.isDone() && since.IsZero() {
+			*since = time.Now()
+		}
 		select {
 		case <-f.done:
 		case <-ctx.Done():
@@ -134,6 +151,16 @@ func (rs *renewals) start(ctx context.Context, e *tokencache.Entry, seen *tokenc
 	return f, true
 }
 
+// isDone reports whether there is a result.
+func (f *flight) isDone() bool {
+	select {
+	case <-f.done:
+		return true
+	default:
+		return false
+	}
+}
+
 func (f *flight) makeUrgent() {
 	if !f.isUrgent {
 		f.isUrgent = true
@@ -151,7 +178,7 @@ func (rs *renewals) fly(n *renewal, f *flight) {
 			n.report(func() { n.events.panicked(p) })
 		}
 		rs.finish(n, f, g, err)
-		n.publish()
+		n.publish(n.tasks)
 	}()
 	g, err = n.run()
 }
