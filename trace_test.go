@@ -349,7 +349,10 @@ func TestTraceOfALateAnswer(t *testing.T) {
 			"wait crm after 1m2s: lost no token could be obtained") // each request is waited for 31 seconds
 		time.Sleep(10 * time.Second)
 		close(released)
-		rec.wants(t, "result 200 after 1m12s", "result 200 after 41s", "conflict crm", "conflict crm")
+		got := slices.DeleteFunc(rec.take(), func(line string) bool { return line == "conflict crm" }) // one for each, or for the second
+		if want := []string{"result 200 after 1m12s", "result 200 after 41s"}; !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
 	})
 }
 
