@@ -35,7 +35,7 @@ func (ev events) renewed(ctx context.Context, p *Profile, old, g *Grant) {
 	ev.statusChanged(ctx, old, g)
 }
 
-// statusChanged: the status of g is another one than that of old, or the same.
+// statusChanged tells of it if the status of g is another one than that of old.
 func (ev events) statusChanged(ctx context.Context, old, g *Grant) {
 	if old.Status == g.Status || old.Status == "" {
 		return
@@ -126,7 +126,7 @@ func (ev events) leaseTakenOver(ctx context.Context, profileID string) {
 	}
 }
 
-// waited: a caller has waited for a token since began, and got it or an error.
+// waited: a caller has waited for a token for so long, and got it or an error.
 func (ev events) waited(ctx context.Context, profileID string, took time.Duration, err error) {
 	w := TokenWait{ProfileID: savedID(profileID), Took: took}
 	w.Err, w.Reason = plainError(err)

@@ -29,6 +29,7 @@ type flight struct {
 	done     chan struct{}
 	needed   bool              // it was begun for a caller that had no valid token
 	rejected string            // the access token that it was begun for to replace
+	atOnce   bool              // it had its result when it was begun: there was nothing to wait for
 	token    *tokencache.Token // the result: this,
 	err      error             // or that
 
@@ -81,7 +82,7 @@ func (rs *renewals) await(ctx context.Context, e *tokencache.Entry, ref *grantRe
 			return nil, errRefusedAgain
 		}
 		f, mine := rs.start(ctx, e, seen, want{ref: ref, not: rejected, now: true})
-		if !f.isDone() && since.IsZero() {
+		if !f.atOnce && since.IsZero() {
 			*since = time.Now()
 		}
 		select {
@@ -125,12 +126,13 @@ func (rs *renewals) start(ctx context.Context, e *tokencache.Entry, seen *tokenc
 	}
 	if e.Current() != seen {
 		if f.token = e.Valid(rs.lifetimes.now().UnixNano(), w.not); f.token != nil {
+			f.atOnce = true
 			close(f.done)
 			return f, true
 		}
 	}
 	if !rs.tasks.begin() {
-		f.err = errShutdown
+		f.err, f.atOnce = errShutdown, true
 		close(f.done)
 		return f, true
 	}
@@ -149,16 +151,6 @@ func (rs *renewals) start(ctx context.Context, e *tokencache.Entry, seen *tokenc
 		rs.fly(n, f)
 	}()
 	return f, true
-}
-
-// isDone reports whether there is a result.
-func (f *flight) isDone() bool {
-	select {
-	case <-f.done:
-		return true
-	default:
-		return false
-	}
 }
 
 func (f *flight) makeUrgent() {

@@ -216,6 +216,77 @@ func TestTraceOfARefusedCode(t *testing.T) {
 	})
 }
 
+// A person ends a failure.
+func TestTraceOfANewAuthorization(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		p := w.adasProfile()
+		g := w.grant(ada)
+		g.Status, g.Failure = authprofile.StatusNeedsReauthorization, &authprofile.Failure{Reason: authprofile.ReasonRevoked}
+		w.put(g)
+		proc, rec := w.traced()
+		f, err := proc.Begin(t.Context(), p, "ada")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := proc.Finish(t.Context(), "ada", w.consent(f)); err != nil {
+			t.Fatal(err)
+		}
+		rec.wants(t, "request crm authorization_code login.example.com", granted, "transition crm needs_reauthorization to active")
+	})
+}
+
+// The server is a host, and a port that the scheme does not say.
+func TestTraceOfServers(t *testing.T) {
+	for address, want := range map[string]string{
+		"https://auth.example.com/token?tenant=a": "auth.example.com",
+		"https://auth.example.com:443/token":      "auth.example.com",
+		"https://auth.example.com:8443/token":     "auth.example.com:8443",
+		"http://127.0.0.1:80/token":               "127.0.0.1",
+		"http://127.0.0.1:443/token":              "127.0.0.1:443",
+		"https://[::1]/token":                     "[::1]",
+	} {
+		inWorld(t, func(t *testing.T, w *world) {
+			proc := w.process()
+			proc.net.on(func(*http.Request) (*http.Response, error) { return nil, errAway })
+			var got string
+			proc.Trace = &authprofile.Trace{TokenRequest: func(ctx context.Context, r authprofile.TokenRequest) (context.Context, func(authprofile.TokenResult)) {
+				got = r.Server
+				return ctx, nil
+			}}
+			p := w.unsavedApp()
+			p.Endpoints.TokenURL = address
+			if proc.Token(t.Context(), p); got != want {
+				t.Errorf("%s: got server %q, want %q", address, got, want)
+			}
+		})
+	}
+}
+
+// What stands for the ID of a profile that was never saved is made from all of
+// it, and is for no log.
+func TestLogsOfAnUnsavedProfile(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		m := w.manager()
+		var mu sync.Mutex
+		var got []string
+		m.Logger = slog.New(handlerFunc(func(r slog.Record) {
+			r.Attrs(func(a slog.Attr) bool {
+				if a.Key == "profile" {
+					mu.Lock()
+					got = append(got, a.Value.String())
+					mu.Unlock()
+				}
+				return true
+			})
+		}))
+		w.token(m, w.unsavedApp())
+		synctest.Wait()
+		if want := []string{""}; !slices.Equal(got, want) {
+			t.Errorf("got profiles %q in the log, want %q", got, want)
+		}
+	})
+}
+
 // A caller whose context ends has waited too; one that gets an error at once has
 // not.
 func TestTraceOfWaitsThatEnd(t *testing.T) {

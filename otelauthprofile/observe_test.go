@@ -33,7 +33,9 @@ type slowStore struct {
 	mu     sync.Mutex
 	counts int
 	lists  int
-	fault  func(ctx context.Context) error
+
+	damaged error // of one profile more, which cannot be read
+	fault   func(ctx context.Context) error
 }
 
 func (s *slowStore) on(fault func(ctx context.Context) error) {
@@ -59,6 +61,13 @@ func (s *slowStore) CountGrants(ctx context.Context, id string) (map[authprofile
 		}
 	}
 	return s.Store.CountGrants(ctx, id)
+}
+
+func (s *slowStore) ListProfiles(ctx context.Context, after string, limit int) ([]*authprofile.Profile, error) {
+	list, err := s.Store.ListProfiles(ctx, after, limit)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return list, errors.Join(err, s.damaged)
 }
 
 func (s *slowStore) ListGrants(ctx context.Context, f authprofile.GrantFilter, after authprofile.GrantKey, limit int) ([]*authprofile.Grant, error) {
@@ -243,6 +252,26 @@ func TestObserveGrantsOfABadStore(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A profile that cannot be read is left out, and the others are shown.
+func TestObserveGrantsOfADamagedProfile(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		handled := errorsHandled(t)
+		m, store := w.observed()
+		store.damaged = errors.New("cannot be opened")
+		if got := len(w.collected()); got != 0 {
+			t.Errorf("got %d series, want none", got)
+		}
+		w.userProfile(m, "crm")
+		time.Sleep(time.Minute)
+		if got := len(w.collected()); got != 4 {
+			t.Errorf("got %d series, want the four counts of the other profile", got)
+		}
+		if got := handled(); got != 2 {
+			t.Errorf("got %d errors handled, want one of each reading", got)
+		}
+	})
 }
 
 // A slow reading is shown when it has come to an end, and there is one at a time.
