@@ -129,7 +129,7 @@ func (ev events) leaseTakenOver(ctx context.Context, profileID string) {
 // waited: a caller has waited for a token for so long, and got it or an error.
 func (ev events) waited(ctx context.Context, profileID string, took time.Duration, err error) {
 	w := TokenWait{ProfileID: savedID(profileID), Took: took}
-	w.Err, w.Reason = plainError(err)
+	w.Reason, w.Err = plainError(err)
 	ev.callTrace(func() { ev.trace.TokenWait(ctx, w) })
 }
 
@@ -138,19 +138,19 @@ var errNoToken = errors.New("no token could be obtained")
 
 // plainError returns what may be told of an error, whose text may have a
 // provider's own words and a user in it.
-func plainError(err error) (plain error, reason Reason) {
+func plainError(err error) (reason Reason, plain error) {
 	if failed, ok := errors.AsType[*grantError](err); ok {
-		return cmp.Or(failed.sentinel(), errNoToken), failed.Reason
+		return failed.Reason, cmp.Or(failed.sentinel(), errNoToken)
 	}
 	if err == nil || err == context.Canceled || err == context.DeadlineExceeded {
-		return err, ""
+		return "", err
 	}
 	for _, sentinel := range []error{ErrReauthorize, ErrConfiguration, ErrUserMismatch, ErrNotFound} {
 		if errors.Is(err, sentinel) {
-			return sentinel, ""
+			return "", sentinel
 		}
 	}
-	return errNoToken, ""
+	return "", errNoToken
 }
 
 // callTrace calls a function of the Trace, which may panic.
