@@ -461,41 +461,51 @@ func TestManyAtOnce(t *testing.T) {
 }
 
 func TestAllocations(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
-		user, app := w.adasProfile(), w.app()
-		ctx := t.Context()
-		userSource, appSource := w.m.Source(ctx, user, asAda), w.m.Source(ctx, app)
-		who := "ada"
-		var ahead atomic.Int64
-		w.m.SetNow(func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) })
-		for _, tt := range []struct {
-			name string
-			want float64
-			call func() (*oauth2.Token, error)
-		}{
-			{"now and then, Token of an app profile", 0, func() (*oauth2.Token, error) {
-				ahead.Add(int64(time.Second))
-				return w.m.Token(ctx, app)
-			}},
-			{"now and then, Token as a user", 1, func() (*oauth2.Token, error) {
-				ahead.Add(int64(time.Second))
-				return w.m.Token(ctx, user, authprofile.AsUser(who))
-			}},
-			{"Source of a user profile", 0, userSource.Token},
-			{"Source of an app profile", 0, appSource.Token},
-			{"Token of an app profile", 0, func() (*oauth2.Token, error) { return w.m.Token(ctx, app) }},
-			{"Token as a user", 1, func() (*oauth2.Token, error) { return w.m.Token(ctx, user, authprofile.AsUser(who)) }},
-		} {
-			if _, err := tt.call(); err != nil {
-				t.Fatal(err)
-			}
-			synctest.Wait()
-			tt.call()
-			if got := testing.AllocsPerRun(100, func() { tt.call() }); got > tt.want {
-				t.Errorf("%s: got %v allocations, want %v at most", tt.name, got, tt.want)
-			}
-		}
-	})
+	for _, traced := range []bool{false, true} {
+		t.Run(fmt.Sprint("with a Trace: ", traced), func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				user, app := w.adasProfile(), w.app()
+				ctx := t.Context()
+				m, rec := w.manager(), new(traceRecorder)
+				if traced {
+					m.Trace = rec.trace()
+				}
+				userSource, appSource := m.Source(ctx, user, asAda), m.Source(ctx, app)
+				who := "ada"
+				var ahead atomic.Int64
+				m.SetNow(func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) })
+				for _, tt := range []struct {
+					name string
+					want float64
+					call func() (*oauth2.Token, error)
+				}{
+					{"now and then, Token of an app profile", 0, func() (*oauth2.Token, error) {
+						ahead.Add(int64(time.Second))
+						return m.Token(ctx, app)
+					}},
+					{"now and then, Token as a user", 1, func() (*oauth2.Token, error) {
+						ahead.Add(int64(time.Second))
+						return m.Token(ctx, user, authprofile.AsUser(who))
+					}},
+					{"Source of a user profile", 0, userSource.Token},
+					{"Source of an app profile", 0, appSource.Token},
+					{"Token of an app profile", 0, func() (*oauth2.Token, error) { return m.Token(ctx, app) }},
+					{"Token as a user", 1, func() (*oauth2.Token, error) { return m.Token(ctx, user, authprofile.AsUser(who)) }},
+				} {
+					if _, err := tt.call(); err != nil {
+						t.Fatal(err)
+					}
+					synctest.Wait()
+					tt.call()
+					rec.take()
+					if got := testing.AllocsPerRun(100, func() { tt.call() }); got > tt.want {
+						t.Errorf("%s: got %v allocations, want %v at most", tt.name, got, tt.want)
+					}
+					rec.wants(t)
+				}
+			})
+		})
+	}
 }
 
 // The Store is away for an hour: for tokens without an end, which are good, it

@@ -1,32 +1,55 @@
 package authprofile
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
+	"net/url"
+	"strings"
+	"time"
 
 	"github.com/authprofile/authprofile/internal/foreign"
+	"github.com/authprofile/authprofile/internal/tokenendpoint"
 )
 
-// events are what a Manager tells the operator, each by a log record. None of
-// them has a token or a user in it, nor more of what a provider wrote than an
-// error code.
-type events struct{ log *slog.Logger }
+// events are what a Manager tells the operator: by log records, and by calls of a
+// Trace. None of them has a token or a user in it, nor more of what a provider
+// wrote than an error code, and a Trace gets only those codes that a standard
+// defines.
+//
+// Log handlers and the functions of a Trace are not ours. But for TokenRequest,
+// they are called when the result of the work is there for those who wait: see
+// reports.
+type events struct {
+	log   *slog.Logger
+	trace *Trace // not nil
+}
 
-func profileAttr(id string) slog.Attr { return slog.String("profile", id) }
+func profileAttr(id string) slog.Attr { return slog.String("profile", savedID(id)) }
 
 // renewed: old was renewed, and is g now.
 func (ev events) renewed(ctx context.Context, p *Profile, old, g *Grant) {
 	ev.log.LogAttrs(ctx, slog.LevelInfo, "authprofile: token renewed",
 		profileAttr(g.ProfileID), slog.String("type", string(p.Type)), slog.Time("expiry", g.Expiry))
-	ev.statusChanged(g.ProfileID, old.Status, g.Status)
+	ev.statusChanged(ctx, old, g)
 }
 
-func (ev events) statusChanged(profileID string, before, after Status) {
-	if before != after && before != "" {
-		ev.log.LogAttrs(context.Background(), slog.LevelInfo, "authprofile: status changed",
-			profileAttr(profileID), slog.String("from", string(before)), slog.String("to", string(after)))
+// statusChanged tells of it if the status of g is another one than that of old.
+func (ev events) statusChanged(ctx context.Context, old, g *Grant) {
+	if old.Status == g.Status || old.Status == "" {
+		return
 	}
+	ev.log.LogAttrs(context.Background(), slog.LevelInfo, "authprofile: status changed",
+		profileAttr(g.ProfileID), slog.String("from", string(old.Status)), slog.String("to", string(g.Status)))
+	if ev.trace.Transition == nil {
+		return
+	}
+	t := Transition{ProfileID: savedID(g.ProfileID), From: old.Status, To: g.Status}
+	if g.Failure != nil {
+		t.Reason = g.Failure.Reason
+	}
+	ev.callTrace(func() { ev.trace.Transition(ctx, t) })
 }
 
 // renewalFailed: the renewal of old failed, as g says now.
@@ -40,7 +63,7 @@ func (ev events) renewalFailed(ctx context.Context, old, g *Grant) {
 		profileAttr(g.ProfileID), slog.String("status", string(g.Status)), slog.String("reason", string(f.Reason)),
 		slog.String("code", f.Code), slog.Int("http_status", f.HTTPStatus),
 		slog.Int("attempts", f.Attempts), slog.Time("next", f.Next))
-	ev.statusChanged(g.ProfileID, old.Status, g.Status)
+	ev.statusChanged(ctx, old, g)
 }
 
 func (ev events) fewerScopes(ctx context.Context, profileID string) {
@@ -74,7 +97,7 @@ func (ev events) authorized(ctx context.Context, old, g *Grant, damaged error) {
 			profileAttr(g.ProfileID), slog.String("error", damaged.Error()))
 	}
 	ev.log.LogAttrs(ctx, slog.LevelInfo, "authprofile: authorized", profileAttr(g.ProfileID))
-	ev.statusChanged(g.ProfileID, old.Status, g.Status)
+	ev.statusChanged(ctx, old, g)
 }
 
 // authorizationFailed: profileID is empty if it is not known.
@@ -112,4 +135,158 @@ func (ev events) panicked(err error) {
 		attrs = append(attrs, slog.String("stack", string(p.Stack)))
 	}
 	ev.log.LogAttrs(context.Background(), slog.LevelError, "authprofile: code that was called has panicked", attrs...)
+}
+
+// leaseTakenOver: a renewal has the lease that another process had.
+func (ev events) leaseTakenOver(ctx context.Context, profileID string) {
+	if ev.trace.LeaseTakeover != nil {
+		ev.callTrace(func() { ev.trace.LeaseTakeover(ctx, savedID(profileID)) })
+	}
+}
+
+// waited: a caller has waited for a token for so long, and got it or an error.
+func (ev events) waited(ctx context.Context, profileID string, took time.Duration, err error) {
+	w := TokenWait{ProfileID: savedID(profileID), Took: took}
+	w.Reason, w.Err = plainError(err)
+	ev.callTrace(func() { ev.trace.TokenWait(ctx, w) })
+}
+
+// errNoToken says no more than that there is no token.
+var errNoToken = errors.New("no token could be obtained")
+
+// plainError returns what may be told of an error, whose text may have a
+// provider's own words and a user in it.
+func plainError(err error) (reason Reason, plain error) {
+	if failed, ok := errors.AsType[*grantError](err); ok {
+		return failed.Reason, cmp.Or(failed.sentinel(), errNoToken)
+	}
+	if err == nil || err == context.Canceled || err == context.DeadlineExceeded {
+		return "", err
+	}
+	for _, sentinel := range []error{ErrReauthorize, ErrConfiguration, ErrUserMismatch, ErrNotFound} {
+		if errors.Is(err, sentinel) {
+			return "", sentinel
+		}
+	}
+	return "", errNoToken
+}
+
+// callTrace calls a function of the Trace, which may panic.
+func (ev events) callTrace(call func()) {
+	defer func() {
+		if p := foreign.Recovered(recover()); p != nil {
+			ev.panicked(p)
+		}
+	}()
+	call()
+}
+
+// savedID returns the ID of a profile from the key of its grant. It is empty if
+// the profile was never saved: its key has something else in its place.
+func savedID(id string) string {
+	if strings.HasPrefix(id, unsavedMark) {
+		return ""
+	}
+	return id
+}
+
+// unsavedMark begins what stands for the ID of a profile that was never saved.
+// No identifier may begin with a control character, so no profile has it.
+const unsavedMark = "\x00"
+
+// A tracedRequest is a token request as the Trace is told of it.
+type tracedRequest struct {
+	TokenRequest
+	events events
+	began  time.Time
+	took   time.Duration
+	done   func(TokenResult) // nil: nothing is to be told of its end
+	err    error             // of the call of Trace.TokenRequest
+}
+
+// beginRequest tells the Trace that a token request is about to be sent, and
+// returns the context to send it with. It takes no longer than a second. The
+// lease of the grant may run meanwhile: nothing is logged before the request has
+// ended.
+func (ev events) beginRequest(ctx context.Context, profileID string, req *tokenendpoint.Request) (context.Context, *tracedRequest) {
+	if ev.trace.TokenRequest == nil {
+		return ctx, nil
+	}
+	what := TokenRequest{ProfileID: savedID(profileID), GrantType: req.Form.Get("grant_type"), Server: serverOf(req.URL)}
+	var values context.Context
+	var done func(TokenResult)
+	err := foreign.CallBriefly(func() error {
+		values, done = ev.trace.TokenRequest(ctx, what)
+		return nil
+	})
+	r := &tracedRequest{TokenRequest: what, events: ev, began: time.Now(), err: err}
+	if err != nil {
+		return ctx, r // the call may go on, and the variables are its own
+	}
+	r.done = done
+	if values == nil {
+		return ctx, r
+	}
+	return tracedContext{ctx, values}, r
+}
+
+// A tracedContext ends as its Context does, and has the values of another one.
+type tracedContext struct {
+	context.Context
+	values context.Context
+}
+
+func (c tracedContext) Value(key any) any { return c.values.Value(key) }
+
+// serverOf returns the host of an address, with the port unless it is that of
+// the scheme.
+func serverOf(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return ""
+	}
+	if port := u.Port(); u.Scheme == "https" && port == "443" || u.Scheme == "http" && port == "80" {
+		return strings.TrimSuffix(u.Host, ":"+port)
+	}
+	return u.Host
+}
+
+// ended notes how long the request took.
+func (r *tracedRequest) ended() {
+	if r != nil {
+		r.took = time.Since(r.began)
+	}
+}
+
+// tell tells the Trace how the request has ended: with an answer, or with an
+// error, or before it was sent.
+func (r *tracedRequest) tell(a *tokenendpoint.Answer, err error, withdrawn bool) {
+	if r == nil {
+		return
+	}
+	switch p, ok := errors.AsType[*foreign.PanicError](r.err); {
+	case ok:
+		r.events.panicked(p)
+	case r.err != nil:
+		r.events.log.LogAttrs(context.Background(), slog.LevelWarn, "authprofile: a token request was not traced", slog.String("error", r.err.Error()))
+	}
+	if r.done == nil {
+		return
+	}
+	result := TokenResult{Took: r.took, Withdrawn: withdrawn}
+	switch {
+	case err == nil:
+		result.HTTPStatus = a.HTTPStatus
+	case !withdrawn:
+		te := asTokenError(err)
+		result.Reason, _ = meaning(te)
+		if result.Reason == ReasonRevoked && r.GrantType == "authorization_code" {
+			result.Reason = ReasonRefused // a code, and not a grant
+		}
+		result.HTTPStatus = te.HTTPStatus
+		if tokenendpoint.IsStandardCode(te.Code) {
+			result.Code = te.Code
+		}
+	}
+	r.events.callTrace(func() { r.done(result) })
 }

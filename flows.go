@@ -67,7 +67,7 @@ func (m *Manager) begin(ctx context.Context, p *Profile, f *Flow, opts []oauth2.
 	if problem := checkIdentifier(f.User, maxUser); problem != "" {
 		return nil, &FieldError{Field: "User", Problem: problem}
 	}
-	p, err := bounded{e.store}.profile(ctx, p.ID)
+	p, err := e.bounded.profile(ctx, p.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -299,41 +299,39 @@ func (e *engine) beginRedeeming(ctx context.Context, f *Flow, code string) <-cha
 	redeemed := make(chan redemption, 1)
 	go func() {
 		defer e.tasks.end()
-		r, report := redemption{err: foreign.ErrGoexit}, func() {}
+		r, told := redemption{err: foreign.ErrGoexit}, new(reports)
 		defer func() {
 			if p := foreign.Recovered(recover()); p != nil {
 				r.err = p
-				report = func() { e.events.panicked(p) }
+				told.report(func() { e.events.panicked(p) })
 			}
 			redeemed <- r
-			defer e.tasks.survive()
-			report() // when the result is there: a log handler may wait for a token
+			told.publish(e.tasks)
 		}()
-		r.g, report, r.err = e.redeem(ctx, f, code)
+		r.g, r.err = e.redeem(ctx, f, code, told)
 	}()
 	return redeemed
 }
 
 // redeem exchanges the code for tokens, once (RFC 6749, section 4.1.3), and
-// stores the grant. What is to be reported about it is returned.
-func (e *engine) redeem(ctx context.Context, f *Flow, code string) (g *Grant, report func(), err error) {
-	report = func() {}
+// stores the grant.
+func (e *engine) redeem(ctx context.Context, f *Flow, code string, told *reports) (*Grant, error) {
 	ctx, cancel := transport.WithTimeout(ctx, 2*requestTimeout)
 	defer cancel()
 	p, pr, err := e.resolveFlow(ctx, f)
 	if err != nil {
-		return nil, report, err
+		return nil, err
 	}
-	g, err = e.exchange(ctx, f, p, pr, code)
+	g, err := e.exchange(ctx, f, p, pr, code, told)
 	if err != nil {
-		return nil, report, err
+		return nil, err
 	}
 	stored, before, damaged, err := e.writer.storeAuthorized(ctx, pr, g)
 	if errors.Is(err, ErrNotFound) { // the profile is gone, and no other process knows these tokens
-		return nil, report, errors.Join(err, revoke(ctx, e.http, p, pr, cmp.Or(stored, g)))
+		return nil, errors.Join(err, revoke(ctx, e.http, p, pr, cmp.Or(stored, g)))
 	}
 	if err != nil {
-		return nil, report, err
+		return nil, err
 	}
 	var t *tokencache.Token
 	if stored.isUsable(e.lifetimes.now()) { // others may have renewed it since, and failed
@@ -341,12 +339,13 @@ func (e *engine) redeem(ctx context.Context, f *Flow, code string) (g *Grant, re
 	}
 	e.renewals.supersede(stored.GrantKey, t)
 	remember(e.cache.Entry(tokencache.Key(stored.GrantKey)), before, stored)
-	return stored, func() { e.events.authorized(ctx, before, stored, damaged) }, nil
+	told.report(func() { e.events.authorized(ctx, before, stored, damaged) })
+	return stored, nil
 }
 
 // resolveFlow returns the profile and the provider that a flow was begun with.
 func (e *engine) resolveFlow(ctx context.Context, f *Flow) (*Profile, *provider, error) {
-	p, err := bounded{e.store}.profile(ctx, f.ProfileID)
+	p, err := e.bounded.profile(ctx, f.ProfileID)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -364,14 +363,14 @@ func (e *engine) resolveFlow(ctx context.Context, f *Flow) (*Profile, *provider,
 }
 
 // exchange exchanges the code for tokens, and finds out whose they are.
-func (e *engine) exchange(ctx context.Context, f *Flow, p *Profile, pr *provider, code string) (*Grant, error) {
+func (e *engine) exchange(ctx context.Context, f *Flow, p *Profile, pr *provider, code string, told *reports) (*Grant, error) {
 	identified := f.Nonce != ""
 	if identified {
 		if err := pr.loadKeys(ctx); err != nil {
 			return nil, err
 		}
 	}
-	a, err := e.sendCode(ctx, tokenRequest(p, pr, codeForm(p, f, code)))
+	a, err := e.sendCode(ctx, p.ID, tokenRequest(p, pr, codeForm(p, f, code)), told)
 	if err != nil {
 		return nil, exchangeError(err)
 	}
@@ -407,10 +406,10 @@ func codeForm(p *Profile, f *Flow, code string) url.Values {
 
 // sendCode sends a code, which cannot be sent twice, over a connection that is
 // known to live: a new one. A code that was not sent is sent once more.
-func (e *engine) sendCode(ctx context.Context, req *tokenendpoint.Request) (*tokenendpoint.Answer, error) {
+func (e *engine) sendCode(ctx context.Context, profileID string, req *tokenendpoint.Request, told *reports) (*tokenendpoint.Answer, error) {
 	for try := 1; ; try++ {
 		ctx, cancel := transport.WithTimeout(ctx, requestTimeout)
-		a, err := doWithin(ctx, e.fresh, req)
+		a, err := doTraced(ctx, e.fresh, req, profileID, e.events, told.report)
 		cancel()
 		if te := asTokenError(err); te == nil || te.Class != tokenendpoint.Unsent || try == 2 {
 			return a, err

@@ -242,6 +242,21 @@ func TestThreat135_136_137_138_140_NothingLeaks(t *testing.T) {
 			t.Errorf("got the record %s, want JSON", line)
 		}
 	}
+	traced := 0
+	for text, where := range v.out {
+		if !strings.HasPrefix(where, "trace") {
+			continue
+		}
+		traced++
+		for _, words := range []string{sentinelWords, sentinelUser, "SENTINEL", "out_of_cheese"} {
+			if strings.Contains(text, words) {
+				t.Errorf("got %s told to the Trace, want nothing of the provider's words, nor the user", text)
+			}
+		}
+	}
+	if traced < 20 {
+		t.Errorf("got %d texts told to the Trace, want more", traced)
+	}
 	v.search(t)
 }
 
@@ -271,9 +286,36 @@ func newLeakTest(w *world, v *vault, logger *slog.Logger) *leakTest {
 func (l *leakTest) forget() {
 	m := &authprofile.Manager{
 		Store: &leakyStore{l.store, l.v}, HTTPClient: l.srv.Client(), Logger: l.logger, RedirectURL: callbackAddress,
+		Trace: l.v.trace(),
 	}
 	l.Cleanup(func() { m.Shutdown(context.Background()) })
 	l.m, l.site.Manager = m, m
+}
+
+// trace returns a Trace that shows the vault all that it is told.
+func (v *vault) trace() *authprofile.Trace {
+	show := func(values ...any) {
+		for _, value := range values {
+			v.showValue("trace", value)
+		}
+		v.show("trace", fmt.Sprintf("%+v", values))
+	}
+	return &authprofile.Trace{
+		TokenRequest: func(ctx context.Context, r authprofile.TokenRequest) (context.Context, func(authprofile.TokenResult)) {
+			show(r)
+			return ctx, func(r authprofile.TokenResult) {
+				r.Took = 0
+				show(r)
+			}
+		},
+		TokenWait: func(_ context.Context, w authprofile.TokenWait) {
+			w.Took = 0
+			show(w, w.Err)
+		},
+		Transition:    func(_ context.Context, t authprofile.Transition) { show(t) },
+		LeaseTakeover: func(_ context.Context, id string) { show(id) },
+		StoreConflict: func(_ context.Context, id string) { show(id) },
+	}
 }
 
 // showPage shows what a browser gets.

@@ -204,6 +204,14 @@ func (s *sending) markSent() error {
 	return nil
 }
 
+// isWithdrawn reports whether a request failed because it was not to be sent any
+// more: its lease was lost, or could not be held.
+func isWithdrawn(err error) bool {
+	te := asTokenError(err)
+	return te != nil && te.Class == tokenendpoint.Unsent &&
+		(errors.Is(te, errLeaseOver) || errors.Is(te, errStoreSlow) || errors.Is(te, context.Canceled))
+}
+
 // unanswered is what a request is that ends without an answer.
 func (s *sending) unanswered() tokenendpoint.Class {
 	if s.isSent() {
@@ -226,15 +234,14 @@ func (s *sending) isOutstanding() bool {
 }
 
 // leave ends the waiting for the answer, and keeps what was not sent from being
-// sent. It returns false if the answer is there.
+// sent. It returns false if the answer is there, and was waited for until then.
 func (s *sending) leave() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.over {
-		return false
+	if s.left == nil && !s.over {
+		s.left = s.lease.grant
 	}
-	s.left = s.lease.grant
-	return true
+	return s.left != nil
 }
 
 // await waits for the answer, and extends the lease while there is time left for

@@ -82,6 +82,11 @@ type Manager struct {
 	// nil, nothing is told.
 	Notify func(ctx context.Context, n Notice) error
 
+	// Trace hears of token requests, of callers who wait, and of what goes on
+	// between processes, for metrics and traces. Module otelauthprofile has one
+	// for OpenTelemetry. If nil, there is none, which costs nothing.
+	Trace *Trace
+
 	once sync.Once
 	e    *engine
 }
@@ -98,7 +103,8 @@ func (m *Manager) Format(f fmt.State, verb rune) {
 
 // An engine is what a Manager works with once its first method was called.
 type engine struct {
-	store Store // as the application gave it
+	store   Store   // as the application gave it
+	bounded bounded // the same, with a limit for each call
 
 	// http carries requests to providers. It follows no redirect and keeps no
 	// cookie; those who may follow one say so for that request.
@@ -137,7 +143,7 @@ func newEngine(m *Manager) *engine {
 		http:      newHTTPClient(m.HTTPClient),
 		cache:     tokencache.New(m.CacheSize),
 		lifetimes: &lifetimes{before: m.RenewBefore, now: time.Now},
-		events:    events{m.Logger},
+		events:    events{m.Logger, m.Trace},
 	}
 	if e.store == nil {
 		e.store = new(MemStore)
@@ -145,18 +151,21 @@ func newEngine(m *Manager) *engine {
 	if e.events.log == nil {
 		e.events.log = slog.New(slog.DiscardHandler)
 	}
+	if e.events.trace == nil {
+		e.events.trace = new(Trace)
+	}
 	e.fresh = transport.Fresh(e.http)
 	e.docs = discovery.NewCache(e.fresh, e.events.log)
 	e.providers = &resolver{e.docs}
 	e.tasks = &tasks{events: e.events, closing: make(chan struct{})}
-	store := bounded{e.store}
+	e.bounded = bounded{e.store, e.events, e.tasks}
 	e.writer = &writer{
-		store: store, cache: e.cache, lifetimes: e.lifetimes, events: e.events, tasks: e.tasks,
+		store: e.bounded, cache: e.cache, lifetimes: e.lifetimes, events: e.events, tasks: e.tasks,
 		pending: make(map[GrantKey]*pendingWrite),
 	}
 	e.renewals = &renewals{
 		renewing: &renewing{
-			store: store, providers: e.providers, http: e.http, limiter: new(tokenendpoint.Limiter),
+			store: e.bounded, providers: e.providers, http: e.http, limiter: new(tokenendpoint.Limiter),
 			writer: e.writer, companies: new(companies), lifetimes: e.lifetimes, events: e.events, tasks: e.tasks,
 			owner: uuid.NewString(),
 		},
@@ -164,7 +173,7 @@ func newEngine(m *Manager) *engine {
 		flights: make(map[GrantKey]*flight),
 	}
 	e.keeper = &keeper{
-		store: store, renewals: e.renewals, companies: e.renewals.companies, lifetimes: e.lifetimes, events: e.events, tasks: e.tasks,
+		store: e.bounded, renewals: e.renewals, companies: e.renewals.companies, lifetimes: e.lifetimes, events: e.events, tasks: e.tasks,
 		notify: m.Notify, visits: make(chan struct{}, maxVisits), telling: make(chan struct{}, maxTelling),
 	}
 	e.writer.onDeleted = func(key GrantKey) { e.renewals.supersede(key, nil) }
@@ -216,7 +225,7 @@ func (m *Manager) Save(ctx context.Context, p *Profile) error {
 
 	c.made, c.saved = "", [sha256.Size]byte{} // these are the caller's to know
 	if !c.SecretExpires.IsZero() {
-		if err := (bounded{e.store}).remind(ctx, c, e.lifetimes.now()); err != nil {
+		if err := e.bounded.remind(ctx, c, e.lifetimes.now()); err != nil {
 			return wrap("save", p.ID, "", err)
 		}
 	}

@@ -2,6 +2,9 @@ package authprofile
 
 import (
 	"context"
+	"errors"
+	"io"
+	"net"
 	"time"
 
 	"github.com/authprofile/authprofile/internal/tokenendpoint"
@@ -63,7 +66,7 @@ func (n *renewal) failIDToken(c *change, g *Grant, a *tokenendpoint.Answer, caus
 // storeLate stores an answer that came when the renewal no longer waited for
 // it, if it is still of use. Those who need it find it in the Store.
 func (n *renewal) storeLate(old *Grant, a *tokenendpoint.Answer, err error) {
-	defer n.publish()
+	defer n.publish(n.tasks)
 	defer n.tasks.survive()
 	switch {
 	case err == nil:
@@ -192,4 +195,15 @@ func (n *renewal) failed(old, g *Grant, cause error) error {
 // is sent once more all the same.
 func (n *renewal) mayProbe(g *Grant) bool {
 	return n.probe && g.RefreshToken != "" && g.Failure != nil && g.Failure.Reason == ReasonRevoked
+}
+
+// brokeBefore reports whether a connection broke before the form was sent over
+// it. That happens to one that was kept open and is no longer; another one may
+// be good.
+func brokeBefore(te *tokenendpoint.Error) bool {
+	if te.Class != tokenendpoint.Unsent || isWithdrawn(te) {
+		return false
+	}
+	op, ok := errors.AsType[*net.OpError](te)
+	return errors.Is(te, io.EOF) || errors.Is(te, io.ErrUnexpectedEOF) || ok && op.Op != "dial"
 }

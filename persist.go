@@ -24,7 +24,11 @@ const (
 // A bounded is a Store for work in the background: each call has a limit. What
 // is done for a caller uses the Store itself, and ends with the caller's
 // context.
-type bounded struct{ store Store }
+type bounded struct {
+	store  Store
+	events events
+	tasks  *tasks
+}
 
 func (b bounded) grant(ctx context.Context, key GrantKey) (*Grant, error) {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
@@ -35,7 +39,13 @@ func (b bounded) grant(ctx context.Context, key GrantKey) (*Grant, error) {
 func (b bounded) putGrant(ctx context.Context, g *Grant) error {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	return b.store.PutGrant(ctx, g)
+	err := b.store.PutGrant(ctx, g)
+	if b.events.trace.StoreConflict != nil && errors.Is(err, ErrConflict) {
+		id := g.ProfileID
+		// Beside what follows, which may be the storing of an answer.
+		b.tasks.run(func() { b.events.trace.StoreConflict(ctx, id) })
+	}
+	return err
 }
 
 func (b bounded) deleteGrant(ctx context.Context, key GrantKey) error {

@@ -3,8 +3,6 @@ package authprofile
 import (
 	"context"
 	"errors"
-	"io"
-	"net"
 	"net/http"
 	"sync/atomic"
 	"time"
@@ -76,19 +74,7 @@ type renewal struct {
 	outstanding Secret // a refresh token that was sent, and whose answer may come yet
 	hasWaited   bool   // for another process, since the profile was last read
 
-	reports []func() // events, for when the result is there
-}
-
-// report keeps an event for later. A log handler may itself ask for a token, of
-// this very grant: it is called when the result is there for all who wait.
-func (n *renewal) report(event func()) { n.reports = append(n.reports, event) }
-
-// publish reports what was kept.
-func (n *renewal) publish() {
-	defer n.tasks.survive()
-	for _, event := range n.reports {
-		event()
-	}
+	reports // for when the result is there
 }
 
 // A verdict is what a step of the protocol leads to.
@@ -426,6 +412,9 @@ func (n *renewal) renew(g *Grant) (*Grant, verdict, error) {
 		return nil, done, err
 	}
 
+	if g.Lease != nil && g.Lease.Owner != n.owner {
+		n.report(func() { n.events.leaseTakenOver(n.ctx, g.ProfileID) })
+	}
 	answer, err := n.askTwice(l, g)
 	switch {
 	case errors.Is(err, errLeaseOver):
@@ -488,13 +477,21 @@ func (n *renewal) askTwice(l *heldLease, g *Grant) (*tokenendpoint.Answer, error
 func (n *renewal) ask(l *heldLease, g *Grant) (*tokenendpoint.Answer, error) {
 	req := tokenRequest(n.profile, n.provider, n.grant.form(n.profile, n.provider, g))
 	late := *n // the renewal goes on, and may find another profile or provider
-	late.reports = nil
+	late.reports = reports{}
+	var traced *tracedRequest
 	s := send(n.ctx, n.tasks, l, func(ctx context.Context, beforeSend func() error) (*tokenendpoint.Answer, error) {
 		req.BeforeSend = beforeSend
+		ctx, traced = n.events.beginRequest(ctx, g.ProfileID, req)
+		defer traced.ended()
 		return tokenendpoint.Do(ctx, n.http, req)
-	}, late.storeLate)
+	}, func(old *Grant, a *tokenendpoint.Answer, err error) {
+		late.report(func() { traced.tell(a, err, isWithdrawn(err)) })
+		late.storeLate(old, a, err)
+	})
 	defer func() {
-		s.leave() // if the Store has ended this goroutine
+		if !s.leave() { // or it has not left yet, and the Store has ended this goroutine
+			n.report(func() { traced.tell(s.answer, s.err, isWithdrawn(s.err)) })
+		}
 		if s.isSent() {
 			n.watch.ownUnsent = ""
 		}
@@ -503,17 +500,6 @@ func (n *renewal) ask(l *heldLease, g *Grant) (*tokenendpoint.Answer, error) {
 		}
 	}()
 	return s.await()
-}
-
-// brokeBefore reports whether a connection broke before the form was sent over
-// it. That happens to one that was kept open and is no longer; another one may
-// be good.
-func brokeBefore(te *tokenendpoint.Error) bool {
-	if te.Class != tokenendpoint.Unsent || errors.Is(te, errLeaseOver) || errors.Is(te, errStoreSlow) {
-		return false
-	}
-	op, ok := errors.AsType[*net.OpError](te)
-	return errors.Is(te, io.EOF) || errors.Is(te, io.ErrUnexpectedEOF) || ok && op.Op != "dial"
 }
 
 // fallBack renews without the Store, for the reason given.
@@ -544,10 +530,14 @@ func (n *renewal) withoutStore(away error) (*Grant, error) {
 		g.AccessToken, g.Obtained, g.Expiry = Secret(t.AccessToken), t.Obtained, t.Expiry
 	}
 
+	old := new(Grant) // which status the Store has is not known
+	if away == nil {
+		old = g
+	}
 	fail := func(status Status, f Failure, cause error) error {
 		c := n.withFailure(g, status, f, nil)
 		note(n.entry, func(m *memo) { m.failed = errorOf(c.g) })
-		return n.failed(&Grant{}, c.g, cause)
+		return n.failed(old, c.g, cause)
 	}
 	var err error
 	if n.provider, err = n.providers.resolve(n.ctx, n.profile); err != nil {
@@ -589,7 +579,8 @@ func (n *renewal) askFreely(g *Grant) (*tokenendpoint.Answer, error) {
 	request := func() (*tokenendpoint.Answer, error) {
 		ctx, cancel := transport.WithTimeout(n.ctx, requestTimeout)
 		defer cancel()
-		return doWithin(ctx, n.http, tokenRequest(n.profile, n.provider, n.grant.form(n.profile, n.provider, g)))
+		req := tokenRequest(n.profile, n.provider, n.grant.form(n.profile, n.provider, g))
+		return doTraced(ctx, n.http, req, n.ref.key.ProfileID, n.events, n.report)
 	}
 	a, err := request()
 	if te := asTokenError(err); te != nil && (brokeBefore(te) || te.Class == tokenendpoint.Lost) {

@@ -29,6 +29,7 @@ type flight struct {
 	done     chan struct{}
 	needed   bool              // it was begun for a caller that had no valid token
 	rejected string            // the access token that it was begun for to replace
+	atOnce   bool              // it had its result when it was begun: there was nothing to wait for
 	token    *tokencache.Token // the result: this,
 	err      error             // or that
 
@@ -64,6 +65,20 @@ func newRef(key GrantKey, p *Profile) *grantRef {
 // token returns a valid token of an entry: from memory if it is there, and
 // otherwise from a flight, for which it waits no longer than ctx lasts.
 func (rs *renewals) token(ctx context.Context, e *tokencache.Entry, ref *grantRef, rejected string) (*oauth2.Token, error) {
+	var since time.Time
+	tok, err := rs.await(ctx, e, ref, rejected, &since)
+	if !since.IsZero() && rs.events.trace.TokenWait != nil && rs.tasks.begin() {
+		took := time.Since(since)
+		go func() { // the caller has waited enough
+			defer rs.tasks.end()
+			rs.events.waited(ctx, ref.key.ProfileID, took, err)
+		}()
+	}
+	return tok, err
+}
+
+// await is token that notes since when it has waited, if it has.
+func (rs *renewals) await(ctx context.Context, e *tokencache.Entry, ref *grantRef, rejected string, since *time.Time) (*oauth2.Token, error) {
 	last := errors.New("no other token could be obtained")
 	for range 4 {
 		now := rs.lifetimes.now().UnixNano()
@@ -82,6 +97,9 @@ func (rs *renewals) token(ctx context.Context, e *tokencache.Entry, ref *grantRe
 			return nil, errRefusedAgain
 		}
 		f, mine := rs.start(ctx, e, seen, want{ref: ref, not: rejected, now: true})
+		if !f.atOnce && since.IsZero() {
+			*since = time.Now()
+		}
 		select {
 		case <-f.done:
 		case <-ctx.Done():
@@ -123,12 +141,13 @@ func (rs *renewals) start(ctx context.Context, e *tokencache.Entry, seen *tokenc
 	}
 	if e.Current() != seen {
 		if f.token = e.Valid(rs.lifetimes.now().UnixNano(), w.not); f.token != nil {
+			f.atOnce = true
 			close(f.done)
 			return f, true
 		}
 	}
 	if !rs.tasks.begin() {
-		f.err = errShutdown
+		f.err, f.atOnce = errShutdown, true
 		close(f.done)
 		return f, true
 	}
@@ -169,7 +188,7 @@ func (rs *renewals) fly(n *renewal, f *flight) {
 			n.report(func() { n.events.panicked(p) })
 		}
 		rs.finish(n, f, g, err)
-		n.publish()
+		n.publish(n.tasks)
 	}()
 	g, err = n.run()
 }

@@ -116,6 +116,16 @@ func doWithin(ctx context.Context, hc *http.Client, req *tokenendpoint.Request) 
 	return nil, err
 }
 
+// doTraced is doWithin with a Trace that is told of the request. The profile is
+// the one that it is made for.
+func doTraced(ctx context.Context, hc *http.Client, req *tokenendpoint.Request, profileID string, ev events, report func(event func())) (*tokenendpoint.Answer, error) {
+	ctx, traced := ev.beginRequest(ctx, profileID, req)
+	a, err := doWithin(ctx, hc, req)
+	traced.ended()
+	report(func() { traced.tell(a, err, false) })
+	return a, err
+}
+
 func asTokenError(err error) *tokenendpoint.Error {
 	var te *tokenendpoint.Error
 	errors.As(err, &te)

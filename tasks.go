@@ -51,6 +51,22 @@ func (t *tasks) survive() {
 	}
 }
 
+// A reports keeps events until the result of the work is there for those who wait
+// for it: a log handler may itself ask for a token, of the very grant that is
+// renewed.
+type reports struct{ kept []func() }
+
+// report keeps an event.
+func (r *reports) report(event func()) { r.kept = append(r.kept, event) }
+
+// publish reports what was kept.
+func (r *reports) publish(t *tasks) {
+	defer t.survive()
+	for _, event := range r.kept {
+		event()
+	}
+}
+
 // close lets no more work begin. It may be called again.
 func (t *tasks) close() {
 	t.mu.Lock()

@@ -62,11 +62,10 @@ func grantKey(p *Profile, o *options) (GrantKey, error) {
 	return GrantKey{ProfileID: p.ID, User: o.user}, nil
 }
 
-// unsavedID stands for the ID of a profile that has none in the Store. No
-// identifier may begin with a control character, so no profile has it.
+// unsavedID stands for the ID of a profile that has none in the Store.
 func unsavedID(p *Profile) string {
 	sum := p.fingerprint()
-	return "\x00" + string(sum[:])
+	return unsavedMark + string(sum[:])
 }
 
 // Source returns a token source that always has a valid token, for as long as
@@ -112,7 +111,7 @@ func (m *Manager) newSource(ctx context.Context, p *Profile, opts []Option) *gra
 		return s
 	}
 	if p.Version == 0 {
-		key.ProfileID = "\x00" + rand.Text() // this source's own
+		key.ProfileID = unsavedMark + rand.Text() // this source's own
 	}
 	s.ref = newRef(key, p)
 	return s

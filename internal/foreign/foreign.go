@@ -1,7 +1,7 @@
 // Package foreign calls code that is not ours: transports, Stores, Keepers,
-// log handlers. Such code may panic, or end the goroutine it is called in, as
-// testing.T.FailNow does. Either becomes an error here, so that callers who
-// wait for the result do not wait for ever.
+// log handlers, traces. Such code may panic, or end the goroutine it is called
+// in, as testing.T.FailNow does. Either becomes an error here, so that callers
+// who wait for the result do not wait for ever.
 package foreign
 
 import (
@@ -55,17 +55,29 @@ func CallWithin(ctx context.Context, f func() error) error {
 		return err
 	case <-ctx.Done():
 	}
+	return await(ended, ctx.Err())
+}
+
+// CallBriefly is Call for no longer than [Patience], for code that has no reason
+// to take long. After that the error is context.DeadlineExceeded, and f goes on
+// by itself as it does with CallWithin.
+func CallBriefly(f func() error) error { return await(begin(f), context.DeadlineExceeded) }
+
+// await waits for a call to end, for no longer than Patience. After that it
+// returns the error of those who are late.
+func await(ended <-chan error, late error) error {
 	t := time.NewTimer(Patience)
 	defer t.Stop()
 	select {
 	case err := <-ended:
 		return err
 	case <-t.C:
-		return ctx.Err()
+		return late
 	}
 }
 
-// Patience is how long code may take to see that its context has ended.
+// Patience is how long code may take that has no reason to take long: to see that
+// its context has ended, for one.
 const Patience = time.Second
 
 func begin(f func() error) <-chan error {

@@ -71,3 +71,27 @@ func TestCallWithin(t *testing.T) {
 		close(released)
 	})
 }
+
+func TestCallBriefly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		failed, released := errors.New("failed"), make(chan struct{})
+		for _, c := range []struct {
+			name string
+			f    func() error
+			want error
+			took time.Duration
+		}{
+			{"fails", func() error { return failed }, failed, 0},
+			{"ends its goroutine", func() error { runtime.Goexit(); return nil }, ErrGoexit, 0},
+			{"is slow", func() error { time.Sleep(Patience / 2); return nil }, nil, Patience / 2},
+			{"is stuck", func() error { <-released; return nil }, context.DeadlineExceeded, Patience},
+		} {
+			begin := time.Now()
+			got := CallBriefly(c.f)
+			if took := time.Since(begin); got != c.want || took != c.took {
+				t.Errorf("%s: got %v after %v, want %v after %v", c.name, got, took, c.want, c.took)
+			}
+		}
+		close(released)
+	})
+}

@@ -36,6 +36,8 @@ type Answer struct {
 	Scopes     []string // granted
 	ScopeKnown bool     // false: the answer does not say, which means as requested
 
+	HTTPStatus int
+
 	// Start is when the request began: what Lifetime is counted from, so that
 	// a slow answer does not make a token seem to last longer than it does.
 	Start time.Time

@@ -154,6 +154,30 @@ var codes = map[string]Class{
 	"unsupported_token_type": Refused,
 }
 
+// standardCodes are the error codes that a standard defines for a token endpoint, a
+// revocation endpoint or the callback of an authorization.
+var standardCodes = map[string]bool{
+	// RFC 6749, sections 4.1.2.1 and 5.2.
+	"invalid_request": true, "invalid_client": true, "invalid_grant": true, "unauthorized_client": true,
+	"unsupported_grant_type": true, "invalid_scope": true, "access_denied": true, "unsupported_response_type": true,
+	"server_error": true, "temporarily_unavailable": true,
+	// RFC 7009, section 2.2.1.
+	"unsupported_token_type": true,
+	// RFC 8628, section 3.5.
+	"authorization_pending": true, "slow_down": true, "expired_token": true,
+	// RFC 8707, section 2.
+	"invalid_target": true,
+	// OpenID Connect Core 1.0, section 3.1.2.6.
+	"interaction_required": true, "login_required": true, "account_selection_required": true, "consent_required": true,
+	"invalid_request_uri": true, "invalid_request_object": true, "request_not_supported": true,
+	"request_uri_not_supported": true, "registration_not_supported": true,
+}
+
+// IsStandardCode reports whether a standard defines the error code: RFC 6749,
+// RFC 7009, RFC 8628, RFC 8707 or OpenID Connect Core. Any other is a text of
+// the provider's own.
+func IsStandardCode(code string) bool { return standardCodes[code] }
+
 // classify goes by the code first, and by the status if that says nothing.
 func classify(code string, status int) Class {
 	class, known := codes[code]

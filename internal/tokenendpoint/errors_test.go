@@ -260,3 +260,18 @@ func TestErrorText(t *testing.T) {
 func printable(s string) bool {
 	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) })
 }
+
+// Words that a provider has made up are no standard's, however well known, nor
+// are other spellings.
+func TestIsStandardCode(t *testing.T) {
+	for code, want := range map[string]bool{
+		"invalid_grant": true, "temporarily_unavailable": true, "unsupported_token_type": true, "slow_down": true,
+		"invalid_target": true, "interaction_required": true,
+		"": false, "out_of_cheese": false, "bad_refresh_token": false, "token_revoked": false, "Unauthorized": false,
+		"Invalid_Grant": false, "invalid_grant ": false, "mfa_required": false,
+	} {
+		if got := IsStandardCode(code); got != want {
+			t.Errorf("%q: got %t, want %t", code, got, want)
+		}
+	}
+}

@@ -64,8 +64,8 @@ func (r Request) Format(f fmt.State, verb rune) {
 }
 
 // Do sends r to a token endpoint and returns its answer. The error is always
-// an [*Error]; with one, the Answer is nil or has nothing but Start and a
-// refresh token, which replaces the one that was sent.
+// an [*Error]; with one, the Answer is nil or has nothing but Start,
+// HTTPStatus and a refresh token, which replaces the one that was sent.
 //
 // Do uses Transport and Timeout of hc; if hc is nil, it uses
 // http.DefaultTransport, and with it the proxy that the environment names. It
@@ -78,7 +78,7 @@ func Do(ctx context.Context, hc *http.Client, r *Request) (*Answer, error) {
 	}
 	a, err := evaluate(x)
 	if a != nil {
-		a.Start = start
+		a.Start, a.HTTPStatus = start, x.status
 	}
 	if err != nil {
 		return a, err // not a nil *Error in an error
