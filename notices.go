@@ -33,21 +33,24 @@ const (
 )
 
 // lookAtStatus sees who has to be told of a grant's status.
-func (s *shift) lookAtStatus(g *Grant, kp *keptProfile, now time.Time) bool {
+func (s *shift) lookAtStatus(g *Grant, kp *keptProfile, now time.Time) error {
 	switch {
 	case !g.grantType().person:
 		return s.tell(g, kp, now)
 	case g.Status == StatusNeedsConfiguration:
 		// The profile is told of once; the grant only remembers.
-		if !s.flag(g.ProfileID, g.Failure, now) {
-			return false
+		if err := s.flag(g.ProfileID, g.Failure, now); err != nil {
+			return err
 		}
 		if g.Told != "" {
 			return s.postpone(g, now.Add(day)) // its user was told before, and is told when it recovers
 		}
 		return s.remember(g, kp, now)
 	case g.Status == StatusActive && g.Told == StatusNeedsConfiguration:
-		return s.unflag(g.ProfileID, isOfClient) && s.remember(g, kp, now)
+		if err := s.unflag(g.ProfileID, isOfClient); err != nil {
+			return err
+		}
+		return s.remember(g, kp, now)
 	case g.Status == StatusNeedsReauthorization && g.Failure != nil && g.Failure.Reason == ReasonRevoked:
 		switch v, again := s.judgeEnding(g, kp, now); v {
 		case endingWait:
@@ -62,12 +65,10 @@ func (s *shift) lookAtStatus(g *Grant, kp *keptProfile, now time.Time) bool {
 
 // remember writes that there is nothing to tell of a grant's status, since it is
 // told of its profile.
-func (s *shift) remember(g *Grant, kp *keptProfile, now time.Time) bool {
+func (s *shift) remember(g *Grant, kp *keptProfile, now time.Time) error {
 	c := g.Clone()
 	noteTold(c, now)
-	c.Due = stamp(s.nextOf(c, kp))
-	err := s.store.putGrant(s.ctx, c)
-	return err == nil || errors.Is(err, ErrConflict)
+	return s.postpone(c, s.nextOf(c, kp))
 }
 
 // noteTold notes that the status of g was told.
@@ -92,29 +93,29 @@ func (s *shift) nextOf(g *Grant, kp *keptProfile) time.Time {
 }
 
 // tell tells of a grant's status.
-func (s *shift) tell(g *Grant, kp *keptProfile, now time.Time) bool {
+func (s *shift) tell(g *Grant, kp *keptProfile, now time.Time) error {
 	return s.claimToTell(g, now, func(c *Grant) { s.deliverStatus(c, kp) })
 }
 
 // claimToTell claims a grant and calls do in a goroutine, if there is room for
 // another call of Notify.
-func (s *shift) claimToTell(g *Grant, now time.Time, do func(c *Grant)) bool {
+func (s *shift) claimToTell(g *Grant, now time.Time, do func(c *Grant)) error {
 	select {
 	case s.telling <- struct{}{}:
 	default:
 		return s.postpone(g, now.Add(postponed))
 	}
-	c, ok := s.claim(g)
-	if !ok {
+	c, err := s.claim(g)
+	if err != nil {
 		<-s.telling
-		return true
+		return err
 	}
 	s.wg.Go(func() {
 		defer s.tasks.survive()
 		defer func() { <-s.telling }()
 		do(c)
 	})
-	return true
+	return nil
 }
 
 // deliverStatus tells of the status of a grant that is claimed.
@@ -157,26 +158,24 @@ func noticeID(kind NoticeKind, key GrantKey, times ...time.Time) string {
 	return base64.RawURLEncoding.EncodeToString(h.Sum(nil)[:18])
 }
 
-// warn tells of an end that comes, if that is due.
-func (s *shift) warn(g *Grant, kp *keptProfile, now time.Time) bool {
+// warn tells of an end that comes, and reports whether that was due.
+func (s *shift) warn(g *Grant, kp *keptProfile, now time.Time) (due bool, err error) {
 	n := Notice{Kind: NoticeExpiring, GrantKey: g.GrantKey, Status: g.Status, At: g.Ends}
 	if !g.grantType().person {
 		n.Kind, n.Status, n.At = NoticeSecretExpiring, "", kp.profile.SecretExpires
 	}
 	if due, _ := warning(n.At, g.Warned, now); !due || g.Status == StatusNeedsReauthorization {
-		return false
+		return false, nil
 	}
 	if n.Kind == NoticeExpiring && !n.At.After(now) {
 		// It has lived on past its end, or it has not and no token was asked for
 		// since: that shows when one is.
 		c := g.Clone()
 		c.Warned = stamp(now)
-		c.Due = stamp(s.nextOf(c, kp))
-		err := s.store.putGrant(s.ctx, c)
-		return err == nil || errors.Is(err, ErrConflict)
+		return true, s.postpone(c, s.nextOf(c, kp))
 	}
 	n.ID = noticeID(n.Kind, g.GrantKey, n.At, g.Warned)
-	return s.claimToTell(g, now, func(c *Grant) {
+	return true, s.claimToTell(g, now, func(c *Grant) {
 		s.deliver(c, kp, n, now, func(cur *Grant, now time.Time) { cur.Warned = stamp(now) })
 	})
 }
@@ -265,7 +264,7 @@ func (s *shift) judgeEnding(g *Grant, kp *keptProfile, now time.Time) (v endingV
 	switch {
 	case many && now.Sub(since) >= massEndingLasts, !many && now.Sub(since) >= doubtFor:
 		return endingTell, time.Time{}
-	case many && !s.flag(g.ProfileID, g.Failure, now), !many:
+	case many && s.flag(g.ProfileID, g.Failure, now) != nil, !many:
 		return endingWait, now.Add(postponed)
 	case s.endings.mayProbe(g.ProfileID, mono):
 		return endingProbe, time.Time{}
