@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/authprofile/authprofile"
+	"github.com/authprofile/authprofile/providertest"
 )
 
 // A countingStore counts calls of DueGrants, and says that nothing is due once
@@ -149,4 +150,23 @@ func TestMaintainPassesOverWhatItCannotLookAt(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A profile that is saved while something is to be told of it does not put that
+// off.
+func TestSaveKeepsWhatIsToBeTold(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		var b noticeBoard
+		p := w.app()
+		w.token(w.m, p)
+		w.srv.SetClientSecret(providertest.ClientID, "another")
+		expire()
+		w.refuses(w.m, p, authprofile.ErrConfiguration)
+		time.Sleep(time.Hour) // until the job that runs Maintain begins
+		p.SecretExpires = time.Now().Add(365 * day)
+		w.save(p)
+		w.maintained(&b, w.store)
+		w.pass(5 * time.Minute)
+		b.wants(t, "after the profile was saved", "needs_administrator")
+	})
 }

@@ -156,12 +156,12 @@ func (s *shift) deliverRecord(r *Grant, kp *keptProfile) {
 // fails, Maintain finds nothing to do. Until then it must not look.
 func (b bounded) remind(ctx context.Context, p *Profile, now time.Time) error {
 	return b.changeRecord(ctx, p.ID, func(r *Grant) bool {
-		next := upkeepOf(p).nextLook(r)
+		next := earlier(r.Due, upkeepOf(p).nextLook(r))
 		if next.IsZero() {
 			return false
 		}
 		next = stamp(later(next, now.Add(noticeGrace)))
-		if !r.Due.IsZero() && !r.Due.After(next) && r.Due.After(now) {
+		if next.Equal(r.Due) {
 			return false
 		}
 		r.Due = next
