@@ -170,3 +170,27 @@ func TestSaveKeepsWhatIsToBeTold(t *testing.T) {
 		b.wants(t, "after the profile was saved", "needs_administrator")
 	})
 }
+
+// A grant that does not say why it needs a person is told of all the same.
+func TestNoticeWithoutFailure(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		var b noticeBoard
+		p := w.adasProfile()
+		w.authorize(p, "bob")
+		w.token(w.m, w.app())
+		for key, status := range map[authprofile.GrantKey]authprofile.Status{
+			ada:                             authprofile.StatusNeedsReauthorization,
+			{ProfileID: "crm", User: "bob"}: authprofile.StatusNeedsConfiguration,
+			app:                             authprofile.StatusNeedsConfiguration,
+		} {
+			g := w.grant(key)
+			g.Status, g.Failure, g.Due = status, nil, time.Now()
+			w.put(g)
+		}
+		w.maintained(&b, w.store)
+		w.pass(5 * time.Minute)
+		b.wants(t, "after five minutes", "needs_administrator", "needs_administrator", "needs_user ada")
+		w.pass(2 * time.Hour)
+		b.wants(t, "two hours later")
+	})
+}

@@ -125,11 +125,14 @@ func (s *shift) deliverStatus(g *Grant, kp *keptProfile) {
 		n.Kind, n.At = NoticeRecovered, g.Obtained
 		n.ID = noticeID(n.Kind, g.GrantKey, g.ToldAt)
 	} else {
-		n.Kind, n.At = NoticeNeedsUser, g.Failure.Since
+		n.Kind, n.At = NoticeNeedsUser, g.Obtained
+		if g.Failure != nil {
+			n.At = g.Failure.Since
+		}
 		if !g.grantType().person {
 			n.Kind, n.Grants = NoticeNeedsAdministrator, 1
 		}
-		n.ID = noticeID(n.Kind, g.GrantKey, g.ToldAt, g.Failure.Since)
+		n.ID = noticeID(n.Kind, g.GrantKey, g.ToldAt, n.At)
 	}
 	s.deliver(g, kp, n, n.At, func(cur *Grant, now time.Time) {
 		cur.Told, cur.ToldAt = n.Status, stamp(now)

@@ -50,7 +50,9 @@ func (s *shift) flag(profileID string, f *Failure, now time.Time) error {
 		if !r.isRecord() { // the grant of what was an app profile before
 			*r = Grant{GrantKey: r.GrantKey, Version: r.Version}
 		}
-		r.Failure = clonedFailure(f)
+		if r.Failure = clonedFailure(f); f == nil {
+			r.Failure = &Failure{Since: stamp(now), Last: stamp(now)} // the grant does not say why
+		}
 		r.Failure.Next, r.Failure.Paced = time.Time{}, false
 		r.Obtained, r.Due = stamp(now), stamp(now)
 		return true
