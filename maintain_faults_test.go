@@ -2,8 +2,8 @@ package authprofile_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"testing"
 	"time"
@@ -64,94 +64,6 @@ func needsAdministrator(g *authprofile.Grant) {
 	g.Failure = &authprofile.Failure{Reason: authprofile.ReasonClient, Since: now, Last: now, Attempts: 1}
 }
 
-// A Store that says what is due, and takes nothing, is asked again at the next
-// pass, and not at once; and its error is that of Maintain.
-func TestMaintainStoreTakesNothing(t *testing.T) {
-	for _, test := range []struct {
-		name   string
-		change func(g *authprofile.Grant)
-		delete bool // the profile
-	}{
-		{"to be told", needsUser, false},
-		{"to be kept alive", func(g *authprofile.Grant) { g.Obtained = g.Obtained.Add(-40 * day) }, false},
-		{"to be postponed", func(*authprofile.Grant) {}, false},
-		{"without a profile", needsUser, true},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			inWorld(t, func(t *testing.T, w *world) {
-				var b noticeBoard
-				w.adasProfile()
-				from := w.grant(ada)
-				if test.delete {
-					if err := w.m.Delete(t.Context(), "crm"); err != nil {
-						t.Fatal(err)
-					}
-				}
-				w.putMany("crm", from, 300, test.change)
-				store := &countingStore{faultyStore: &faultyStore{Store: w.store}}
-				store.on(func(c *storeCall) error {
-					if c.op == "PutGrant" || c.op == "DeleteGrant" {
-						return errAway
-					}
-					return c.run()
-				})
-				m := w.maintained(&b, store)
-				ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-				defer cancel()
-				if err := m.Maintain(ctx); !errors.Is(err, errAway) {
-					t.Errorf("got error %v, want %v", err, errAway)
-				}
-				if got := store.passes(); got > 10 {
-					t.Errorf("got %d calls of DueGrants in two minutes, want one for each pass", got)
-				}
-			})
-		})
-	}
-}
-
-// Grants that cannot be looked at do not keep others waiting that are due after
-// them.
-func TestMaintainPassesOverWhatItCannotLookAt(t *testing.T) {
-	unreadable := func(id string) error {
-		return &authprofile.Error{Op: "open", ProfileID: id, Err: errors.New("damaged")}
-	}
-	for _, test := range []struct {
-		name   string
-		change func(g *authprofile.Grant)
-		fails  func(c *storeCall) bool
-	}{
-		{"profile", needsUser, func(c *storeCall) bool { return c.op == "Profile" && c.key.ProfileID == "damaged" }},
-		{"record", needsAdministrator, func(c *storeCall) bool {
-			return c.op == "Grant" && c.key == authprofile.GrantKey{ProfileID: "damaged"}
-		}},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			inWorld(t, func(t *testing.T, w *world) {
-				var b noticeBoard
-				p := w.adasProfile()
-				damaged := p.Clone()
-				damaged.ID, damaged.Version = "damaged", 0
-				w.save(damaged)
-				w.putMany("damaged", w.grant(ada), 500, test.change)
-				g := w.grant(ada)
-				needsUser(g)
-				g.Due = time.Now()
-				w.put(g)
-				store := &faultyStore{Store: w.store}
-				store.on(func(c *storeCall) error {
-					if test.fails(c) {
-						return unreadable("damaged")
-					}
-					return c.run()
-				})
-				w.maintained(&b, store)
-				w.pass(10 * time.Minute)
-				b.wants(t, "behind 500 grants that cannot be looked at", "needs_user ada")
-			})
-		})
-	}
-}
-
 // A profile that is saved while something is to be told of it does not put that
 // off.
 func TestSaveKeepsWhatIsToBeTold(t *testing.T) {
@@ -194,3 +106,50 @@ func TestNoticeWithoutFailure(t *testing.T) {
 		b.wants(t, "two hours later")
 	})
 }
+
+// A Notify that goes on after Maintain has ended may still deliver its notice: no
+// other process calls it for the same one until the claim has run out.
+func TestNotifyOutlivesMaintain(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		var first, second noticeBoard
+		release := make(chan struct{})
+		first.react(func(context.Context, authprofile.Notice) error { <-release; return nil })
+		p := w.adasProfile()
+		m := &authprofile.Manager{Store: w.store, HTTPClient: w.srv.Client(), Notify: first.notify}
+		w.srv.RevokeUser("user")
+		expire()
+		w.refuses(w.m, p, authprofile.ErrReauthorize, asAda)
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+		defer cancel()
+		m.Maintain(ctx)
+		first.wants(t, "by the process that looks first", "needs_user ada")
+		w.maintained(&second, w.store)
+		w.pass(time.Minute)
+		second.wants(t, "while the first Notify goes on")
+		w.pass(10 * time.Minute)
+		second.wants(t, "later", "needs_user ada")
+		close(release)
+		m.Shutdown(context.Background())
+	})
+}
+
+// A log handler that panics does not make a notice be told again.
+func TestNoticeIsWrittenBeforeItIsLogged(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		var b noticeBoard
+		w.adasProfile()
+		g := w.grant(ada)
+		needsUser(g)
+		g.Due = time.Now()
+		w.put(g)
+		m := w.maintained(&b, w.store)
+		m.Logger = slog.New(panickingHandler{slog.DiscardHandler})
+		w.pass(2 * time.Hour)
+		b.wants(t, "with a log handler that panics", "needs_user ada")
+	})
+}
+
+type panickingHandler struct{ slog.Handler }
+
+func (panickingHandler) Enabled(context.Context, slog.Level) bool  { return true }
+func (panickingHandler) Handle(context.Context, slog.Record) error { panic("no") }

@@ -189,16 +189,19 @@ func (s *shift) warn(g *Grant, kp *keptProfile, now time.Time) (due bool, err er
 func (s *shift) deliver(g *Grant, kp *keptProfile, n Notice, since time.Time, told func(g *Grant, now time.Time)) {
 	err := s.call(g, n)
 	now := s.lifetimes.now()
-	if err != nil {
-		s.events.noticeFailed(s.ctx, n)
+	switch {
+	case errors.Is(err, errStillTelling):
+		s.events.noticeFailed(s.ctx, n) // and the claim ends by itself
+		return
+	case err != nil:
 		wait := min(max(now.Sub(since)/2, postponed), maxNotifyWait)
 		if s.isOver() {
 			wait = 0 // another process may do better
 		}
 		s.settle(g, func(g *Grant) { g.Due = now.Add(wait) })
+		s.events.noticeFailed(s.ctx, n)
 		return
 	}
-	s.events.noticeDelivered(s.ctx, n)
 	s.settle(g, func(g *Grant) {
 		told(g, now)
 		g.Due = s.nextOf(g, kp)
@@ -206,10 +209,16 @@ func (s *shift) deliver(g *Grant, kp *keptProfile, n Notice, since time.Time, to
 			g.Due = s.nextOfRecord(g, kp)
 		}
 	})
+	s.events.noticeDelivered(s.ctx, n)
 }
 
+// errStillTelling: Maintain has ended, and Notify does not listen to its context.
+// It may still deliver the notice.
+var errStillTelling = errors.New("Notify has not returned")
+
 // call calls Notify, and holds the claim for as long as that takes, so that no
-// other process calls it for the same notice meanwhile.
+// other process calls it for the same notice meanwhile. It returns
+// errStillTelling if Maintain ends first.
 func (s *shift) call(g *Grant, n Notice) error {
 	ctx, cancel := context.WithTimeout(s.ctx, notifyTimeout)
 	defer cancel()
@@ -231,8 +240,7 @@ func (s *shift) call(g *Grant, n Notice) error {
 		case <-over:
 			over, patience = nil, time.After(foreign.Patience)
 		case <-patience:
-			// It does not listen. It keeps the claim for as long as that lasts.
-			return s.ctx.Err()
+			return errStillTelling
 		}
 	}
 }
