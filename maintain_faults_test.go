@@ -2,6 +2,7 @@ package authprofile_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -153,3 +154,30 @@ type panickingHandler struct{ slog.Handler }
 
 func (panickingHandler) Enabled(context.Context, slog.Level) bool  { return true }
 func (panickingHandler) Handle(context.Context, slog.Record) error { panic("no") }
+
+// A warning is delivered until Notify takes it, ever more rarely, as other notices
+// are.
+func TestNotifyFailsToWarn(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		var b noticeBoard
+		p := w.user()
+		p.SecretExpires = time.Now().Add(10 * day)
+		w.save(p)
+		w.maintained(&b, w.store)
+		b.react(func(context.Context, authprofile.Notice) error { return errors.New("no") })
+		for range 12 {
+			w.pass(2 * time.Hour)
+		}
+		list := b.take()
+		ids := make(map[string]bool)
+		for _, n := range list {
+			ids[n.ID] = true
+		}
+		if len(ids) != 1 || len(list) < 15 || len(list) > 100 {
+			t.Errorf("got %d attempts in a day with %d IDs, want some dozens with one", len(list), len(ids))
+		}
+		b.react(nil)
+		w.pass(2 * time.Hour)
+		b.wants(t, "once it is taken", "secret_expiring")
+	})
+}

@@ -178,8 +178,10 @@ func (s *shift) warn(g *Grant, kp *keptProfile, now time.Time) (due bool, err er
 		return true, s.postpone(c, s.nextOf(c, kp))
 	}
 	n.ID = noticeID(n.Kind, g.GrantKey, n.At, g.Warned)
+	_, since := warning(n.At, g.Warned, time.Time{})
+	since = later(since, kp.profile.Updated) // which may have brought an end that is near
 	return true, s.claimToTell(g, now, func(c *Grant) {
-		s.deliver(c, kp, n, now, func(cur *Grant, now time.Time) { cur.Warned = stamp(now) })
+		s.deliver(c, kp, n, since, func(cur *Grant, now time.Time) { cur.Warned = stamp(now) })
 	})
 }
 
