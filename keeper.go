@@ -240,16 +240,16 @@ func (s *shift) settle(g *Grant, change func(g *Grant)) {
 // begin claims a grant and does what takes a request to its provider, in a
 // goroutine, when it is the host's turn.
 func (s *shift) begin(g *Grant, kp *keptProfile, do func(g *Grant, kp *keptProfile)) error {
+	now := time.Now()
 	select {
 	case s.visits <- struct{}{}:
 	default:
-		return s.postpone(g, s.lifetimes.now().Add(postponed))
+		return s.postpone(g, s.lifetimes.now().Add(s.pace.putOff(kp.host(), now)))
 	}
-	now := time.Now()
 	at, soon := s.pace.reserve(kp.host(), now)
 	if !soon {
 		<-s.visits
-		return s.postpone(g, s.lifetimes.now().Add(at.Sub(now)))
+		return s.postpone(g, s.lifetimes.now().Add(s.pace.putOff(kp.host(), now)))
 	}
 	c, err := s.claim(g)
 	if err != nil {

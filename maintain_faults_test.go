@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"sync"
 	"testing"
 	"time"
@@ -131,6 +132,52 @@ func TestNotifyOutlivesMaintain(t *testing.T) {
 		second.wants(t, "later", "needs_user ada")
 		close(release)
 		m.Shutdown(context.Background())
+	})
+}
+
+// Many grants of several providers that are due at once are each put off once or
+// twice, and not with every pass.
+func TestKeepAliveOfManyHosts(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.adasProfile()
+		const hosts, users = 6, 1000
+		for i := range hosts {
+			id := fmt.Sprint("p", i)
+			w.save(registered(authprofile.Profile{
+				ID: id, Type: authprofile.TypeUser,
+				Endpoints: authprofile.Endpoints{
+					AuthURL:  fmt.Sprintf("https://%s.example.net/authorize", id),
+					TokenURL: fmt.Sprintf("https://%s.example.net/token", id),
+				},
+			}))
+			w.putMany(id, w.grant(ada), users, func(g *authprofile.Grant) {
+				g.Issuer = ""
+				g.Obtained = g.Obtained.Add(-40 * day)
+			})
+		}
+		p := w.process()
+		p.net.on(func(*http.Request) (*http.Response, error) {
+			time.Sleep(time.Second)
+			return respond(http.StatusOK, `{"access_token":"T","token_type":"Bearer","expires_in":3600}`, "Content-Type", "application/json"), nil
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
+		defer cancel()
+		if err := p.Maintain(ctx); err != nil {
+			t.Errorf("got error %v, want none", err)
+		}
+		renewed := 0
+		for g, err := range w.m.Find(t.Context(), authprofile.GrantFilter{}) {
+			if err == nil && g.AccessToken == "T" {
+				renewed++
+			}
+		}
+		if renewed != hosts*users {
+			t.Errorf("got %d grants renewed in fifteen minutes, want %d", renewed, hosts*users)
+		}
+		// Three for a claim, the lease and the token, and some for being put off.
+		if got := p.store.count("PutGrant"); got > 6*hosts*users {
+			t.Errorf("got %d puts for %d grants, want at most 6 for each", got, hosts*users)
+		}
 	})
 }
 
