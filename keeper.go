@@ -17,8 +17,9 @@ const (
 	pageOfDue  = 200
 	maxVisits  = 512              // grants that are renewed for want of use, or wait for it in memory
 	maxTelling = 8                // calls of Notify at a time
+	maxUntold  = 256              // grants that are being told of, or wait for it in memory
 	claimFor   = 5 * time.Minute  // for how long a grant that is being looked at is left to the process that does
-	postponed  = time.Minute      // what there is no room for now
+	postponed  = time.Minute      // what cannot be decided yet
 	passedOver = 10 * time.Minute // what depends on a record that cannot be read
 )
 
@@ -39,7 +40,8 @@ type keeper struct {
 	pace    pacer
 	endings endings
 	visits  chan struct{} // has an element for each grant that is being renewed, or waits for it
-	telling chan struct{} // the same for calls of Notify
+	untold  chan struct{} // the same for what is to be told
+	telling chan struct{} // has an element for each call of Notify
 }
 
 // A shift is one call of Maintain.

@@ -4,14 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/authprofile/authprofile"
-	"github.com/authprofile/authprofile/providertest"
 )
 
 // A countingStore counts calls of DueGrants, and says that nothing is due once
@@ -66,75 +64,6 @@ func needsAdministrator(g *authprofile.Grant) {
 	g.Failure = &authprofile.Failure{Reason: authprofile.ReasonClient, Since: now, Last: now, Attempts: 1}
 }
 
-// A profile that is saved while something is to be told of it does not put that
-// off.
-func TestSaveKeepsWhatIsToBeTold(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
-		var b noticeBoard
-		p := w.app()
-		w.token(w.m, p)
-		w.srv.SetClientSecret(providertest.ClientID, "another")
-		expire()
-		w.refuses(w.m, p, authprofile.ErrConfiguration)
-		time.Sleep(time.Hour) // until the job that runs Maintain begins
-		p.SecretExpires = time.Now().Add(365 * day)
-		w.save(p)
-		w.maintained(&b, w.store)
-		w.pass(5 * time.Minute)
-		b.wants(t, "after the profile was saved", "needs_administrator")
-	})
-}
-
-// A grant that does not say why it needs a person is told of all the same.
-func TestNoticeWithoutFailure(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
-		var b noticeBoard
-		p := w.adasProfile()
-		w.authorize(p, "bob")
-		w.token(w.m, w.app())
-		for key, status := range map[authprofile.GrantKey]authprofile.Status{
-			ada:                             authprofile.StatusNeedsReauthorization,
-			{ProfileID: "crm", User: "bob"}: authprofile.StatusNeedsConfiguration,
-			app:                             authprofile.StatusNeedsConfiguration,
-		} {
-			g := w.grant(key)
-			g.Status, g.Failure, g.Due = status, nil, time.Now()
-			w.put(g)
-		}
-		w.maintained(&b, w.store)
-		w.pass(5 * time.Minute)
-		b.wants(t, "after five minutes", "needs_administrator", "needs_administrator", "needs_user ada")
-		w.pass(2 * time.Hour)
-		b.wants(t, "two hours later")
-	})
-}
-
-// A Notify that goes on after Maintain has ended may still deliver its notice: no
-// other process calls it for the same one until the claim has run out.
-func TestNotifyOutlivesMaintain(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
-		var first, second noticeBoard
-		release := make(chan struct{})
-		first.react(func(context.Context, authprofile.Notice) error { <-release; return nil })
-		p := w.adasProfile()
-		m := &authprofile.Manager{Store: w.store, HTTPClient: w.srv.Client(), Notify: first.notify}
-		w.srv.RevokeUser("user")
-		expire()
-		w.refuses(w.m, p, authprofile.ErrReauthorize, asAda)
-		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
-		defer cancel()
-		m.Maintain(ctx)
-		first.wants(t, "by the process that looks first", "needs_user ada")
-		w.maintained(&second, w.store)
-		w.pass(time.Minute)
-		second.wants(t, "while the first Notify goes on")
-		w.pass(10 * time.Minute)
-		second.wants(t, "later", "needs_user ada")
-		close(release)
-		m.Shutdown(context.Background())
-	})
-}
-
 // Many grants of several providers that are due at once are each put off once or
 // twice, and not with every pass.
 func TestKeepAliveOfManyHosts(t *testing.T) {
@@ -181,26 +110,28 @@ func TestKeepAliveOfManyHosts(t *testing.T) {
 	})
 }
 
-// A log handler that panics does not make a notice be told again.
-func TestNoticeIsWrittenBeforeItIsLogged(t *testing.T) {
+// Notices that come all at once are delivered as fast as Notify takes them, and
+// the Store is not written to again and again meanwhile.
+func TestManyNotices(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		var b noticeBoard
+		b.react(func(context.Context, authprofile.Notice) error { time.Sleep(time.Second); return nil })
 		w.adasProfile()
-		g := w.grant(ada)
-		needsUser(g)
-		g.Due = time.Now()
-		w.put(g)
-		m := w.maintained(&b, w.store)
-		m.Logger = slog.New(panickingHandler{slog.DiscardHandler})
-		w.pass(2 * time.Hour)
-		b.wants(t, "with a log handler that panics", "needs_user ada")
+		const users = 1000
+		w.putMany("crm", w.grant(ada), users, needsUser)
+		store := &faultyStore{Store: w.store}
+		m := w.maintained(&b, store)
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+		defer cancel()
+		m.Maintain(ctx)
+		if got := len(b.take()); got != users {
+			t.Errorf("got %d notices in ten minutes, want %d", got, users)
+		}
+		if got := store.count("PutGrant"); got > 6*users {
+			t.Errorf("got %d puts for %d notices, want at most 6 for each", got, users)
+		}
 	})
 }
-
-type panickingHandler struct{ slog.Handler }
-
-func (panickingHandler) Enabled(context.Context, slog.Level) bool  { return true }
-func (panickingHandler) Handle(context.Context, slog.Record) error { panic("no") }
 
 // A warning is delivered until Notify takes it, ever more rarely, as other notices
 // are.
@@ -226,5 +157,32 @@ func TestNotifyFailsToWarn(t *testing.T) {
 		b.react(nil)
 		w.pass(2 * time.Hour)
 		b.wants(t, "once it is taken", "secret_expiring")
+	})
+}
+
+// A Notify that blocks does not make the provider be asked in vain, each minute,
+// for grants whose users cannot be told.
+func TestProviderIsNotAskedInVain(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		var b noticeBoard
+		p := w.user()
+		const users = 60
+		for i := range users {
+			w.authorize(p, fmt.Sprint("user-", i))
+		}
+		w.srv.RevokeUser("user")
+		expire()
+		for i := range users {
+			w.m.Token(t.Context(), p, authprofile.AsUser(fmt.Sprint("user-", i)))
+		}
+		time.Sleep(2 * time.Hour) // so that users are told although many grants have ended
+		before := w.srv.Count("refresh_token")
+		b.react(func(ctx context.Context, _ authprofile.Notice) error { <-ctx.Done(); return ctx.Err() })
+		w.maintained(&b, w.store)
+		w.pass(time.Hour)
+		attempts := len(b.take())
+		if got := w.srv.Count("refresh_token") - before; attempts == 0 || got > attempts+70 {
+			t.Errorf("got %d requests to the provider for %d attempts to tell, want one for each and one in a minute", got, attempts)
+		}
 	})
 }

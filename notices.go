@@ -97,23 +97,36 @@ func (s *shift) tell(g *Grant, kp *keptProfile, now time.Time) error {
 	return s.claimToTell(g, now, func(c *Grant) { s.deliverStatus(c, kp) })
 }
 
-// claimToTell claims a grant and calls do in a goroutine, if there is room for
+// claimToTell claims a grant and calls do in a goroutine, when there is room for
 // another call of Notify.
 func (s *shift) claimToTell(g *Grant, now time.Time, do func(c *Grant)) error {
 	select {
-	case s.telling <- struct{}{}:
+	case s.untold <- struct{}{}:
 	default:
-		return s.postpone(g, now.Add(postponed))
+		return s.postpone(g, now.Add(s.pace.putOff(hostOfNotices, time.Now())))
 	}
 	c, err := s.claim(g)
 	if err != nil {
-		<-s.telling
+		<-s.untold
 		return err
 	}
 	s.wg.Go(func() {
 		defer s.tasks.survive()
-		defer func() { <-s.telling }()
-		do(c)
+		defer func() { <-s.untold }()
+		t := time.NewTimer(claimFor / 2)
+		defer t.Stop()
+		wait := time.Duration(0) // for another process
+		select {
+		case s.telling <- struct{}{}:
+			defer func() { <-s.telling }()
+			do(c)
+			return
+		case <-t.C:
+			wait = s.pace.putOff(hostOfNotices, time.Now())
+		case <-s.ctx.Done():
+		case <-s.tasks.closing:
+		}
+		s.settle(c, func(g *Grant) { g.Due = s.lifetimes.now().Add(wait) })
 	})
 	return nil
 }
@@ -289,17 +302,17 @@ func (s *shift) judgeEnding(g *Grant, kp *keptProfile, now time.Time) (v endingV
 // has said so once more: an error of its that has passed is no reason to bother
 // a person.
 func (s *shift) askOnceMore(g *Grant, kp *keptProfile) {
-	if !s.isStillEnded(g, kp) {
-		return
-	}
 	select {
 	case s.telling <- struct{}{}:
 		defer func() { <-s.telling }()
-	default:
-		s.settle(g, func(g *Grant) { g.Due = s.lifetimes.now().Add(postponed) })
+	default: // the provider is not asked in vain
+		wait := s.pace.putOff(hostOfNotices, time.Now())
+		s.settle(g, func(g *Grant) { g.Due = s.lifetimes.now().Add(wait) })
 		return
 	}
-	s.deliverStatus(g, kp)
+	if s.isStillEnded(g, kp) {
+		s.deliverStatus(g, kp)
+	}
 }
 
 // probe tries one of many grants that the provider has ended at once.

@@ -13,6 +13,9 @@ const (
 	// paceAhead is how far ahead a request is held in memory until its time
 	// comes. What comes later waits in the Store.
 	paceAhead = 30 * time.Second
+
+	// hostOfNotices stands for Notify; no host has that name.
+	hostOfNotices = ""
 )
 
 // A pacer spreads requests over time for which no caller waits, host by host. A
