@@ -146,6 +146,9 @@ func (s *shift) look(g *Grant) error {
 		return s.postpone(g, now.Add(postponed))
 	case kp.err != nil:
 		return kp.err
+	case g.grantType().person && kp.profile.Type != TypeUser:
+		// Its type was changed: the grant is of no use unless that is undone.
+		return s.postpone(g, now.Add(day))
 	case g.isRecord():
 		return s.lookAtRecord(g, kp, now)
 	case g.owes() && s.notify != nil:
@@ -156,7 +159,7 @@ func (s *shift) look(g *Grant) error {
 		}
 	}
 	idleAt := kp.upkeep.renewIdleAt(g)
-	if g.grantType().person && !idleAt.IsZero() && !idleAt.After(now) {
+	if !idleAt.IsZero() && !idleAt.After(now) {
 		return s.begin(g, kp, s.keepAlive)
 	}
 	next := kp.upkeep.nextLook(g)

@@ -2,9 +2,7 @@ package authprofile_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net/http"
 	"sync"
 	"testing"
 	"time"
@@ -64,125 +62,40 @@ func needsAdministrator(g *authprofile.Grant) {
 	g.Failure = &authprofile.Failure{Reason: authprofile.ReasonClient, Since: now, Last: now, Attempts: 1}
 }
 
-// Many grants of several providers that are due at once are each put off once or
-// twice, and not with every pass.
-func TestKeepAliveOfManyHosts(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
-		w.adasProfile()
-		const hosts, users = 6, 1000
-		for i := range hosts {
-			id := fmt.Sprint("p", i)
-			w.save(registered(authprofile.Profile{
-				ID: id, Type: authprofile.TypeUser,
-				Endpoints: authprofile.Endpoints{
-					AuthURL:  fmt.Sprintf("https://%s.example.net/authorize", id),
-					TokenURL: fmt.Sprintf("https://%s.example.net/token", id),
-				},
-			}))
-			w.putMany(id, w.grant(ada), users, func(g *authprofile.Grant) {
-				g.Issuer = ""
-				g.Obtained = g.Obtained.Add(-40 * day)
-			})
-		}
-		p := w.process()
-		p.net.on(func(*http.Request) (*http.Response, error) {
-			time.Sleep(time.Second)
-			return respond(http.StatusOK, `{"access_token":"T","token_type":"Bearer","expires_in":3600}`, "Content-Type", "application/json"), nil
-		})
-		ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
-		defer cancel()
-		if err := p.Maintain(ctx); err != nil {
-			t.Errorf("got error %v, want none", err)
-		}
-		renewed := 0
-		for g, err := range w.m.Find(t.Context(), authprofile.GrantFilter{}) {
-			if err == nil && g.AccessToken == "T" {
-				renewed++
-			}
-		}
-		if renewed != hosts*users {
-			t.Errorf("got %d grants renewed in fifteen minutes, want %d", renewed, hosts*users)
-		}
-		// Three for a claim, the lease and the token, and some for being put off.
-		if got := p.store.count("PutGrant"); got > 6*hosts*users {
-			t.Errorf("got %d puts for %d grants, want at most 6 for each", got, hosts*users)
-		}
-	})
-}
-
-// Notices that come all at once are delivered as fast as Notify takes them, and
-// the Store is not written to again and again meanwhile.
-func TestManyNotices(t *testing.T) {
+// The grants of users of a profile that has become one of an application are left
+// alone.
+func TestMaintainAfterTheTypeHasChanged(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		var b noticeBoard
-		b.react(func(context.Context, authprofile.Notice) error { time.Sleep(time.Second); return nil })
-		w.adasProfile()
-		const users = 1000
-		w.putMany("crm", w.grant(ada), users, needsUser)
-		store := &faultyStore{Store: w.store}
-		m := w.maintained(&b, store)
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
-		defer cancel()
-		m.Maintain(ctx)
-		if got := len(b.take()); got != users {
-			t.Errorf("got %d notices in ten minutes, want %d", got, users)
-		}
-		if got := store.count("PutGrant"); got > 6*users {
-			t.Errorf("got %d puts for %d notices, want at most 6 for each", got, users)
-		}
-	})
-}
-
-// A warning is delivered until Notify takes it, ever more rarely, as other notices
-// are.
-func TestNotifyFailsToWarn(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
-		var b noticeBoard
-		p := w.user()
-		p.SecretExpires = time.Now().Add(10 * day)
+		p := w.adasProfile()
+		w.putMany("crm", w.grant(ada), 20, func(g *authprofile.Grant) { g.Obtained = g.Obtained.Add(-40 * day) })
+		p.Type, p.KeepAlive, p.Scopes = authprofile.TypeApp, 0, nil
 		w.save(p)
-		w.maintained(&b, w.store)
-		b.react(func(context.Context, authprofile.Notice) error { return errors.New("no") })
-		for range 12 {
-			w.pass(2 * time.Hour)
-		}
-		list := b.take()
-		ids := make(map[string]bool)
-		for _, n := range list {
-			ids[n.ID] = true
-		}
-		if len(ids) != 1 || len(list) < 15 || len(list) > 100 {
-			t.Errorf("got %d attempts in a day with %d IDs, want some dozens with one", len(list), len(ids))
-		}
-		b.react(nil)
+		store := &faultyStore{Store: w.store}
+		w.maintained(&b, store)
 		w.pass(2 * time.Hour)
-		b.wants(t, "once it is taken", "secret_expiring")
+		if got := store.count("PutGrant"); got > 25 {
+			t.Errorf("got %d puts in two hours, want one for each of 20", got)
+		}
 	})
 }
 
-// A Notify that blocks does not make the provider be asked in vain, each minute,
-// for grants whose users cannot be told.
-func TestProviderIsNotAskedInVain(t *testing.T) {
+// A refresh token of an application's grant is not used, and is no reason to look
+// at the grant again and again.
+func TestMaintainAppWithRefreshToken(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
-		var b noticeBoard
-		p := w.user()
-		const users = 60
-		for i := range users {
-			w.authorize(p, fmt.Sprint("user-", i))
-		}
-		w.srv.RevokeUser("user")
-		expire()
-		for i := range users {
-			w.m.Token(t.Context(), p, authprofile.AsUser(fmt.Sprint("user-", i)))
-		}
-		time.Sleep(2 * time.Hour) // so that users are told although many grants have ended
-		before := w.srv.Count("refresh_token")
-		b.react(func(ctx context.Context, _ authprofile.Notice) error { <-ctx.Done(); return ctx.Err() })
-		w.maintained(&b, w.store)
-		w.pass(time.Hour)
-		attempts := len(b.take())
-		if got := w.srv.Count("refresh_token") - before; attempts == 0 || got > attempts+70 {
-			t.Errorf("got %d requests to the provider for %d attempts to tell, want one for each and one in a minute", got, attempts)
+		p := w.app()
+		w.token(w.m, p)
+		g := w.grant(app)
+		needsAdministrator(g)
+		g.RefreshToken, g.Due = "R", time.Now()
+		g.Obtained, g.Failure.Last = g.Obtained.Add(-100*day), g.Failure.Last.Add(-50*day)
+		w.put(g)
+		store := &faultyStore{Store: w.store}
+		w.maintained(nil, store)
+		w.pass(2 * time.Hour)
+		if got := store.count("PutGrant"); got != 1 {
+			t.Errorf("got %d puts in two hours, want 1", got)
 		}
 	})
 }
