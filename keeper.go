@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/authprofile/authprofile/internal/catalog"
+	"github.com/authprofile/authprofile/internal/foreign"
 	"github.com/authprofile/authprofile/internal/tokencache"
 )
 
@@ -69,10 +70,12 @@ func (k *keeper) run(ctx context.Context) error {
 	defer s.wg.Wait()
 	var err error
 	for {
-		if e := s.pass(); ctx.Err() == nil {
-			if err = e; err != nil {
-				k.events.upkeepFailed(ctx, err)
-			}
+		e := foreign.Call(s.pass)
+		if p, ok := errors.AsType[*foreign.PanicError](e); ok {
+			k.events.panicked(p)
+		}
+		if ctx.Err() == nil {
+			err = e
 		}
 		t := time.NewTimer(lookEvery - lookEvery/4 + rand.N(lookEvery/2))
 		select {
@@ -89,6 +92,11 @@ func (k *keeper) run(ctx context.Context) error {
 
 // pass looks at all that is due, page by page. It returns the last error.
 func (s *shift) pass() (failed error) {
+	defer func() {
+		if failed != nil && s.ctx.Err() == nil {
+			s.events.upkeepFailed(s.ctx, failed)
+		}
+	}()
 	s.profiles = make(map[string]*keptProfile)
 	now := time.Now()
 	s.pace.sweep(now)
