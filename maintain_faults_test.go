@@ -422,3 +422,29 @@ func TestProviderIsNotAskedInVain(t *testing.T) {
 		}
 	})
 }
+
+// A new authorization that leaves the end as it was does not make its warnings be
+// told again.
+func TestAuthorizedAgainAfterAWarning(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		var b noticeBoard
+		w.announce(10 * day)
+		p := w.user()
+		p.KeepAlive = -1
+		w.save(p)
+		w.authorize(p, "ada")
+		ends := w.grant(ada).Ends
+		w.srv.Mutate(providertest.Token, func(answer map[string]any) {
+			delete(answer, "refresh_token")
+			delete(answer, "refresh_token_expires_in")
+		})
+		time.Sleep(time.Minute)
+		w.authorize(p, "ada") // by a provider that gives a refresh token the first time only
+		if got := w.grant(ada).Ends; !got.Equal(ends) {
+			t.Fatalf("got end %v, want %v as before", got, ends)
+		}
+		w.maintained(&b, w.store)
+		w.pass(2 * time.Hour)
+		b.wants(t, "after the user has authorized")
+	})
+}
