@@ -423,6 +423,41 @@ func TestProviderIsNotAskedInVain(t *testing.T) {
 	})
 }
 
+// Hosts that have failed are forgotten once they are no longer asked.
+func TestFailingHostsAreForgotten(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.adasProfile()
+		const hosts = 20
+		for i := range hosts {
+			id := fmt.Sprint("p", i)
+			w.save(registered(authprofile.Profile{
+				ID: id, Type: authprofile.TypeUser,
+				Endpoints: authprofile.Endpoints{AuthURL: "https://" + id + ".example.net/authorize", TokenURL: "https://" + id + ".example.net/token"},
+			}))
+			w.putMany(id, w.grant(ada), 1, func(g *authprofile.Grant) {
+				g.Issuer = ""
+				g.Obtained = g.Obtained.Add(-40 * day)
+			})
+		}
+		p := w.process()
+		p.net.on(func(*http.Request) (*http.Response, error) { return nil, errors.New("connection refused") })
+		w.upkeep = append(w.upkeep, p.Manager)
+		w.pass(10 * time.Minute)
+		if got := p.PacedHosts(); got != hosts {
+			t.Errorf("got %d hosts, want the %d that have failed", got, hosts)
+		}
+		for i := range hosts {
+			if err := w.m.Delete(t.Context(), fmt.Sprint("p", i)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.pass(2 * time.Hour)
+		if got := p.PacedHosts(); got != 0 {
+			t.Errorf("got %d hosts two hours later, want none", got)
+		}
+	})
+}
+
 // A new authorization that leaves the end as it was does not make its warnings be
 // told again.
 func TestAuthorizedAgainAfterAWarning(t *testing.T) {

@@ -105,12 +105,16 @@ func (p *pacer) host(name string) *pacedHost {
 	return h
 }
 
+// forgetHost is how long after its last failure a host is forgotten.
+const forgetHost = time.Hour
+
 // sweep forgets the hosts about which there is nothing to say.
 func (p *pacer) sweep(now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for name, h := range p.hosts {
-		if h.failures == 0 && h.next.Before(now) && h.tail.Before(now) {
+		hasFailed := h.failures > 0 && now.Sub(h.paused) < forgetHost
+		if !hasFailed && h.next.Before(now) && h.tail.Before(now) {
 			delete(p.hosts, name)
 		}
 	}
