@@ -423,6 +423,167 @@ func TestProviderIsNotAskedInVain(t *testing.T) {
 	})
 }
 
+// A thousand profiles whose clients are refused cost a pass what they are due for,
+// and keep no other grant waiting.
+func TestThousandFailingProfiles(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		var b noticeBoard
+		p := w.adasProfile()
+		w.authorize(p, "bob")
+		const profiles, users = 1000, 3
+		for i := range profiles {
+			failing := p.Clone()
+			failing.ID, failing.Version = fmt.Sprint("failing-", i), 0
+			w.save(failing)
+			w.putMany(failing.ID, w.grant(ada), users, needsAdministrator)
+		}
+		g := w.grant(ada) // due after all of them
+		needsUser(g)
+		g.Due = time.Now()
+		w.put(g)
+		g = w.grant(authprofile.GrantKey{ProfileID: "crm", User: "bob"})
+		g.Obtained, g.Due = g.Obtained.Add(-40*day), time.Now()
+		w.put(g)
+		store := &faultyStore{Store: w.store}
+		w.maintained(&b, store)
+		w.pass(5 * time.Minute)
+		kinds := make(map[authprofile.NoticeKind]int)
+		for _, n := range b.take() {
+			kinds[n.Kind]++
+		}
+		if kinds[authprofile.NoticeNeedsAdministrator] != profiles || kinds[authprofile.NoticeNeedsUser] != 1 || len(kinds) != 2 {
+			t.Errorf("got notices %v, want one for each of %d profiles and one for a user", kinds, profiles)
+		}
+		if got := w.grant(g.GrantKey); time.Since(got.Obtained) > 10*time.Minute {
+			t.Errorf("a grant that is to be kept alive was renewed %v ago", time.Since(got.Obtained))
+		}
+		calls := func() int { return store.count("Grant") + store.count("PutGrant") + store.count("Profile") }
+		first := calls()
+		if first > 20*profiles*users {
+			t.Errorf("got %d calls of the Store in five minutes, want at most 20 for each of %d grants", first, profiles*users)
+		}
+		w.pass(time.Hour)
+		b.wants(t, "in the hour after")
+		// A profile is looked at every ten minutes.
+		if got := calls() - first; got > 7*4*profiles {
+			t.Errorf("got %d calls of the Store in an hour, want at most 4 for each look at one of %d profiles", got, profiles)
+		}
+	})
+}
+
+// A clock that is set forward by a day, and back, makes nothing be told twice or
+// not at all, and no grant be forgotten.
+func TestMaintainWhileTheClockJumps(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		var b noticeBoard
+		p := w.user()
+		p.KeepAlive = 2 * day
+		w.save(p)
+		for _, user := range []string{"ada", "bob", "cy"} {
+			w.authorize(p, user)
+		}
+		m := w.maintained(&b, w.store)
+		var ahead time.Duration
+		m.SetNow(func() time.Time { return time.Now().Add(ahead) })
+		end := func(user string) {
+			g := w.grant(authprofile.GrantKey{ProfileID: "crm", User: user})
+			needsUser(g)
+			g.Due = time.Now().Add(time.Minute)
+			w.put(g)
+		}
+		end("ada")
+		ahead = day
+		w.pass(5 * time.Minute)
+		b.wants(t, "with a clock that is a day ahead", "needs_user ada")
+		end("bob")
+		ahead = 0
+		w.pass(5 * time.Minute)
+		b.wants(t, "once it is right again", "needs_user bob")
+		for range 12 {
+			w.pass(2 * time.Hour)
+		}
+		before := w.srv.Count("refresh_token")
+		for range 30 {
+			w.pass(2 * time.Hour)
+		}
+		b.wants(t, "in the days after")
+		if got := w.srv.Count("refresh_token") - before; got < 1 || got > 3 {
+			t.Errorf("got %d renewals in two and a half days of one grant that is kept alive every two days, want one or two", got)
+		}
+		w.healthy(authprofile.GrantKey{ProfileID: "crm", User: "cy"})
+		w.authorize(p, "ada")
+		w.pass(5 * time.Minute)
+		b.wants(t, "after the user has authorized", "recovered ada")
+	})
+}
+
+// Two calls of Maintain on one Manager do what one does.
+func TestMaintainTwice(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		var b noticeBoard
+		p := w.adasProfile()
+		w.authorize(p, "bob")
+		m := w.maintained(&b, w.store)
+		w.upkeep = append(w.upkeep, m)
+		g := w.grant(authprofile.GrantKey{ProfileID: "crm", User: "bob"})
+		g.Obtained, g.Due = g.Obtained.Add(-40*day), time.Now()
+		w.put(g)
+		w.srv.Revoke(string(w.grant(ada).RefreshToken))
+		expire()
+		w.refuses(w.m, p, authprofile.ErrReauthorize, asAda)
+		before := w.srv.Count("refresh_token")
+		w.pass(time.Hour)
+		b.wants(t, "by two calls", "needs_user ada")
+		// One for the user who is told of, and one to keep the other grant alive.
+		if got := w.srv.Count("refresh_token") - before; got != 2 {
+			t.Errorf("got %d requests, want 2", got)
+		}
+		if err := m.Shutdown(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// A Notify may call whatever it likes of its Manager.
+func TestNotifyCallsTheManager(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		var b noticeBoard
+		p := w.adasProfile()
+		w.srv.RevokeUser("user")
+		expire()
+		w.refuses(w.m, p, authprofile.ErrReauthorize, asAda)
+		m := w.maintained(&b, w.store)
+		b.react(func(ctx context.Context, n authprofile.Notice) error {
+			if n.Kind != authprofile.NoticeNeedsUser {
+				return nil
+			}
+			if _, err := m.Token(ctx, p, authprofile.AsUser(n.User)); !errors.Is(err, authprofile.ErrReauthorize) {
+				t.Errorf("Token: got error %v, want %v", err, authprofile.ErrReauthorize)
+			}
+			f, err := m.Begin(ctx, p, n.User)
+			if err != nil {
+				return err
+			}
+			back, err := w.srv.Authorize(f.URL)
+			if err != nil {
+				return err
+			}
+			_, err = m.Finish(ctx, n.User, back.Query())
+			return err
+		})
+		w.pass(10 * time.Minute)
+		b.wants(t, "with a Notify that authorizes", "needs_user ada", "recovered ada")
+		w.healthy(ada)
+
+		w.srv.RevokeUser("user")
+		expire()
+		w.refuses(w.m, p, authprofile.ErrReauthorize, asAda)
+		b.react(func(ctx context.Context, n authprofile.Notice) error { return m.Shutdown(context.Background()) })
+		w.pass(10 * time.Minute)
+		b.wants(t, "with a Notify that shuts down", "needs_user ada")
+	})
+}
+
 // Hosts that have failed are forgotten once they are no longer asked.
 func TestFailingHostsAreForgotten(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
