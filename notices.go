@@ -229,7 +229,7 @@ func (s *shift) deliver(g *Grant, kp *keptProfile, n Notice, since time.Time, to
 
 // errStillTelling: Maintain has ended, and Notify does not listen to its context.
 // It may still deliver the notice.
-var errStillTelling = errors.New("Notify has not returned")
+var errStillTelling = errors.New("the call of Notify has not returned")
 
 // call calls Notify, and holds the claim for as long as that takes, so that no
 // other process calls it for the same notice meanwhile. It returns
