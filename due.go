@@ -137,7 +137,7 @@ func (up upkeep) renewIdleAt(g *Grant) time.Time {
 // keepAliveOf is for how long g may go without a renewal; zero for ever.
 func (up upkeep) keepAliveOf(g *Grant) time.Duration {
 	switch {
-	case g.RefreshToken == "" || up.keepAlive < 0:
+	case g.RefreshToken == "" || !g.grantType().person || up.keepAlive < 0:
 		return 0
 	case up.keepAlive > 0:
 		return up.keepAlive

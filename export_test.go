@@ -14,3 +14,11 @@ func (m *Manager) Ticking() bool { return m.engine().cache.IsSweeping() }
 
 // Cached returns how many grants are in memory.
 func (m *Manager) Cached() int { return m.engine().cache.Len() }
+
+// PacedHosts returns of how many hosts Maintain keeps when it may ask them.
+func (m *Manager) PacedHosts() int {
+	p := &m.engine().keeper.pace
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.hosts)
+}

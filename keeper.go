@@ -9,16 +9,19 @@ import (
 	"time"
 
 	"github.com/authprofile/authprofile/internal/catalog"
+	"github.com/authprofile/authprofile/internal/foreign"
 	"github.com/authprofile/authprofile/internal/tokencache"
 )
 
 const (
 	lookEvery  = 30 * time.Second // how often the Store is asked what is due
 	pageOfDue  = 200
-	maxVisits  = 512             // grants that are renewed for want of use, or wait for it in memory
-	maxTelling = 8               // calls of Notify at a time
-	claimFor   = 5 * time.Minute // for how long a grant that is being looked at is left to the process that does
-	postponed  = time.Minute     // what there is no room for now
+	maxVisits  = 512              // grants that are renewed for want of use, or wait for it in memory
+	maxTelling = 8                // calls of Notify at a time
+	maxUntold  = 256              // grants that are being told of, or wait for it in memory
+	claimFor   = 5 * time.Minute  // for how long a grant that is being looked at is left to the process that does
+	postponed  = time.Minute      // what cannot be decided yet
+	passedOver = 10 * time.Minute // what depends on a record that cannot be read
 )
 
 // A keeper does what Maintain is for: it looks at the grants that are due.
@@ -38,7 +41,8 @@ type keeper struct {
 	pace    pacer
 	endings endings
 	visits  chan struct{} // has an element for each grant that is being renewed, or waits for it
-	telling chan struct{} // the same for calls of Notify
+	untold  chan struct{} // the same for what is to be told
+	telling chan struct{} // has an element for each call of Notify
 }
 
 // A shift is one call of Maintain.
@@ -66,10 +70,12 @@ func (k *keeper) run(ctx context.Context) error {
 	defer s.wg.Wait()
 	var err error
 	for {
-		if e := s.pass(); ctx.Err() == nil {
-			if err = e; err != nil {
-				k.events.upkeepFailed(ctx, err)
-			}
+		e := foreign.Call(s.pass)
+		if p, ok := errors.AsType[*foreign.PanicError](e); ok {
+			k.events.panicked(p)
+		}
+		if ctx.Err() == nil {
+			err = e
 		}
 		t := time.NewTimer(lookEvery - lookEvery/4 + rand.N(lookEvery/2))
 		select {
@@ -84,8 +90,13 @@ func (k *keeper) run(ctx context.Context) error {
 	}
 }
 
-// pass looks at all that is due, page by page.
-func (s *shift) pass() error {
+// pass looks at all that is due, page by page. It returns the last error.
+func (s *shift) pass() (failed error) {
+	defer func() {
+		if failed != nil && s.ctx.Err() == nil {
+			s.events.upkeepFailed(s.ctx, failed)
+		}
+	}()
 	s.profiles = make(map[string]*keptProfile)
 	now := time.Now()
 	s.pace.sweep(now)
@@ -94,15 +105,27 @@ func (s *shift) pass() error {
 		list, err := s.store.dueGrants(s.ctx, stamp(s.lifetimes.now()), pageOfDue)
 		// Others look at the same page: begin elsewhere.
 		rand.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
+		if err != nil { // of the Store, or of some that cannot be read
+			failed = err
+		}
 		moved := false
 		for _, g := range list {
 			if s.isOver() {
-				return err
+				return failed
 			}
-			moved = s.look(g) || moved
+			err := s.look(g)
+			if err != nil && !errors.Is(err, ErrConflict) { // by which another process has moved it
+				failed = err
+			}
+			if _, unreadable := errors.AsType[*Error](err); unreadable {
+				// Its profile, or what was told of that. What is due later must not
+				// wait behind it.
+				err = s.postpone(g, s.lifetimes.now().Add(passedOver))
+			}
+			moved = moved || err == nil
 		}
-		if err != nil || len(list) < pageOfDue || !moved {
-			return err
+		if len(list) < pageOfDue || !moved {
+			return failed
 		}
 	}
 }
@@ -118,28 +141,33 @@ func (s *shift) isOver() bool {
 	}
 }
 
-// look sees what is to be done about a grant that is due, and begins it. It
-// reports whether the grant is no longer due.
-func (s *shift) look(g *Grant) (moved bool) {
-	kp := s.profile(g.ProfileID)
+// look sees what is to be done about a grant that is due, and begins it. Without
+// an error it is no longer due; ErrConflict says that it has changed meanwhile.
+func (s *shift) look(g *Grant) error {
+	kp, now := s.profile(g.ProfileID), s.lifetimes.now()
 	switch {
 	case errors.Is(kp.err, ErrNotFound):
 		// It was made while its profile was deleted.
-		return s.store.deleteIfProfileGone(s.ctx, g) != nil
+		if _, err := s.store.profile(s.ctx, g.ProfileID); errors.Is(err, ErrNotFound) {
+			return s.store.deleteGrant(s.ctx, g.GrantKey)
+		}
+		return s.postpone(g, now.Add(postponed))
 	case kp.err != nil:
-		return false
-	}
-	now := s.lifetimes.now()
-	switch {
+		return kp.err
+	case g.grantType().person && kp.profile.Type != TypeUser:
+		// Its type was changed: the grant is of no use unless that is undone.
+		return s.postpone(g, now.Add(day))
 	case g.isRecord():
 		return s.lookAtRecord(g, kp, now)
 	case g.owes() && s.notify != nil:
 		return s.lookAtStatus(g, kp, now)
-	case s.notify != nil && s.warn(g, kp, now):
-		return true
+	case s.notify != nil:
+		if due, err := s.warn(g, kp, now); due {
+			return err
+		}
 	}
 	idleAt := kp.upkeep.renewIdleAt(g)
-	if g.grantType().person && !idleAt.IsZero() && !idleAt.After(now) {
+	if !idleAt.IsZero() && !idleAt.After(now) {
 		return s.begin(g, kp, s.keepAlive)
 	}
 	next := kp.upkeep.nextLook(g)
@@ -187,18 +215,17 @@ func (kp *keptProfile) host() string {
 }
 
 // claim makes sure that no other process looks at g for a while.
-func (s *shift) claim(g *Grant) (*Grant, bool) {
+func (s *shift) claim(g *Grant) (*Grant, error) {
 	c := g.Clone()
 	c.Due = stamp(s.lifetimes.now().Add(claimFor))
-	return c, s.store.putGrant(s.ctx, c) == nil
+	return c, s.store.putGrant(s.ctx, c)
 }
 
-// postpone moves a grant's Due, and reports whether it has.
-func (s *shift) postpone(g *Grant, to time.Time) bool {
+// postpone moves a grant's Due.
+func (s *shift) postpone(g *Grant, to time.Time) error {
 	c := g.Clone()
 	c.Due = stamp(to)
-	err := s.store.putGrant(s.ctx, c)
-	return err == nil || errors.Is(err, ErrConflict) // then another process has moved it
+	return s.store.putGrant(s.ctx, c)
 }
 
 // settle writes what has become of a grant that was claimed into what is there
@@ -225,22 +252,22 @@ func (s *shift) settle(g *Grant, change func(g *Grant)) {
 
 // begin claims a grant and does what takes a request to its provider, in a
 // goroutine, when it is the host's turn.
-func (s *shift) begin(g *Grant, kp *keptProfile, do func(g *Grant, kp *keptProfile)) bool {
+func (s *shift) begin(g *Grant, kp *keptProfile, do func(g *Grant, kp *keptProfile)) error {
+	now := time.Now()
 	select {
 	case s.visits <- struct{}{}:
 	default:
-		return s.postpone(g, s.lifetimes.now().Add(postponed))
+		return s.postpone(g, s.lifetimes.now().Add(s.pace.putOff(kp.host(), now)))
 	}
-	now := time.Now()
 	at, soon := s.pace.reserve(kp.host(), now)
 	if !soon {
 		<-s.visits
-		return s.postpone(g, s.lifetimes.now().Add(at.Sub(now)))
+		return s.postpone(g, s.lifetimes.now().Add(s.pace.putOff(kp.host(), now)))
 	}
-	c, ok := s.claim(g)
-	if !ok {
+	c, err := s.claim(g)
+	if err != nil {
 		<-s.visits
-		return true
+		return err
 	}
 	s.wg.Go(func() {
 		defer s.tasks.survive()
@@ -260,7 +287,7 @@ func (s *shift) begin(g *Grant, kp *keptProfile, do func(g *Grant, kp *keptProfi
 		}
 		s.settle(c, func(g *Grant) { g.Due = s.lifetimes.now() }) // for another process
 	})
-	return true
+	return nil
 }
 
 // renew renews a grant through the same lease as everybody else, unless it has

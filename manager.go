@@ -174,7 +174,7 @@ func newEngine(m *Manager) *engine {
 	}
 	e.keeper = &keeper{
 		store: e.bounded, renewals: e.renewals, companies: e.renewals.companies, lifetimes: e.lifetimes, events: e.events, tasks: e.tasks,
-		notify: m.Notify, visits: make(chan struct{}, maxVisits), telling: make(chan struct{}, maxTelling),
+		notify: m.Notify, visits: make(chan struct{}, maxVisits), untold: make(chan struct{}, maxUntold), telling: make(chan struct{}, maxTelling),
 	}
 	e.writer.onDeleted = func(key GrantKey) { e.renewals.supersede(key, nil) }
 	return e

@@ -33,21 +33,24 @@ const (
 )
 
 // lookAtStatus sees who has to be told of a grant's status.
-func (s *shift) lookAtStatus(g *Grant, kp *keptProfile, now time.Time) bool {
+func (s *shift) lookAtStatus(g *Grant, kp *keptProfile, now time.Time) error {
 	switch {
 	case !g.grantType().person:
 		return s.tell(g, kp, now)
 	case g.Status == StatusNeedsConfiguration:
 		// The profile is told of once; the grant only remembers.
-		if !s.flag(g.ProfileID, g.Failure, now) {
-			return false
+		if err := s.flag(g.ProfileID, g.Failure, now); err != nil {
+			return err
 		}
 		if g.Told != "" {
 			return s.postpone(g, now.Add(day)) // its user was told before, and is told when it recovers
 		}
 		return s.remember(g, kp, now)
 	case g.Status == StatusActive && g.Told == StatusNeedsConfiguration:
-		return s.unflag(g.ProfileID, isOfClient) && s.remember(g, kp, now)
+		if err := s.unflag(g.ProfileID, isOfClient); err != nil {
+			return err
+		}
+		return s.remember(g, kp, now)
 	case g.Status == StatusNeedsReauthorization && g.Failure != nil && g.Failure.Reason == ReasonRevoked:
 		switch v, again := s.judgeEnding(g, kp, now); v {
 		case endingWait:
@@ -62,12 +65,10 @@ func (s *shift) lookAtStatus(g *Grant, kp *keptProfile, now time.Time) bool {
 
 // remember writes that there is nothing to tell of a grant's status, since it is
 // told of its profile.
-func (s *shift) remember(g *Grant, kp *keptProfile, now time.Time) bool {
+func (s *shift) remember(g *Grant, kp *keptProfile, now time.Time) error {
 	c := g.Clone()
 	noteTold(c, now)
-	c.Due = stamp(s.nextOf(c, kp))
-	err := s.store.putGrant(s.ctx, c)
-	return err == nil || errors.Is(err, ErrConflict)
+	return s.postpone(c, s.nextOf(c, kp))
 }
 
 // noteTold notes that the status of g was told.
@@ -92,29 +93,42 @@ func (s *shift) nextOf(g *Grant, kp *keptProfile) time.Time {
 }
 
 // tell tells of a grant's status.
-func (s *shift) tell(g *Grant, kp *keptProfile, now time.Time) bool {
+func (s *shift) tell(g *Grant, kp *keptProfile, now time.Time) error {
 	return s.claimToTell(g, now, func(c *Grant) { s.deliverStatus(c, kp) })
 }
 
-// claimToTell claims a grant and calls do in a goroutine, if there is room for
+// claimToTell claims a grant and calls do in a goroutine, when there is room for
 // another call of Notify.
-func (s *shift) claimToTell(g *Grant, now time.Time, do func(c *Grant)) bool {
+func (s *shift) claimToTell(g *Grant, now time.Time, do func(c *Grant)) error {
 	select {
-	case s.telling <- struct{}{}:
+	case s.untold <- struct{}{}:
 	default:
-		return s.postpone(g, now.Add(postponed))
+		return s.postpone(g, now.Add(s.pace.putOff(hostOfNotices, time.Now())))
 	}
-	c, ok := s.claim(g)
-	if !ok {
-		<-s.telling
-		return true
+	c, err := s.claim(g)
+	if err != nil {
+		<-s.untold
+		return err
 	}
 	s.wg.Go(func() {
 		defer s.tasks.survive()
-		defer func() { <-s.telling }()
-		do(c)
+		defer func() { <-s.untold }()
+		t := time.NewTimer(claimFor / 2)
+		defer t.Stop()
+		wait := time.Duration(0) // for another process
+		select {
+		case s.telling <- struct{}{}:
+			defer func() { <-s.telling }()
+			do(c)
+			return
+		case <-t.C:
+			wait = s.pace.putOff(hostOfNotices, time.Now())
+		case <-s.ctx.Done():
+		case <-s.tasks.closing:
+		}
+		s.settle(c, func(g *Grant) { g.Due = s.lifetimes.now().Add(wait) })
 	})
-	return true
+	return nil
 }
 
 // deliverStatus tells of the status of a grant that is claimed.
@@ -124,11 +138,14 @@ func (s *shift) deliverStatus(g *Grant, kp *keptProfile) {
 		n.Kind, n.At = NoticeRecovered, g.Obtained
 		n.ID = noticeID(n.Kind, g.GrantKey, g.ToldAt)
 	} else {
-		n.Kind, n.At = NoticeNeedsUser, g.Failure.Since
+		n.Kind, n.At = NoticeNeedsUser, g.Obtained
+		if g.Failure != nil {
+			n.At = g.Failure.Since
+		}
 		if !g.grantType().person {
 			n.Kind, n.Grants = NoticeNeedsAdministrator, 1
 		}
-		n.ID = noticeID(n.Kind, g.GrantKey, g.ToldAt, g.Failure.Since)
+		n.ID = noticeID(n.Kind, g.GrantKey, g.ToldAt, n.At)
 	}
 	s.deliver(g, kp, n, n.At, func(cur *Grant, now time.Time) {
 		cur.Told, cur.ToldAt = n.Status, stamp(now)
@@ -157,27 +174,27 @@ func noticeID(kind NoticeKind, key GrantKey, times ...time.Time) string {
 	return base64.RawURLEncoding.EncodeToString(h.Sum(nil)[:18])
 }
 
-// warn tells of an end that comes, if that is due.
-func (s *shift) warn(g *Grant, kp *keptProfile, now time.Time) bool {
+// warn tells of an end that comes, and reports whether that was due.
+func (s *shift) warn(g *Grant, kp *keptProfile, now time.Time) (due bool, err error) {
 	n := Notice{Kind: NoticeExpiring, GrantKey: g.GrantKey, Status: g.Status, At: g.Ends}
 	if !g.grantType().person {
 		n.Kind, n.Status, n.At = NoticeSecretExpiring, "", kp.profile.SecretExpires
 	}
 	if due, _ := warning(n.At, g.Warned, now); !due || g.Status == StatusNeedsReauthorization {
-		return false
+		return false, nil
 	}
 	if n.Kind == NoticeExpiring && !n.At.After(now) {
 		// It has lived on past its end, or it has not and no token was asked for
 		// since: that shows when one is.
 		c := g.Clone()
 		c.Warned = stamp(now)
-		c.Due = stamp(s.nextOf(c, kp))
-		err := s.store.putGrant(s.ctx, c)
-		return err == nil || errors.Is(err, ErrConflict)
+		return true, s.postpone(c, s.nextOf(c, kp))
 	}
 	n.ID = noticeID(n.Kind, g.GrantKey, n.At, g.Warned)
-	return s.claimToTell(g, now, func(c *Grant) {
-		s.deliver(c, kp, n, now, func(cur *Grant, now time.Time) { cur.Warned = stamp(now) })
+	_, since := warning(n.At, g.Warned, time.Time{})
+	since = later(since, kp.profile.Updated) // which may have brought an end that is near
+	return true, s.claimToTell(g, now, func(c *Grant) {
+		s.deliver(c, kp, n, since, func(cur *Grant, now time.Time) { cur.Warned = stamp(now) })
 	})
 }
 
@@ -187,16 +204,19 @@ func (s *shift) warn(g *Grant, kp *keptProfile, now time.Time) bool {
 func (s *shift) deliver(g *Grant, kp *keptProfile, n Notice, since time.Time, told func(g *Grant, now time.Time)) {
 	err := s.call(g, n)
 	now := s.lifetimes.now()
-	if err != nil {
-		s.events.noticeFailed(s.ctx, n)
+	switch {
+	case errors.Is(err, errStillTelling):
+		s.events.noticeFailed(s.ctx, n) // and the claim ends by itself
+		return
+	case err != nil:
 		wait := min(max(now.Sub(since)/2, postponed), maxNotifyWait)
 		if s.isOver() {
 			wait = 0 // another process may do better
 		}
 		s.settle(g, func(g *Grant) { g.Due = now.Add(wait) })
+		s.events.noticeFailed(s.ctx, n)
 		return
 	}
-	s.events.noticeDelivered(s.ctx, n)
 	s.settle(g, func(g *Grant) {
 		told(g, now)
 		g.Due = s.nextOf(g, kp)
@@ -204,10 +224,16 @@ func (s *shift) deliver(g *Grant, kp *keptProfile, n Notice, since time.Time, to
 			g.Due = s.nextOfRecord(g, kp)
 		}
 	})
+	s.events.noticeDelivered(s.ctx, n)
 }
 
+// errStillTelling: Maintain has ended, and Notify does not listen to its context.
+// It may still deliver the notice.
+var errStillTelling = errors.New("the call of Notify has not returned")
+
 // call calls Notify, and holds the claim for as long as that takes, so that no
-// other process calls it for the same notice meanwhile.
+// other process calls it for the same notice meanwhile. It returns
+// errStillTelling if Maintain ends first.
 func (s *shift) call(g *Grant, n Notice) error {
 	ctx, cancel := context.WithTimeout(s.ctx, notifyTimeout)
 	defer cancel()
@@ -229,8 +255,7 @@ func (s *shift) call(g *Grant, n Notice) error {
 		case <-over:
 			over, patience = nil, time.After(foreign.Patience)
 		case <-patience:
-			// It does not listen. It keeps the claim for as long as that lasts.
-			return s.ctx.Err()
+			return errStillTelling
 		}
 	}
 }
@@ -265,7 +290,7 @@ func (s *shift) judgeEnding(g *Grant, kp *keptProfile, now time.Time) (v endingV
 	switch {
 	case many && now.Sub(since) >= massEndingLasts, !many && now.Sub(since) >= doubtFor:
 		return endingTell, time.Time{}
-	case many && !s.flag(g.ProfileID, g.Failure, now), !many:
+	case many && s.flag(g.ProfileID, g.Failure, now) != nil, !many:
 		return endingWait, now.Add(postponed)
 	case s.endings.mayProbe(g.ProfileID, mono):
 		return endingProbe, time.Time{}
@@ -277,17 +302,17 @@ func (s *shift) judgeEnding(g *Grant, kp *keptProfile, now time.Time) (v endingV
 // has said so once more: an error of its that has passed is no reason to bother
 // a person.
 func (s *shift) askOnceMore(g *Grant, kp *keptProfile) {
-	if !s.isStillEnded(g, kp) {
-		return
-	}
 	select {
 	case s.telling <- struct{}{}:
 		defer func() { <-s.telling }()
-	default:
-		s.settle(g, func(g *Grant) { g.Due = s.lifetimes.now().Add(postponed) })
+	default: // the provider is not asked in vain
+		wait := s.pace.putOff(hostOfNotices, time.Now())
+		s.settle(g, func(g *Grant) { g.Due = s.lifetimes.now().Add(wait) })
 		return
 	}
-	s.deliverStatus(g, kp)
+	if s.isStillEnded(g, kp) {
+		s.deliverStatus(g, kp)
+	}
 }
 
 // probe tries one of many grants that the provider has ended at once.

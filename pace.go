@@ -13,6 +13,9 @@ const (
 	// paceAhead is how far ahead a request is held in memory until its time
 	// comes. What comes later waits in the Store.
 	paceAhead = 30 * time.Second
+
+	// hostOfNotices stands for Notify; no host has that name.
+	hostOfNotices = ""
 )
 
 // A pacer spreads requests over time for which no caller waits, host by host. A
@@ -32,21 +35,29 @@ type pacedHost struct {
 	failures int       // in a row
 }
 
-// reserve returns when a request may be sent to a host. If soon is false, that is
-// too late to wait for it, and when to reserve again.
+// reserve returns when a request may be sent to a host, if that is soon enough to
+// wait for it in memory.
 func (p *pacer) reserve(host string, now time.Time) (at time.Time, soon bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	h := p.host(host)
 	h.next = later(later(h.next, now), h.paused)
-	if h.next.Sub(now) <= paceAhead {
-		at = h.next
-		h.next = h.next.Add(paceInterval)
-		return at, true
+	if h.next.Sub(now) > paceAhead {
+		return time.Time{}, false
 	}
-	// Behind all that were put off before, so that they come back evenly.
-	h.tail = later(h.tail, h.next).Add(paceInterval)
-	return h.tail, false
+	at = h.next
+	h.next = h.next.Add(paceInterval)
+	return at, true
+}
+
+// putOff returns for how long to wait in the Store before reserving again: until
+// after all that were put off before, so that they come back evenly.
+func (p *pacer) putOff(host string, now time.Time) time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	h := p.host(host)
+	h.tail = later(later(h.tail, h.next), now.Add(paceAhead)).Add(paceInterval)
+	return h.tail.Sub(now)
 }
 
 // pause returns for how long a request that had its turn has to wait all the
@@ -94,12 +105,16 @@ func (p *pacer) host(name string) *pacedHost {
 	return h
 }
 
+// forgetHost is how long after its last failure a host is forgotten.
+const forgetHost = time.Hour
+
 // sweep forgets the hosts about which there is nothing to say.
 func (p *pacer) sweep(now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for name, h := range p.hosts {
-		if h.failures == 0 && h.next.Before(now) && h.tail.Before(now) {
+		hasFailed := h.failures > 0 && now.Sub(h.paused) < forgetHost
+		if !hasFailed && h.next.Before(now) && h.tail.Before(now) {
 			delete(p.hosts, name)
 		}
 	}

@@ -244,7 +244,7 @@ func judgeAuthorization(pr *provider, g, cur *Grant, now time.Time) (put, keep *
 		put.RefreshToken, put.RefreshExpiry = cur.RefreshToken, cur.RefreshExpiry
 		put.noteEnd(pr)
 	}
-	put.Told, put.ToldAt, put.Due = cur.Told, cur.ToldAt, cur.Due
+	put.Told, put.ToldAt, put.Warned, put.Due = cur.Told, cur.ToldAt, cur.Warned, cur.Due
 	put.schedule(cur, pr.upkeep.nextLook(put), now)
 	return put, nil, nil
 }

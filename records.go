@@ -41,56 +41,57 @@ func (b bounded) changeRecord(ctx context.Context, profileID string, change func
 	return ErrConflict
 }
 
-// flag notes that a profile needs its administrator, and reports whether that is
-// noted.
-func (s *shift) flag(profileID string, f *Failure, now time.Time) bool {
-	err := s.store.changeRecord(s.ctx, profileID, func(r *Grant) bool {
+// flag notes that a profile needs its administrator.
+func (s *shift) flag(profileID string, f *Failure, now time.Time) error {
+	return s.store.changeRecord(s.ctx, profileID, func(r *Grant) bool {
 		if r.isRecord() && r.Failure != nil {
 			return false
 		}
 		if !r.isRecord() { // the grant of what was an app profile before
 			*r = Grant{GrantKey: r.GrantKey, Version: r.Version}
 		}
-		r.Failure = clonedFailure(f)
+		if r.Failure = clonedFailure(f); f == nil {
+			r.Failure = &Failure{Since: stamp(now), Last: stamp(now)} // the grant does not say why
+		}
 		r.Failure.Next, r.Failure.Paced = time.Time{}, false
 		r.Obtained, r.Due = stamp(now), stamp(now)
 		return true
 	})
-	return err == nil
 }
 
 // unflag notes that a profile no longer needs its administrator for such a
-// reason, and reports whether that is noted.
-func (s *shift) unflag(profileID string, reason func(f *Failure) bool) bool {
+// reason.
+func (s *shift) unflag(profileID string, reason func(f *Failure) bool) error {
 	now := stamp(s.lifetimes.now())
-	err := s.store.changeRecord(s.ctx, profileID, func(r *Grant) bool {
+	return s.store.changeRecord(s.ctx, profileID, func(r *Grant) bool {
 		if !r.isRecord() || r.Failure == nil || !reason(r.Failure) {
 			return false
 		}
 		r.Failure, r.Obtained, r.Due = nil, now, now
 		return true
 	})
-	return err == nil
 }
 
 // recordOwes reports whether what a record says was not told.
 func recordOwes(r *Grant) bool { return (r.Failure != nil) != (r.Told != "") }
 
 // lookAtRecord sees what is to be told of a profile.
-func (s *shift) lookAtRecord(r *Grant, kp *keptProfile, now time.Time) bool {
+func (s *shift) lookAtRecord(r *Grant, kp *keptProfile, now time.Time) error {
 	switch {
 	case s.notify == nil:
 		return s.postpone(r, now.Add(day))
 	case recordOwes(r):
 		return s.claimToTell(r, now, func(c *Grant) { s.deliverRecord(c, kp) })
-	case s.warn(r, kp, now):
-		return true
-	case r.Failure == nil:
+	}
+	if due, err := s.warn(r, kp, now); due {
+		return err
+	}
+	if r.Failure == nil {
 		return s.postpone(r, kp.upkeep.nextLook(r))
 	}
 	over, err := s.isFaultOver(r, kp, now)
 	if err != nil {
-		return false
+		return err
 	}
 	if over {
 		return s.unflag(r.ProfileID, func(*Failure) bool { return true })
@@ -157,12 +158,12 @@ func (s *shift) deliverRecord(r *Grant, kp *keptProfile) {
 // fails, Maintain finds nothing to do. Until then it must not look.
 func (b bounded) remind(ctx context.Context, p *Profile, now time.Time) error {
 	return b.changeRecord(ctx, p.ID, func(r *Grant) bool {
-		next := upkeepOf(p).nextLook(r)
+		next := earlier(r.Due, upkeepOf(p).nextLook(r))
 		if next.IsZero() {
 			return false
 		}
 		next = stamp(later(next, now.Add(noticeGrace)))
-		if !r.Due.IsZero() && !r.Due.After(next) && r.Due.After(now) {
+		if next.Equal(r.Due) {
 			return false
 		}
 		r.Due = next

@@ -287,7 +287,7 @@ func (s *faultyStore) call(c *storeCall) error {
 }
 
 func (s *faultyStore) Profile(ctx context.Context, id string) (p *authprofile.Profile, err error) {
-	err = s.call(&storeCall{ctx: ctx, op: "Profile", run: func() (err error) {
+	err = s.call(&storeCall{ctx: ctx, op: "Profile", key: authprofile.GrantKey{ProfileID: id}, run: func() (err error) {
 		p, err = s.Store.Profile(ctx, id)
 		return err
 	}})
