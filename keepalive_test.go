@@ -1,10 +1,13 @@
 package authprofile_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -137,6 +140,53 @@ func TestKeepAliveIsPaced(t *testing.T) {
 		}
 		if away == 0 || away > 60 {
 			t.Errorf("got %d requests to a host that is away, want few", away)
+		}
+	})
+}
+
+// A person is not told late because many grants are kept alive at the same host.
+func TestEndedIsToldBesideABacklog(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		var b noticeBoard
+		p := w.adasProfile()
+		crowd := p.Clone()
+		crowd.ID, crowd.Version = "crowd", 0
+		w.save(crowd)
+		g := w.grant(ada)
+		for i := range 3000 {
+			c := g.Clone()
+			c.Version, c.ProfileID, c.User, c.RefreshToken = 0, "crowd", fmt.Sprint("user-", i), "crowd's"
+			c.Due, c.Obtained = time.Now(), c.Obtained.Add(-40*day)
+			w.put(c)
+		}
+		m := w.maintained(&b, w.store)
+		net := &faultyNetwork{base: w.srv.Transport()}
+		net.on(func(r *http.Request) (*http.Response, error) {
+			if r.Method != http.MethodPost {
+				return net.base.RoundTrip(r)
+			}
+			body, err := io.ReadAll(r.Body)
+			if err != nil || !strings.Contains(string(body), "crowd") {
+				r.Body = io.NopCloser(bytes.NewReader(body))
+				return net.base.RoundTrip(r)
+			}
+			return &http.Response{
+				StatusCode: 200, Header: http.Header{"Content-Type": {"application/json"}}, Request: r,
+				Body: io.NopCloser(strings.NewReader(`{"access_token":"a","token_type":"Bearer","expires_in":3600}`)),
+			}, nil
+		})
+		m.HTTPClient = &http.Client{Transport: net}
+		w.srv.Revoke(string(g.RefreshToken))
+		expire()
+		w.refuses(w.m, p, authprofile.ErrReauthorize, asAda)
+		time.Sleep(2 * time.Minute) // hers is the last that comes due
+		w.pass(2 * time.Minute)
+		b.wants(t, "after two minutes", "needs_user ada")
+		w.pass(10 * time.Minute)
+		for i := range 3000 {
+			if g := w.grant(authprofile.GrantKey{ProfileID: "crowd", User: fmt.Sprint("user-", i)}); time.Since(g.Obtained) > day {
+				t.Fatalf("%s: not renewed after ten minutes, want 3000 renewed by ten a second", g.User)
+			}
 		}
 	})
 }

@@ -168,7 +168,7 @@ func (s *shift) look(g *Grant) error {
 	}
 	idleAt := kp.upkeep.renewIdleAt(g)
 	if !idleAt.IsZero() && !idleAt.After(now) {
-		return s.begin(g, kp, s.keepAlive)
+		return s.begin(g, kp, keepingAlive, s.keepAlive)
 	}
 	next := kp.upkeep.nextLook(g)
 	if s.notify == nil && (g.owes() || !next.IsZero() && !next.After(now)) {
@@ -250,19 +250,30 @@ func (s *shift) settle(g *Grant, change func(g *Grant)) {
 	}
 }
 
+// A purpose is what a request is for. Each has a queue of its own at a host, so
+// that a person is not told hours late because so many grants are kept alive.
+type purpose string
+
+const (
+	keepingAlive purpose = ""
+	asking       purpose = "?" // whether a grant has really ended
+)
+
+func (kp *keptProfile) queue(why purpose) string { return string(why) + kp.host() }
+
 // begin claims a grant and does what takes a request to its provider, in a
 // goroutine, when it is the host's turn.
-func (s *shift) begin(g *Grant, kp *keptProfile, do func(g *Grant, kp *keptProfile)) error {
-	now := time.Now()
+func (s *shift) begin(g *Grant, kp *keptProfile, why purpose, do func(g *Grant, kp *keptProfile)) error {
+	now, queue := time.Now(), kp.queue(why)
 	select {
 	case s.visits <- struct{}{}:
 	default:
-		return s.postpone(g, s.lifetimes.now().Add(s.pace.putOff(kp.host(), now)))
+		return s.postpone(g, s.lifetimes.now().Add(s.pace.putOff(queue, now)))
 	}
-	at, soon := s.pace.reserve(kp.host(), now)
+	at, soon := s.pace.reserve(queue, now)
 	if !soon {
 		<-s.visits
-		return s.postpone(g, s.lifetimes.now().Add(s.pace.putOff(kp.host(), now)))
+		return s.postpone(g, s.lifetimes.now().Add(s.pace.putOff(queue, now)))
 	}
 	c, err := s.claim(g)
 	if err != nil {
@@ -276,7 +287,7 @@ func (s *shift) begin(g *Grant, kp *keptProfile, do func(g *Grant, kp *keptProfi
 		defer t.Stop()
 		select {
 		case <-t.C:
-			if wait := s.pace.pause(kp.host(), time.Now()); wait > 0 {
+			if wait := s.pace.pause(queue, time.Now()); wait > 0 {
 				s.settle(c, func(g *Grant) { g.Due = s.lifetimes.now().Add(wait) })
 				return
 			}
@@ -290,34 +301,34 @@ func (s *shift) begin(g *Grant, kp *keptProfile, do func(g *Grant, kp *keptProfi
 	return nil
 }
 
-// renew renews a grant through the same lease as everybody else, unless it has
-// another access token than g by now. With ended, it does so though the provider
-// has ended the grant.
-func (s *shift) renew(g *Grant, kp *keptProfile, ended bool) error {
+// renew renews a grant through the same lease as all others do, unless it has
+// another access token than g by now; for asking, though the provider has ended
+// it.
+func (s *shift) renew(g *Grant, kp *keptProfile, why purpose) error {
 	key := tokencache.Key(g.GrantKey)
 	e := s.renewals.cache.Peek(key)
 	if e == nil {
 		e = tokencache.NewEntry() // it is not in use here, and must not displace what is
 	}
 	f, _ := s.renewals.start(s.ctx, e, e.Current(), want{
-		ref: newRef(g.GrantKey, kp.profile), idle: true, have: string(g.AccessToken), ended: ended,
+		ref: newRef(g.GrantKey, kp.profile), idle: true, have: string(g.AccessToken), ended: why == asking,
 	})
 	select {
 	case <-f.done:
 	case <-s.ctx.Done():
 		return s.ctx.Err()
 	}
-	s.noteHost(kp.host(), f.err)
+	s.noteHost(kp.queue(why), f.err)
 	return f.err
 }
 
 // noteHost leaves a host alone for a while that does not answer, or says "not
 // now".
-func (s *shift) noteHost(host string, err error) {
+func (s *shift) noteHost(queue string, err error) {
 	failed, ok := errors.AsType[*grantError](err)
 	if !ok {
 		if err == nil {
-			s.pace.succeeded(host)
+			s.pace.succeeded(queue)
 		}
 		return
 	}
@@ -328,15 +339,15 @@ func (s *shift) noteHost(host string, err error) {
 		if failed.Paced {
 			until = now.Add(failed.Next.Sub(s.lifetimes.now()))
 		}
-		s.pace.failed(host, now, until)
+		s.pace.failed(queue, now, until)
 	default: // it has answered
-		s.pace.succeeded(host)
+		s.pace.succeeded(queue)
 	}
 }
 
 // keepAlive renews a grant that was not renewed for long.
 func (s *shift) keepAlive(g *Grant, kp *keptProfile) {
-	if err := s.renew(g, kp, false); s.ctx.Err() != nil && err != nil {
+	if err := s.renew(g, kp, keepingAlive); s.ctx.Err() != nil && err != nil {
 		return // what was sent is stored all the same; the claim ends by itself
 	}
 	s.settleRenewed(g, kp)

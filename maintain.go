@@ -36,6 +36,10 @@ import "context"
 // that run Maintain on one Store have the same Notify, or some would do without
 // telling.
 //
+// The clocks of processes may differ by some seconds, and by no more than a
+// minute: what one of them has claimed by a clock that is behind is not kept from
+// the others, and what one puts off by a clock that is ahead comes late.
+//
 // Renewals of unused grants go through the same lease as all others, ten in a
 // second for each host and process, in the background: they never take the places
 // of those that callers wait for. A host that does not answer is left alone for a

@@ -644,3 +644,49 @@ func TestAuthorizedAgainAfterAWarning(t *testing.T) {
 		b.wants(t, "after the user has authorized")
 	})
 }
+
+// A client that is refused after its provider has ended many grants is told of,
+// too: the administrator has something else to mend.
+func TestClientFaultBehindAMassEnding(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		var b noticeBoard
+		w.adasProfile()
+		now := time.Now()
+		w.put(&authprofile.Grant{
+			GrantKey: authprofile.GrantKey{ProfileID: "crm"}, Obtained: now, Due: now,
+			Told: authprofile.StatusNeedsReauthorization, ToldAt: now,
+			Failure: &authprofile.Failure{Reason: authprofile.ReasonRevoked, Since: now, Last: now},
+		})
+		w.putMany("crm", w.grant(ada), 5, func(g *authprofile.Grant) {
+			needsUser(g)
+			g.Told, g.Due = g.Status, time.Time{}
+		})
+		g := w.grant(ada)
+		needsAdministrator(g)
+		g.Due = now
+		w.put(g)
+		w.maintained(&b, w.store)
+		w.pass(10 * time.Minute)
+		b.wants(t, "a client that is refused", "needs_administrator")
+	})
+}
+
+// The record of a profile that cannot be read does not keep the profile from being
+// saved.
+func TestSaveWithADamagedRecord(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		p := w.app()
+		w.token(w.m, p)
+		pr := w.process()
+		pr.store.on(func(c *storeCall) error {
+			if c.op == "Grant" {
+				return &authprofile.Error{Op: "open", ProfileID: "app", Err: errAway}
+			}
+			return c.run()
+		})
+		p.SecretExpires = time.Now().Add(365 * day)
+		if err := pr.Save(t.Context(), p); err != nil {
+			t.Errorf("got error %v, want none", err)
+		}
+	})
+}

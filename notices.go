@@ -56,9 +56,9 @@ func (s *shift) lookAtStatus(g *Grant, kp *keptProfile, now time.Time) error {
 		case endingWait:
 			return s.postpone(g, again)
 		case endingProbe:
-			return s.begin(g, kp, s.probe)
+			return s.begin(g, kp, asking, s.probe)
 		}
-		return s.begin(g, kp, s.askOnceMore)
+		return s.begin(g, kp, asking, s.askOnceMore)
 	}
 	return s.tell(g, kp, now)
 }
@@ -284,15 +284,23 @@ func (s *shift) judgeEnding(g *Grant, kp *keptProfile, now time.Time) (v endingV
 	mono := time.Now()
 	many := s.endings.note(g.GrantKey, mono) >= manyEnded
 	since := g.Failure.Since
+	// What the Store says comes first: another process may have seen them.
 	if r, err := s.store.grant(s.ctx, recordKey(g.ProfileID)); err == nil && r.isRecord() && r.Failure != nil && isOfProvider(r.Failure) {
 		many, since = true, r.Failure.Since
 	}
-	switch {
-	case many && now.Sub(since) >= massEndingLasts, !many && now.Sub(since) >= doubtFor:
-		return endingTell, time.Time{}
-	case many && s.flag(g.ProfileID, g.Failure, now) != nil, !many:
+	if !many {
+		if now.Sub(since) >= doubtFor {
+			return endingTell, time.Time{}
+		}
 		return endingWait, now.Add(postponed)
-	case s.endings.mayProbe(g.ProfileID, mono):
+	}
+	if now.Sub(since) >= massEndingLasts {
+		return endingTell, time.Time{}
+	}
+	if err := s.flag(g.ProfileID, g.Failure, now); err != nil {
+		return endingWait, now.Add(postponed)
+	}
+	if s.endings.mayProbe(g.ProfileID, mono) {
 		return endingProbe, time.Time{}
 	}
 	return endingWait, now.Add(doubtFor/2 + rand.N(doubtFor/2))
@@ -329,7 +337,7 @@ func (s *shift) probe(g *Grant, kp *keptProfile) {
 // ended, and reports whether it has. If not, when the grant is due next is
 // settled.
 func (s *shift) isStillEnded(g *Grant, kp *keptProfile) bool {
-	err := s.renew(g, kp, true)
+	err := s.renew(g, kp, asking)
 	if s.ctx.Err() != nil && err != nil {
 		return false // the claim ends by itself
 	}

@@ -44,8 +44,8 @@ func (b bounded) changeRecord(ctx context.Context, profileID string, change func
 // flag notes that a profile needs its administrator.
 func (s *shift) flag(profileID string, f *Failure, now time.Time) error {
 	return s.store.changeRecord(s.ctx, profileID, func(r *Grant) bool {
-		if r.isRecord() && r.Failure != nil {
-			return false
+		if r.isRecord() && r.Failure != nil && (isOfClient(r.Failure) || f == nil || isOfProvider(f)) {
+			return false // what the administrator can mend comes before what may pass by itself
 		}
 		if !r.isRecord() { // the grant of what was an app profile before
 			*r = Grant{GrantKey: r.GrantKey, Version: r.Version}
@@ -73,7 +73,12 @@ func (s *shift) unflag(profileID string, reason func(f *Failure) bool) error {
 }
 
 // recordOwes reports whether what a record says was not told.
-func recordOwes(r *Grant) bool { return (r.Failure != nil) != (r.Told != "") }
+func recordOwes(r *Grant) bool {
+	if r.Failure == nil {
+		return r.Told != ""
+	}
+	return r.Told != faultStatus(r.Failure)
+}
 
 // lookAtRecord sees what is to be told of a profile.
 func (s *shift) lookAtRecord(r *Grant, kp *keptProfile, now time.Time) error {
@@ -156,8 +161,11 @@ func (s *shift) deliverRecord(r *Grant, kp *keptProfile) {
 // remind makes sure that Maintain looks at a profile that is about to be saved
 // before its client secret ends. It comes before the put of the profile: if that
 // fails, Maintain finds nothing to do. Until then it must not look.
+//
+// A record that cannot be read, because it is damaged or its key is not at hand,
+// does not keep the profile from being saved.
 func (b bounded) remind(ctx context.Context, p *Profile, now time.Time) error {
-	return b.changeRecord(ctx, p.ID, func(r *Grant) bool {
+	err := b.changeRecord(ctx, p.ID, func(r *Grant) bool {
 		next := earlier(r.Due, upkeepOf(p).nextLook(r))
 		if next.IsZero() {
 			return false
@@ -169,4 +177,8 @@ func (b bounded) remind(ctx context.Context, p *Profile, now time.Time) error {
 		r.Due = next
 		return true
 	})
+	if _, unreadable := errors.AsType[*Error](err); unreadable {
+		return nil
+	}
+	return err
 }
