@@ -162,6 +162,9 @@ func (f *Fleet) Account() *Account {
 			if e.Kind == Failed && e.User == "" {
 				a.broke("an app profile has stopped in %s: %s", p.Name, e.Error)
 			}
+			if e.Kind == Unkept {
+				a.broke("Maintain in %s: %s", p.Name, e.Error)
+			}
 			if e.Kind == Failed && e.HadToken {
 				a.broke("a caller with a valid token for %s got an error from %s: %s", e.User, p.Name, e.Error)
 			}

@@ -89,6 +89,9 @@ func (f *Fleet) Authorize(users ...string) {
 	}
 }
 
+// User returns the profile of the users.
+func (f *Fleet) User() *authprofile.Profile { return f.user }
+
 // Grant returns what is stored for a user.
 func (f *Fleet) Grant(user string) (*authprofile.Grant, error) {
 	ctx, cancel := context.WithTimeout(f.t.Context(), 5*time.Second)
@@ -211,6 +214,13 @@ func (p *Process) reply() Reply {
 func (p *Process) Loop(pace time.Duration, users ...string) {
 	p.f.t.Helper()
 	p.send(command{Op: "loop", Users: users, Pace: pace})
+}
+
+// Maintain has the process run Maintain, with one more pass at each pace, until
+// the process ends.
+func (p *Process) Maintain(pace time.Duration) {
+	p.f.t.Helper()
+	p.send(command{Op: "maintain", Pace: pace})
 }
 
 // Round has callers in each of the processes ask for each user's token, all

@@ -24,6 +24,7 @@ const (
 	NotPut  Kind = "not put" // or the Store has returned an error
 	Saw     Kind = "saw"     // another process's lease was read, for the first time
 	Failed  Kind = "failed"  // Token has returned an error
+	Unkept  Kind = "unkept"  // Maintain has returned an error
 	Stalled Kind = "stalled" // the process got no time to run: the machine is busy
 )
 
@@ -39,6 +40,8 @@ type Entry struct {
 	Lease   string             `json:",omitempty"` // the attempt
 	Status  authprofile.Status `json:",omitempty"`
 	Reason  authprofile.Reason `json:",omitempty"`
+	Due     time.Time          `json:",omitzero"`
+	Told    authprofile.Status `json:",omitempty"`
 	Error   string             `json:",omitempty"`
 	For     time.Duration      `json:",omitempty"` // stalled: until Time
 
@@ -127,7 +130,7 @@ func (s *journalStore) isNew(g *authprofile.Grant) bool {
 }
 
 func (s *journalStore) PutGrant(ctx context.Context, g *authprofile.Grant) error {
-	e := Entry{Kind: Putting, User: g.User, Put: s.puts.Add(1), Version: g.Version, Status: g.Status}
+	e := Entry{Kind: Putting, User: g.User, Put: s.puts.Add(1), Version: g.Version, Status: g.Status, Due: g.Due, Told: g.Told}
 	if g.RefreshToken != "" {
 		e.Refresh = providertest.Fingerprint(string(g.RefreshToken))
 	}

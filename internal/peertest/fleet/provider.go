@@ -80,7 +80,7 @@ func (p *Provider) Held() int {
 func (p *Provider) decide(r *http.Request, e *tokenswitch.Exchange) (f tokenswitch.Fault) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	e.Process = r.Header.Get(processHeader)
+	e.Process = Of(r)
 	if e.Grant == "authorization_code" {
 		e.Authorization, e.User = len(p.users), p.users[len(p.users)-1]
 		return f

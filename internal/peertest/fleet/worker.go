@@ -12,11 +12,12 @@ import (
 
 	"github.com/authprofile/authprofile"
 	"github.com/authprofile/authprofile/providertest"
+	"github.com/authprofile/authprofile/webhook"
 )
 
 const (
 	configVariable = "AUTHPROFILE_FLEET_PROCESS"
-	processHeader  = "Fleet-Process" // of requests to the provider: who asks
+	processHeader  = "Fleet-Process" // of all requests: who asks
 )
 
 // The profiles of a fleet.
@@ -33,7 +34,14 @@ type Config struct {
 
 	// RenewBefore is the Manager's.
 	RenewBefore time.Duration
+
+	// Notify is the address to which package webhook delivers notices. Empty:
+	// the Manager has no Notify.
+	Notify string
 }
+
+// WebhookSecret is what processes sign notices with.
+const WebhookSecret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 // A start is a Config with what the fleet adds.
 type start struct {
@@ -44,9 +52,9 @@ type start struct {
 }
 
 // A command is a line that a process reads. It answers with a Reply, but for
-// "loop".
+// "loop" and "maintain".
 type command struct {
-	Op      string // "round", "loop", "stop"
+	Op      string // "round", "loop", "maintain", "stop"
 	Users   []string
 	Callers int       // in a round: for each user
 	At      time.Time // when a round begins
@@ -109,6 +117,14 @@ func (s start) run() error {
 		RenewBefore: s.RenewBefore,
 		HTTPClient:  &http.Client{Transport: named{s.Name, http.DefaultTransport}},
 	}
+	if s.Notify != "" {
+		hook, err := webhook.New(s.Notify, WebhookSecret)
+		if err != nil {
+			return err
+		}
+		hook.Client = w.m.HTTPClient
+		w.m.Notify = hook.Notify
+	}
 	if w.user, err = w.profile(UserProfile); err != nil {
 		return err
 	}
@@ -170,6 +186,9 @@ func (w *worker) obey() error {
 			for _, user := range c.Users {
 				loops.Go(func() { w.loop(ctx, user, c.Pace) })
 			}
+			continue
+		case "maintain":
+			loops.Go(func() { w.maintain(ctx, c.Pace) })
 			continue
 		case "stop":
 			cancel()
@@ -268,7 +287,28 @@ func (w *worker) loop(ctx context.Context, user string, pace time.Duration) {
 	}
 }
 
-// named is a transport that tells the provider which process asks.
+// maintain runs Maintain. A pass of it comes every half minute, and each call
+// begins with one: for more of them, another call is made at each pace.
+func (w *worker) maintain(ctx context.Context, pace time.Duration) {
+	var calls sync.WaitGroup
+	defer calls.Wait()
+	tick := time.NewTicker(pace)
+	defer tick.Stop()
+	for {
+		calls.Go(func() {
+			if err := w.m.Maintain(ctx); err != nil {
+				w.j.write(Entry{Kind: Unkept, Error: err.Error()})
+			}
+		})
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// named is a transport that tells the server which process asks.
 type named struct {
 	name string
 	base http.RoundTripper
@@ -279,3 +319,6 @@ func (n named) RoundTrip(r *http.Request) (*http.Response, error) {
 	r.Header.Set(processHeader, n.name)
 	return n.base.RoundTrip(r)
 }
+
+// Of returns the name of the process that has sent a request.
+func Of(r *http.Request) string { return r.Header.Get(processHeader) }
