@@ -135,13 +135,7 @@ func TestFleetIsTold(t *testing.T) {
 			c.procs = append(c.procs, c.start())
 		}
 		killed, next := 0, time.Now().Add(2*time.Second)
-		t.Cleanup(func() {
-			for _, g := range c.last {
-				if t.Failed() && !c.isDone(g) {
-					t.Logf("state %d: %+v, due in %v, failure %+v, lease %+v", c.states[g.User], *g, time.Until(g.Due), g.Failure, g.Lease)
-				}
-			}
-		})
+		t.Cleanup(c.check) // also of what has not come to its end
 		fleet.Until(t, 50*time.Second, "all is told", func() bool {
 			if now := time.Now(); killed < kills && now.After(next) {
 				c.kill()
@@ -154,7 +148,6 @@ func TestFleetIsTold(t *testing.T) {
 			p.Stop()
 		}
 		t.Logf("%d processes were killed", killed)
-		c.check()
 	})
 }
 
@@ -298,6 +291,11 @@ func (c *telling) hurry(user string) {
 func (c *telling) check() {
 	t := c.t
 	t.Helper()
+	for _, g := range c.last {
+		if !c.isDone(g) {
+			t.Errorf("state %d: got %+v, due in %v, failure %+v, lease %+v; want it told", c.states[g.User], *g, time.Until(g.Due), g.Failure, g.Lease)
+		}
+	}
 	total, again, interrupted := 0, 0, 0
 	users := c.r.byUser()
 	for user := range c.states {
