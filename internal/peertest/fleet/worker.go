@@ -40,8 +40,8 @@ type Config struct {
 	Notify string
 }
 
-// WebhookSecret is what processes sign notices with.
-const WebhookSecret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+// webhookSecret is what processes sign notices with.
+const webhookSecret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 // A start is a Config with what the fleet adds.
 type start struct {
@@ -118,7 +118,7 @@ func (s start) run() error {
 		HTTPClient:  &http.Client{Transport: named{s.Name, http.DefaultTransport}},
 	}
 	if s.Notify != "" {
-		hook, err := webhook.New(s.Notify, WebhookSecret)
+		hook, err := webhook.New(s.Notify, webhookSecret)
 		if err != nil {
 			return err
 		}
