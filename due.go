@@ -27,7 +27,7 @@ const (
 	// moves in the index once a day.
 	lazyDue = day
 
-	// How long after a failure a grant is tried again that is only kept alive.
+	// How long after a failure Maintain tries again to keep a grant alive.
 	// Callers who ask for its token do not wait for that.
 	retryFailing       = time.Hour
 	retryConfiguration = day
@@ -48,9 +48,9 @@ func (g *Grant) owes() bool {
 	return false
 }
 
-// schedule settles when Maintain has to look at g, which was as before says
-// until now. next is when it has to for other reasons than its status; zero for
-// never.
+// schedule settles when Maintain has to look at g, a changed grant. before is the
+// grant before the change, and next is when Maintain has to look at it for other
+// reasons than its status; zero for never.
 func (g *Grant) schedule(before *Grant, next, now time.Time) {
 	if !g.Ends.Equal(before.Ends) {
 		g.Warned = stamp(now)

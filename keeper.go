@@ -26,9 +26,9 @@ const (
 
 // A keeper does what Maintain is for: it looks at the grants that are due.
 //
-// Who looks at a grant claims it first, by moving its Due by compare-and-swap.
-// So one process at a time does, and what a process that has died has claimed is
-// due again a few minutes later.
+// Before it does something about one, it claims it: it moves its Due by
+// compare-and-swap, so that no other process does the same meanwhile. What a
+// process had claimed that has died is due again a few minutes later.
 type keeper struct {
 	store     bounded
 	renewals  *renewals

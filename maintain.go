@@ -12,9 +12,9 @@ import "context"
 //
 // What Notify is told are states, not events: a grant whose status is not the one
 // that was told last, for longer than a minute. What heals within the minute is
-// not told, and what was told and heals is told as [NoticeRecovered]. That a
-// renewal fails for now ([StatusFailing]) is not told: it passes by itself, and
-// Failure.Since is for alerts.
+// not told, and what was told and heals is told as [NoticeRecovered]. A renewal
+// that fails for now ([StatusFailing]) is not told of: it passes by itself, and
+// alerts can go by Failure.Since.
 //
 //   - A person who has to authorize again is [NoticeNeedsUser], one notice for
 //     each grant. If the provider says that it has ended the grant, it is asked
@@ -33,12 +33,12 @@ import "context"
 // A notice is delivered at least once, by one process at a time, and with the
 // same ID at each attempt, also after a crash. After an error of Notify it is
 // delivered again, at intervals that grow from a minute to an hour. All processes
-// that run Maintain on one Store have the same Notify, or some would do without
-// telling.
+// that run Maintain on one Store should have the same Notify: one that has none
+// puts off by a day what is to be told.
 //
-// The clocks of processes may differ by some seconds, and by no more than a
-// minute: what one of them has claimed by a clock that is behind is not kept from
-// the others, and what one puts off by a clock that is ahead comes late.
+// The clocks of these processes should agree to within a minute. Otherwise two of
+// them may deliver a notice at a time, and what one puts off whose clock is ahead
+// comes late.
 //
 // Renewals of unused grants go through the same lease as all others, ten in a
 // second for each host and process, in the background: they never take the places

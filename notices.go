@@ -21,8 +21,8 @@ const (
 	notifyTimeout = 30 * time.Second
 	maxNotifyWait = time.Hour // between attempts to deliver a notice
 
-	// A provider that ends one grant means one person. One that ends many, while
-	// it renews none, may be at fault itself: then the administrator is told at
+	// If a provider ends a grant, its user is told. If it ends many while it
+	// renews none, it may be at fault itself: then the administrator is told at
 	// once, and users only if it lasts.
 	manyEnded       = 5                // grants of a profile that have to end before that is supposed
 	doubtFor        = 10 * time.Minute // that a user is not told while no other grant is renewed
@@ -184,8 +184,7 @@ func (s *shift) warn(g *Grant, kp *keptProfile, now time.Time) (due bool, err er
 		return false, nil
 	}
 	if n.Kind == NoticeExpiring && !n.At.After(now) {
-		// It has lived on past its end, or it has not and no token was asked for
-		// since: that shows when one is.
+		// Whether it has lived on past its end shows when a token is asked for.
 		c := g.Clone()
 		c.Warned = stamp(now)
 		return true, s.postpone(c, s.nextOf(c, kp))
@@ -300,7 +299,7 @@ func (s *shift) judgeEnding(g *Grant, kp *keptProfile, now time.Time) (v endingV
 	if err := s.flag(g.ProfileID, g.Failure, now); err != nil {
 		return endingWait, now.Add(postponed)
 	}
-	if s.endings.mayProbe(g.ProfileID, mono) {
+	if s.endings.takeProbe(g.ProfileID, mono) {
 		return endingProbe, time.Time{}
 	}
 	return endingWait, now.Add(doubtFor/2 + rand.N(doubtFor/2))
@@ -318,14 +317,14 @@ func (s *shift) askOnceMore(g *Grant, kp *keptProfile) {
 		s.settle(g, func(g *Grant) { g.Due = s.lifetimes.now().Add(wait) })
 		return
 	}
-	if s.isStillEnded(g, kp) {
+	if s.confirmEnding(g, kp) {
 		s.deliverStatus(g, kp)
 	}
 }
 
 // probe tries one of many grants that the provider has ended at once.
 func (s *shift) probe(g *Grant, kp *keptProfile) {
-	if s.isStillEnded(g, kp) {
+	if s.confirmEnding(g, kp) {
 		s.settle(g, func(g *Grant) { g.Due = s.lifetimes.now().Add(doubtFor) })
 		return
 	}
@@ -333,10 +332,10 @@ func (s *shift) probe(g *Grant, kp *keptProfile) {
 	s.endings.forget(g.ProfileID)
 }
 
-// isStillEnded asks the provider once more for a token of a grant that it has
-// ended, and reports whether it has. If not, when the grant is due next is
-// settled.
-func (s *shift) isStillEnded(g *Grant, kp *keptProfile) bool {
+// confirmEnding asks the provider once more for a token of a grant that it has
+// ended, and reports whether it says the same again. If not, it settles when the
+// grant is due next.
+func (s *shift) confirmEnding(g *Grant, kp *keptProfile) bool {
 	err := s.renew(g, kp, asking)
 	if s.ctx.Err() != nil && err != nil {
 		return false // the claim ends by itself
@@ -382,9 +381,9 @@ func (es *endings) note(key GrantKey, now time.Time) int {
 	return len(e.users)
 }
 
-// mayProbe reports whether it is time to try one of the grants of a profile, and
-// notes that it is tried.
-func (es *endings) mayProbe(profileID string, now time.Time) bool {
+// takeProbe reports whether it is time to try one of the grants of a profile, and
+// if so, notes that the caller does.
+func (es *endings) takeProbe(profileID string, now time.Time) bool {
 	es.mu.Lock()
 	defer es.mu.Unlock()
 	e := es.profiles[profileID]

@@ -24,8 +24,8 @@ const (
 )
 
 // ObserveGrants registers gauges about the profiles and grants in the Store of a
-// Manager, until the registration that it returns is ended. It belongs into one
-// program of a fleet, or into each: what they show is the same.
+// Manager, until the registration that it returns is ended. It belongs in one
+// program of a fleet, or in each: what they show is the same.
 //
 // The Store is read when metrics are collected, but once a minute at most, and a
 // collection waits for it no longer than a second; what comes later is shown
@@ -222,7 +222,7 @@ func firstEnd(ctx context.Context, m *authprofile.Manager, id string) time.Time 
 			}
 		}
 		if !found || n < perRound {
-			break // that were all
+			break // those were all
 		}
 		before = first
 	}
