@@ -283,6 +283,7 @@ func TestStoreProcesses(t *testing.T) {
 	require.Long(t, "the suite of shared stores in three processes")
 	for _, tg := range targets {
 		t.Run(tg.name, func(t *testing.T) {
+			t.Parallel()
 			dsn := tg.dsn(t)
 			db := tg.open(t, dsn)
 			clients := []*rpc.Client{startStores(t, tg, dsn), startStores(t, tg, dsn), startStores(t, tg, dsn)}

@@ -137,7 +137,10 @@ func empty(t testing.TB, db *sql.DB) {
 
 func TestStore(t *testing.T) {
 	for _, tg := range targets {
-		t.Run(tg.name, tg.run)
+		t.Run(tg.name, func(t *testing.T) {
+			t.Parallel()
+			tg.run(t)
+		})
 	}
 }
 
@@ -177,7 +180,10 @@ var settings = []target{
 func TestStoreSettings(t *testing.T) {
 	require.Long(t, "the suite of stores in other settings of drivers and databases")
 	for _, tg := range settings {
-		t.Run(tg.name, tg.run)
+		t.Run(tg.name, func(t *testing.T) {
+			t.Parallel()
+			tg.run(t)
+		})
 	}
 }
 
