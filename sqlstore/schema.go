@@ -29,8 +29,8 @@ type statement struct {
 	table, index, column string
 }
 
-// makesIndexes reports whether a step does nothing else. Indexes are made one
-// by one, while others read and write: see makeIndex.
+// makesIndexes reports whether a step does nothing else. On tables in use, indexes
+// are made one by one, while others read and write: see makeIndex.
 func (st step) makesIndexes() bool {
 	return !slices.ContainsFunc(st, func(x statement) bool { return x.index == "" })
 }
@@ -286,12 +286,13 @@ func (s *Store) migrate(ctx context.Context) error {
 			return err
 		}
 	}
+	isNew := len(applied) == 0 // there are no rows whose readers and writers could have to wait for an index
 	for i, st := range steps {
 		if applied[int64(i+1)] {
 			continue
 		}
 		apply := s.applyInPieces
-		if s.d.transactional && !st.makesIndexes() {
+		if s.d.transactional && (isNew || !st.makesIndexes()) {
 			apply = s.applyWhole
 		}
 		if err := apply(ctx, i+1, st); err != nil {
