@@ -299,21 +299,7 @@ func dueGrantsAfterChanges(t tb, s authprofile.Store) {
 // whatever others put and delete meanwhile, and what is returned is due.
 func dueGrantsWhileOthersChange(t tb, s authprofile.Store) {
 	now := time.Date(2031, 7, 1, 2, 3, 4, 5e6, time.UTC)
-	var stay, other []*authprofile.Grant
-	for _, id := range []string{"p", "q", "r"} {
-		for _, user := range []string{"", "u", "v"} {
-			for _, plus := range []string{"", "+"} {
-				g := newGrant(id, user+plus, len(stay))
-				g.Due = now.Add(-time.Duration(len(stay)) * time.Minute)
-				mustPutGrant(t, s, g)
-				if plus == "" {
-					stay = append(stay, g)
-				} else {
-					other = append(other, g)
-				}
-			}
-		}
-	}
+	stay, other := putNeighbors(t, s, func(g *authprofile.Grant, i int) { g.Due = now.Add(-time.Duration(i) * time.Minute) })
 	change := func(round int, g *authprofile.Grant) error {
 		switch round % 4 {
 		case 0:
@@ -396,21 +382,14 @@ func dueGrantsOwnership(t tb, s authprofile.Store) {
 func dueGrantsContextEnded(t tb, s authprofile.Store) {
 	g := newGrant("p", "u", 1)
 	mustPutGrant(t, s, g)
-	cancelled, cancel := context.WithCancel(t.Context())
-	cancel()
-	expired, cancel := context.WithDeadline(t.Context(), time.Now().Add(-time.Second))
-	defer cancel()
-	for _, ctx := range []context.Context{cancelled, expired} {
-		for name, before := range map[string]time.Time{"one": g.Due.Add(time.Hour), "none": g.Due, "none, ever": {}} {
-			err, ok := returnsSoon(func() error { _, err := s.DueGrants(ctx, before, 1); return err })
-			switch {
-			case !ok:
-				t.Fatalf("DueGrants, %s, after the context has ended (%v): still running after %v", name, ctx.Err(), soon)
-			case err == nil:
-				t.Fatalf("DueGrants, %s, after the context has ended (%v): got no error", name, ctx.Err())
-			case errors.Is(err, authprofile.ErrConflict), errors.Is(err, authprofile.ErrNotFound):
-				t.Fatalf("DueGrants, %s, after the context has ended (%v): got error %v, which is not true", name, ctx.Err(), err)
-			}
+	mustFailOnceEnded(t, func(ctx context.Context) map[string]func() error {
+		due := func(before time.Time) func() error {
+			return func() error { _, err := s.DueGrants(ctx, before, 1); return err }
 		}
-	}
+		return map[string]func() error{
+			"DueGrants, of one":  due(g.Due.Add(time.Hour)),
+			"DueGrants, of none": due(g.Due),
+			"DueGrants, ever":    due(time.Time{}),
+		}
+	})
 }
