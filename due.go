@@ -90,12 +90,11 @@ type upkeep struct {
 	idleLife      time.Duration // of the template's row; zero: not known
 }
 
-func upkeepOf(p *Profile) upkeep {
+// upkeepOf returns that of a profile with its template, nil if it has none.
+func upkeepOf(p *Profile, template *catalog.Provider) upkeep {
 	up := upkeep{keepAlive: p.KeepAlive, secretExpires: p.SecretExpires}
-	if p.Template != "" {
-		if known, err := catalog.Lookup(string(p.Template)); err == nil {
-			up.idleLife = known.IdleLife
-		}
+	if template != nil {
+		up.idleLife = template.IdleLife
 	}
 	return up
 }

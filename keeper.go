@@ -1,6 +1,7 @@
 package authprofile
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math/rand/v2"
@@ -57,6 +58,7 @@ type shift struct {
 type keptProfile struct {
 	profile *Profile
 	upkeep  upkeep
+	host    string // whose requests are paced together: that of the token endpoint, or else of the document which names it
 	read    time.Time
 	err     error
 }
@@ -187,7 +189,7 @@ func (s *shift) profile(id string) *keptProfile {
 	kp = &keptProfile{read: time.Now()}
 	kp.profile, kp.err = s.store.profile(s.ctx, id)
 	if kp.err == nil {
-		kp.upkeep = upkeepOf(kp.profile)
+		kp.derive()
 	}
 	if len(s.profiles) >= maxOfCompanies {
 		clear(s.profiles)
@@ -196,22 +198,17 @@ func (s *shift) profile(id string) *keptProfile {
 	return kp
 }
 
-// host is whose requests are paced together: the host of the token endpoint,
-// or else that of the document which names it.
-func (kp *keptProfile) host() string {
-	address := kp.profile.Endpoints.TokenURL
-	if kp.profile.Endpoints.DiscoveryURL != "" {
-		address = kp.profile.Endpoints.DiscoveryURL
+// derive sets what follows from the profile.
+func (kp *keptProfile) derive() {
+	address := cmp.Or(kp.profile.Endpoints.DiscoveryURL, kp.profile.Endpoints.TokenURL)
+	template, err := catalog.Lookup(string(kp.profile.Template))
+	if err == nil {
+		address = template.DiscoveryURL()
 	}
-	if kp.profile.Template != "" {
-		if known, err := catalog.Lookup(string(kp.profile.Template)); err == nil {
-			address = known.DiscoveryURL()
-		}
-	}
+	kp.upkeep, kp.host = upkeepOf(kp.profile, template), address
 	if u, err := url.Parse(address); err == nil {
-		return u.Host
+		kp.host = u.Host
 	}
-	return address
 }
 
 // claim makes sure that no other process looks at g for a while.
@@ -259,7 +256,15 @@ const (
 	asking       purpose = "?" // whether a grant has really ended
 )
 
-func (kp *keptProfile) queue(why purpose) string { return string(why) + kp.host() }
+func (kp *keptProfile) queue(why purpose) string { return string(why) + kp.host }
+
+// dueAt is settle of nothing but when a grant is due.
+func (s *shift) dueAt(g *Grant, at time.Time) { s.settle(g, func(g *Grant) { g.Due = at }) }
+
+// turnOf is when it is the turn in a queue of what finds no room now.
+func (s *shift) turnOf(queue string) time.Time {
+	return s.lifetimes.now().Add(s.pace.putOff(queue, time.Now()))
+}
 
 // begin claims a grant and does what takes a request to its provider, in a
 // goroutine, when it is the host's turn.
@@ -268,12 +273,12 @@ func (s *shift) begin(g *Grant, kp *keptProfile, why purpose, do func(g *Grant, 
 	select {
 	case s.visits <- struct{}{}:
 	default:
-		return s.postpone(g, s.lifetimes.now().Add(s.pace.putOff(queue, now)))
+		return s.postpone(g, s.turnOf(queue))
 	}
 	at, soon := s.pace.reserve(queue, now)
 	if !soon {
 		<-s.visits
-		return s.postpone(g, s.lifetimes.now().Add(s.pace.putOff(queue, now)))
+		return s.postpone(g, s.turnOf(queue))
 	}
 	c, err := s.claim(g)
 	if err != nil {
@@ -288,7 +293,7 @@ func (s *shift) begin(g *Grant, kp *keptProfile, why purpose, do func(g *Grant, 
 		select {
 		case <-t.C:
 			if wait := s.pace.pause(queue, time.Now()); wait > 0 {
-				s.settle(c, func(g *Grant) { g.Due = s.lifetimes.now().Add(wait) })
+				s.dueAt(c, s.lifetimes.now().Add(wait))
 				return
 			}
 			do(c, kp)
@@ -296,7 +301,7 @@ func (s *shift) begin(g *Grant, kp *keptProfile, why purpose, do func(g *Grant, 
 		case <-s.ctx.Done():
 		case <-s.tasks.closing:
 		}
-		s.settle(c, func(g *Grant) { g.Due = s.lifetimes.now() }) // for another process
+		s.dueAt(c, s.lifetimes.now()) // for another process
 	})
 	return nil
 }

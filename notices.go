@@ -36,7 +36,7 @@ const (
 func (s *shift) lookAtStatus(g *Grant, kp *keptProfile, now time.Time) error {
 	switch {
 	case !g.grantType().person:
-		return s.tell(g, kp, now)
+		return s.tell(g, kp)
 	case g.Status == StatusNeedsConfiguration:
 		// The profile is told of once; the grant only remembers.
 		if err := s.flag(g.ProfileID, g.Failure, now); err != nil {
@@ -60,7 +60,7 @@ func (s *shift) lookAtStatus(g *Grant, kp *keptProfile, now time.Time) error {
 		}
 		return s.begin(g, kp, asking, s.askOnceMore)
 	}
-	return s.tell(g, kp, now)
+	return s.tell(g, kp)
 }
 
 // remember writes that there is nothing to tell of a grant's status, since it is
@@ -80,9 +80,12 @@ func noteTold(g *Grant, now time.Time) {
 	g.ToldAt = stamp(now)
 }
 
-// nextOf is when a grant is due that was just looked at.
+// nextOf is when a grant or a record is due that was just looked at.
 func (s *shift) nextOf(g *Grant, kp *keptProfile) time.Time {
 	next, now := kp.upkeep.nextLook(g), s.lifetimes.now()
+	if g.isRecord() {
+		return nextOfRecord(g, next, now)
+	}
 	if !next.IsZero() {
 		next = later(next, now.Add(doubtFor)) // it may have to be tried again, but not at once
 	}
@@ -93,17 +96,17 @@ func (s *shift) nextOf(g *Grant, kp *keptProfile) time.Time {
 }
 
 // tell tells of a grant's status.
-func (s *shift) tell(g *Grant, kp *keptProfile, now time.Time) error {
-	return s.claimToTell(g, now, func(c *Grant) { s.deliverStatus(c, kp) })
+func (s *shift) tell(g *Grant, kp *keptProfile) error {
+	return s.claimToTell(g, func(c *Grant) { s.deliverStatus(c, kp) })
 }
 
 // claimToTell claims a grant and calls do in a goroutine, when there is room for
 // another call of Notify.
-func (s *shift) claimToTell(g *Grant, now time.Time, do func(c *Grant)) error {
+func (s *shift) claimToTell(g *Grant, do func(c *Grant)) error {
 	select {
 	case s.untold <- struct{}{}:
 	default:
-		return s.postpone(g, now.Add(s.pace.putOff(hostOfNotices, time.Now())))
+		return s.postpone(g, s.turnOf(hostOfNotices))
 	}
 	c, err := s.claim(g)
 	if err != nil {
@@ -115,18 +118,18 @@ func (s *shift) claimToTell(g *Grant, now time.Time, do func(c *Grant)) error {
 		defer func() { <-s.untold }()
 		t := time.NewTimer(claimFor / 2)
 		defer t.Stop()
-		wait := time.Duration(0) // for another process
 		select {
 		case s.telling <- struct{}{}:
 			defer func() { <-s.telling }()
 			do(c)
 			return
 		case <-t.C:
-			wait = s.pace.putOff(hostOfNotices, time.Now())
+			s.dueAt(c, s.turnOf(hostOfNotices))
+			return
 		case <-s.ctx.Done():
 		case <-s.tasks.closing:
 		}
-		s.settle(c, func(g *Grant) { g.Due = s.lifetimes.now().Add(wait) })
+		s.dueAt(c, s.lifetimes.now()) // for another process
 	})
 	return nil
 }
@@ -192,7 +195,7 @@ func (s *shift) warn(g *Grant, kp *keptProfile, now time.Time) (due bool, err er
 	n.ID = noticeID(n.Kind, g.GrantKey, n.At, g.Warned)
 	_, since := warning(n.At, g.Warned, time.Time{})
 	since = later(since, kp.profile.Updated) // which may have brought an end that is near
-	return true, s.claimToTell(g, now, func(c *Grant) {
+	return true, s.claimToTell(g, func(c *Grant) {
 		s.deliver(c, kp, n, since, func(cur *Grant, now time.Time) { cur.Warned = stamp(now) })
 	})
 }
@@ -212,16 +215,13 @@ func (s *shift) deliver(g *Grant, kp *keptProfile, n Notice, since time.Time, to
 		if s.isOver() {
 			wait = 0 // another process may do better
 		}
-		s.settle(g, func(g *Grant) { g.Due = now.Add(wait) })
+		s.dueAt(g, now.Add(wait))
 		s.events.noticeFailed(s.ctx, n)
 		return
 	}
 	s.settle(g, func(g *Grant) {
 		told(g, now)
 		g.Due = s.nextOf(g, kp)
-		if g.isRecord() {
-			g.Due = s.nextOfRecord(g, kp)
-		}
 	})
 	s.events.noticeDelivered(s.ctx, n)
 }
@@ -250,7 +250,7 @@ func (s *shift) call(g *Grant, n Notice) error {
 			}
 			return err
 		case <-hold.C:
-			s.settle(g, func(g *Grant) { g.Due = s.lifetimes.now().Add(claimFor) })
+			s.dueAt(g, s.lifetimes.now().Add(claimFor))
 		case <-over:
 			over, patience = nil, time.After(foreign.Patience)
 		case <-patience:
@@ -313,8 +313,7 @@ func (s *shift) askOnceMore(g *Grant, kp *keptProfile) {
 	case s.telling <- struct{}{}:
 		defer func() { <-s.telling }()
 	default: // the provider is not asked in vain
-		wait := s.pace.putOff(hostOfNotices, time.Now())
-		s.settle(g, func(g *Grant) { g.Due = s.lifetimes.now().Add(wait) })
+		s.dueAt(g, s.turnOf(hostOfNotices))
 		return
 	}
 	if s.confirmEnding(g, kp) {
@@ -325,7 +324,7 @@ func (s *shift) askOnceMore(g *Grant, kp *keptProfile) {
 // probe tries one of many grants that the provider has ended at once.
 func (s *shift) probe(g *Grant, kp *keptProfile) {
 	if s.confirmEnding(g, kp) {
-		s.settle(g, func(g *Grant) { g.Due = s.lifetimes.now().Add(doubtFor) })
+		s.dueAt(g, s.lifetimes.now().Add(doubtFor))
 		return
 	}
 	s.unflag(g.ProfileID, isOfProvider)

@@ -84,7 +84,6 @@ func (r resolver) resolve(ctx context.Context, p *Profile) (*provider, error) {
 		authURL:       p.Endpoints.AuthURL,
 		tokenURL:      p.Endpoints.TokenURL,
 		revocationURL: p.Endpoints.RevocationURL,
-		upkeep:        upkeepOf(p),
 	}
 	documentURL := p.Endpoints.DiscoveryURL
 	if documentURL != "" {
@@ -98,6 +97,7 @@ func (r resolver) resolve(ctx context.Context, p *Profile) (*provider, error) {
 		pr.template, pr.scopeOnRefresh, pr.issuer.Aliases = known, known.ScopeOnRefresh, known.IssuerAliases
 		documentURL, pr.documentField = known.DiscoveryURL(), fieldTemplate
 	}
+	pr.upkeep = upkeepOf(p, pr.template)
 
 	var methods []string
 	if documentURL != "" {

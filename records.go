@@ -86,7 +86,7 @@ func (s *shift) lookAtRecord(r *Grant, kp *keptProfile, now time.Time) error {
 	case s.notify == nil:
 		return s.postpone(r, now.Add(day))
 	case recordOwes(r):
-		return s.claimToTell(r, now, func(c *Grant) { s.deliverRecord(c, kp) })
+		return s.claimToTell(r, func(c *Grant) { s.deliverRecord(c, kp) })
 	}
 	if due, err := s.warn(r, kp, now); due {
 		return err
@@ -101,17 +101,16 @@ func (s *shift) lookAtRecord(r *Grant, kp *keptProfile, now time.Time) error {
 	if over {
 		return s.unflag(r.ProfileID, func(*Failure) bool { return true })
 	}
-	return s.postpone(r, s.nextOfRecord(r, kp))
+	return s.postpone(r, s.nextOf(r, kp))
 }
 
-// nextOfRecord is when a record is due that was just looked at.
-func (s *shift) nextOfRecord(r *Grant, kp *keptProfile) time.Time {
-	next, now := kp.upkeep.nextLook(r), s.lifetimes.now()
+// nextOfRecord is nextOf a record. next is when its secret's end is due.
+func nextOfRecord(r *Grant, next, now time.Time) time.Time {
 	switch {
 	case recordOwes(r):
-		next = earlier(next, now.Add(noticeGrace))
+		return earlier(next, now.Add(noticeGrace))
 	case r.Failure != nil:
-		next = earlier(next, now.Add(lookAtFaultEvery))
+		return earlier(next, now.Add(lookAtFaultEvery))
 	}
 	return next
 }
@@ -150,7 +149,7 @@ func (s *shift) deliverRecord(r *Grant, kp *keptProfile) {
 		n.ID = noticeID(n.Kind, r.GrantKey, r.ToldAt, f.Since)
 		counts, err := s.store.countGrants(s.ctx, r.ProfileID)
 		if err != nil {
-			s.settle(r, func(r *Grant) { r.Due = s.lifetimes.now().Add(postponed) })
+			s.dueAt(r, s.lifetimes.now().Add(postponed))
 			return
 		}
 		n.Grants = int(counts[told])
@@ -166,7 +165,7 @@ func (s *shift) deliverRecord(r *Grant, kp *keptProfile) {
 // does not keep the profile from being saved.
 func (b bounded) remind(ctx context.Context, p *Profile, now time.Time) error {
 	err := b.changeRecord(ctx, p.ID, func(r *Grant) bool {
-		next := earlier(r.Due, upkeepOf(p).nextLook(r))
+		next := earlier(r.Due, upkeep{secretExpires: p.SecretExpires}.nextLook(r))
 		if next.IsZero() {
 			return false
 		}
