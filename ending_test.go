@@ -17,13 +17,11 @@ func TestMassEnding(t *testing.T) {
 		var b noticeBoard
 		p := w.user()
 		const users = 60
-		for i := range users {
-			w.authorize(p, fmt.Sprint("user-", i))
-		}
+		w.authorizeMany(p, users)
 		for range 2 {
 			w.maintained(&b, w.store)
 		}
-		use := func(i int) { w.m.Token(t.Context(), p, authprofile.AsUser(fmt.Sprint("user-", i))) }
+		use := func(i int) { w.use(p, i) }
 		expire()
 		for i := range users {
 			use(i)
@@ -43,7 +41,7 @@ func TestMassEnding(t *testing.T) {
 		w.pass(30 * time.Minute)
 		b.wants(t, "when it is over", "recovered")
 		for i := range users {
-			w.healthy(authprofile.GrantKey{ProfileID: "crm", User: fmt.Sprint("user-", i)})
+			w.healthy(userOf(i))
 		}
 		w.pass(2 * day)
 		b.wants(t, "two days later")
@@ -65,7 +63,7 @@ func TestMassEndingThatLasts(t *testing.T) {
 		w.srv.RevokeUser("user")
 		expire()
 		for i := range users {
-			w.m.Token(t.Context(), p, authprofile.AsUser(fmt.Sprint("user-", i)))
+			w.use(p, i)
 		}
 		w.pass(50 * time.Minute)
 		b.wants(t, "within the hour", "needs_administrator")
@@ -83,18 +81,16 @@ func TestEndedWhileOthersAreRenewed(t *testing.T) {
 		var b noticeBoard
 		p := w.user()
 		const users, ended = 20, 8
-		for i := range users {
-			w.authorize(p, fmt.Sprint("user-", i))
-		}
+		w.authorizeMany(p, users)
 		w.maintained(&b, w.store)
 		expire()
 		var want []string
 		for i := range ended {
-			w.srv.Revoke(string(w.grant(authprofile.GrantKey{ProfileID: "crm", User: fmt.Sprint("user-", i)}).RefreshToken))
+			w.srv.Revoke(string(w.grant(userOf(i)).RefreshToken))
 			want = append(want, fmt.Sprint("needs_user user-", i))
 		}
 		for i := range users {
-			w.m.Token(t.Context(), p, authprofile.AsUser(fmt.Sprint("user-", i)))
+			w.use(p, i)
 			w.pass(time.Second)
 		}
 		w.pass(3 * time.Minute)

@@ -12,10 +12,7 @@ func TestExpiring(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		var b noticeBoard
 		w.announce(60 * day)
-		p := w.user()
-		p.KeepAlive = -1
-		w.save(p)
-		w.authorize(p, "ada")
+		w.adasIdleProfile()
 		for range 3 {
 			w.maintained(&b, w.store)
 		}
@@ -44,10 +41,7 @@ func TestExpiringWhileUsed(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		var b noticeBoard
 		w.announce(2 * day)
-		p := w.user()
-		p.KeepAlive = -1
-		w.save(p)
-		w.authorize(p, "ada")
+		p := w.adasIdleProfile()
 		w.maintained(&b, w.store)
 		for range 24 * 10 {
 			expire()

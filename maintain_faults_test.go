@@ -206,9 +206,7 @@ func TestNotifyOutlivesMaintain(t *testing.T) {
 		first.react(func(context.Context, authprofile.Notice) error { <-release; return nil })
 		p := w.adasProfile()
 		m := &authprofile.Manager{Store: w.store, HTTPClient: w.srv.Client(), Notify: first.notify}
-		w.srv.RevokeUser("user")
-		expire()
-		w.refuses(w.m, p, authprofile.ErrReauthorize, asAda)
+		w.endAda(p)
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 		defer cancel()
 		m.Maintain(ctx)
@@ -403,13 +401,11 @@ func TestProviderIsNotAskedInVain(t *testing.T) {
 		var b noticeBoard
 		p := w.user()
 		const users = 60
-		for i := range users {
-			w.authorize(p, fmt.Sprint("user-", i))
-		}
+		w.authorizeMany(p, users)
 		w.srv.RevokeUser("user")
 		expire()
 		for i := range users {
-			w.m.Token(t.Context(), p, authprofile.AsUser(fmt.Sprint("user-", i)))
+			w.use(p, i)
 		}
 		time.Sleep(2 * time.Hour) // so that users are told although many grants have ended
 		before := w.srv.Count("refresh_token")
@@ -549,9 +545,7 @@ func TestNotifyCallsTheManager(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		var b noticeBoard
 		p := w.adasProfile()
-		w.srv.RevokeUser("user")
-		expire()
-		w.refuses(w.m, p, authprofile.ErrReauthorize, asAda)
+		w.endAda(p)
 		m := w.maintained(&b, w.store)
 		b.react(func(ctx context.Context, n authprofile.Notice) error {
 			if n.Kind != authprofile.NoticeNeedsUser {
@@ -575,9 +569,7 @@ func TestNotifyCallsTheManager(t *testing.T) {
 		b.wants(t, "with a Notify that authorizes", "needs_user ada", "recovered ada")
 		w.healthy(ada)
 
-		w.srv.RevokeUser("user")
-		expire()
-		w.refuses(w.m, p, authprofile.ErrReauthorize, asAda)
+		w.endAda(p)
 		b.react(func(ctx context.Context, n authprofile.Notice) error { return m.Shutdown(context.Background()) })
 		w.pass(10 * time.Minute)
 		b.wants(t, "with a Notify that shuts down", "needs_user ada")
@@ -625,10 +617,7 @@ func TestAuthorizedAgainAfterAWarning(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		var b noticeBoard
 		w.announce(10 * day)
-		p := w.user()
-		p.KeepAlive = -1
-		w.save(p)
-		w.authorize(p, "ada")
+		p := w.adasIdleProfile()
 		ends := w.grant(ada).Ends
 		w.srv.Mutate(providertest.Token, func(answer map[string]any) {
 			delete(answer, "refresh_token")

@@ -104,6 +104,43 @@ func (w *world) pass(d time.Duration) {
 	}
 }
 
+// endAda has the provider end ada's grant, and a caller find out.
+func (w *world) endAda(p *authprofile.Profile) {
+	w.Helper()
+	w.srv.RevokeUser("user")
+	expire()
+	w.refuses(w.m, p, authprofile.ErrReauthorize, asAda)
+}
+
+// userOf returns the key of one of many users, userOf(0) that of the first.
+func userOf(i int) authprofile.GrantKey {
+	return authprofile.GrantKey{ProfileID: "crm", User: fmt.Sprint("user-", i)}
+}
+
+// authorizeMany has the first of many users authorize a profile.
+func (w *world) authorizeMany(p *authprofile.Profile, many int) {
+	w.Helper()
+	for i := range many {
+		w.authorize(p, userOf(i).User)
+	}
+}
+
+// use asks for the token of one of many users, which may be refused.
+func (w *world) use(p *authprofile.Profile, i int) {
+	w.m.Token(w.Context(), p, authprofile.AsUser(userOf(i).User))
+}
+
+// adasIdleProfile returns a user profile whose grants are not kept alive, and
+// that ada has authorized.
+func (w *world) adasIdleProfile() *authprofile.Profile {
+	w.Helper()
+	p := w.user()
+	p.KeepAlive = -1
+	w.save(p)
+	w.authorize(p, "ada")
+	return p
+}
+
 // announce makes the provider end each refresh token after so long, and say so;
 // never if that is zero.
 func (w *world) announce(life time.Duration) {
@@ -263,9 +300,7 @@ func TestNotifyBlocks(t *testing.T) {
 		ctx, cancel := context.WithCancel(context.Background())
 		ended := make(chan error, 1)
 		go func() { ended <- m.Maintain(ctx) }()
-		w.srv.RevokeUser("user")
-		expire()
-		w.refuses(w.m, p, authprofile.ErrReauthorize, asAda)
+		w.endAda(p)
 		w.pass(3 * time.Minute)
 		first.wants(t, "by the process that looks first", "needs_user ada")
 		w.maintained(&second, w.store)
@@ -294,16 +329,14 @@ func TestNeedsAdministrator(t *testing.T) {
 		var b noticeBoard
 		p := w.user()
 		const users = 30
-		for i := range users {
-			w.authorize(p, fmt.Sprint("user-", i))
-		}
+		w.authorizeMany(p, users)
 		for range 3 {
 			w.maintained(&b, w.store)
 		}
 		w.srv.SetClientSecret(providertest.ClientID, "another")
 		use := func() {
 			for i := range users {
-				w.m.Token(t.Context(), p, authprofile.AsUser(fmt.Sprint("user-", i)))
+				w.use(p, i)
 			}
 		}
 		expire()
@@ -331,7 +364,7 @@ func TestNeedsAdministrator(t *testing.T) {
 		w.pass(3 * day)
 		b.wants(t, "three days later")
 		for i := range users {
-			if g := w.grant(authprofile.GrantKey{ProfileID: "crm", User: fmt.Sprint("user-", i)}); g.Told != "" {
+			if g := w.grant(userOf(i)); g.Told != "" {
 				t.Errorf("%s: got %q as what was told, want nothing", g.User, g.Told)
 			}
 		}
@@ -409,9 +442,7 @@ func TestFleetTellsOnce(t *testing.T) {
 		for range 8 {
 			w.maintained(&b, w.store)
 		}
-		w.srv.RevokeUser("user")
-		expire()
-		w.refuses(w.m, p, authprofile.ErrReauthorize, asAda)
+		w.endAda(p)
 		w.pass(time.Hour)
 		b.wants(t, "by eight processes", "needs_user ada")
 	})
@@ -424,9 +455,7 @@ func TestFleetTellsOnce(t *testing.T) {
 		m := &authprofile.Manager{Store: store, HTTPClient: w.srv.Client(), Notify: b.notify}
 		ended := make(chan error, 1)
 		go func() { ended <- m.Maintain(ctx) }()
-		w.srv.RevokeUser("user")
-		expire()
-		w.refuses(w.m, p, authprofile.ErrReauthorize, asAda)
+		w.endAda(p)
 		w.pass(3 * time.Minute)
 		first := b.wants(t, "by the process that dies", "needs_user ada")
 		cancel()
@@ -457,9 +486,7 @@ func TestDeletedMeanwhile(t *testing.T) {
 				var b noticeBoard
 				p := w.adasProfile()
 				w.maintained(&b, w.store)
-				w.srv.RevokeUser("user")
-				expire()
-				w.refuses(w.m, p, authprofile.ErrReauthorize, asAda)
+				w.endAda(p)
 				if err := test.end(w); err != nil {
 					t.Fatal(err)
 				}
@@ -472,9 +499,7 @@ func TestDeletedMeanwhile(t *testing.T) {
 				p := w.adasProfile()
 				b.react(func(context.Context, authprofile.Notice) error { return test.end(w) })
 				w.maintained(&b, w.store)
-				w.srv.RevokeUser("user")
-				expire()
-				w.refuses(w.m, p, authprofile.ErrReauthorize, asAda)
+				w.endAda(p)
 				w.pass(time.Hour)
 				b.wants(t, "of what goes meanwhile", "needs_user ada")
 				w.noGrant(ada)
@@ -510,7 +535,7 @@ func TestMaintainStoreFails(t *testing.T) {
 		w.srv.RevokeUser("user")
 		expire()
 		for i := range 4 {
-			w.m.Token(t.Context(), p, authprofile.AsUser(fmt.Sprint("user-", i)))
+			w.use(p, i)
 		}
 		store := &faultyStore{Store: w.store}
 		luck := rand.New(rand.NewPCG(1, 2))
