@@ -8,7 +8,6 @@ import (
 	"io"
 	"iter"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -126,11 +125,6 @@ type engine struct {
 	keeper    *keeper
 }
 
-// sharedTransport returns the transport of all Managers that are given none.
-// With one for each, a program that makes a Source for each job would gather
-// idle connections, and their goroutines, for a minute and a half.
-var sharedTransport = sync.OnceValue(func() *http.Transport { return transport.New(new(net.Dialer)) })
-
 // engine returns the Manager's engine, made at the first call.
 func (m *Manager) engine() *engine {
 	m.once.Do(func() { m.e = newEngine(m) })
@@ -140,7 +134,7 @@ func (m *Manager) engine() *engine {
 func newEngine(m *Manager) *engine {
 	e := &engine{
 		store:     m.Store,
-		http:      newHTTPClient(m.HTTPClient),
+		http:      transport.Client(m.HTTPClient),
 		cache:     tokencache.New(m.CacheSize),
 		lifetimes: &lifetimes{before: m.RenewBefore, now: time.Now},
 		events:    events{m.Logger, m.Trace},
@@ -178,21 +172,6 @@ func newEngine(m *Manager) *engine {
 	}
 	e.writer.onDeleted = func(key GrantKey) { e.renewals.supersede(key, nil) }
 	return e
-}
-
-// newHTTPClient returns the client for requests to providers that has the
-// transport and the time-out of the application's, which may be nil.
-func newHTTPClient(given *http.Client) *http.Client {
-	hc := &http.Client{
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-	if given != nil {
-		hc.Transport, hc.Timeout = given.Transport, given.Timeout
-	}
-	if hc.Transport == nil {
-		hc.Transport = sharedTransport()
-	}
-	return hc
 }
 
 // Save validates p and stores it. The first Save of a profile assigns an ID
@@ -346,7 +325,7 @@ func (m *Manager) Shutdown(ctx context.Context) error {
 	go func() {
 		e.tasks.wg.Wait()
 		e.docs.Close()
-		if t, ok := e.http.Transport.(*http.Transport); ok && t == sharedTransport() {
+		if t, ok := e.http.Transport.(*http.Transport); ok && t == transport.Shared() {
 			t.CloseIdleConnections() // others, who may share them, open new ones
 		}
 		close(done)

@@ -96,11 +96,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/authprofile/authprofile"
@@ -207,7 +205,7 @@ func (h *Hook) Notify(ctx context.Context, n authprofile.Notice) error {
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("User-Agent", "authprofile")
 
-	resp, err := h.client().Do(req)
+	resp, err := transport.Client(h.Client).Do(req)
 	if err != nil {
 		return fail(0, transport.Describe(ctx, err, "the request failed"))
 	}
@@ -257,23 +255,6 @@ func signatures(keys [][]byte, id, timestamp string, body []byte) string {
 		list = append(list, "v1,"+base64.StdEncoding.EncodeToString(mac.Sum(nil)))
 	}
 	return strings.Join(list, " ")
-}
-
-// sharedTransport returns the transport of all Hooks that have no Client.
-var sharedTransport = sync.OnceValue(func() *http.Transport { return transport.New(new(net.Dialer)) })
-
-// client returns a client that follows no redirect and keeps no cookie.
-func (h *Hook) client() *http.Client {
-	hc := &http.Client{
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-	if h.Client != nil {
-		hc.Transport, hc.Timeout = h.Client.Transport, h.Client.Timeout
-	}
-	if hc.Transport == nil {
-		hc.Transport = sharedTransport()
-	}
-	return hc
 }
 
 // An Error says why a notice was not delivered. Its text has the scheme and the

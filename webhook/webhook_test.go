@@ -23,6 +23,7 @@ import (
 
 	"github.com/authprofile/authprofile"
 	"github.com/authprofile/authprofile/egress"
+	"github.com/authprofile/authprofile/internal/transport"
 	"github.com/authprofile/authprofile/internal/webtest"
 )
 
@@ -297,7 +298,7 @@ func TestClient(t *testing.T) {
 	}
 	for _, c := range []*http.Client{nil, new(http.Client)} {
 		h.Client = c
-		if got, ok := h.client().Transport.(*http.Transport); !ok || got.TLSHandshakeTimeout != 10*time.Second {
+		if got, ok := transport.Client(h.Client).Transport.(*http.Transport); !ok || got.TLSHandshakeTimeout != 10*time.Second {
 			t.Errorf("client %v: got transport %v, want the one with limits", c, got)
 		}
 	}

@@ -131,14 +131,7 @@ func fillBacklog(b *testing.B, tg target, s *sqlstore.Store, db *sql.DB, hosts [
 	}[tg.dialect]
 	copyRows(b, db, "grants", series, map[string]string{"profile_id": "new_id", "user_id": "'user-' || i", "due": due})
 	mustExec(b, db, "DELETE FROM authprofile_grants WHERE profile_id = 'template'")
-	switch tg.dialect {
-	case sqlstore.SQLite:
-		mustExec(b, db, "ANALYZE")
-		mustExec(b, db, "PRAGMA wal_checkpoint(TRUNCATE)")
-	case sqlstore.Postgres:
-		mustExec(b, db, "VACUUM ANALYZE")
-		mustExec(b, db, "CHECKPOINT")
-	}
+	tg.rest(b, db)
 }
 
 // A countingHost is a token endpoint that answers a refresh at once, and counts
