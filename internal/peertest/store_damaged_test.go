@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/authprofile/authprofile"
+	"github.com/authprofile/authprofile/internal/peertest/require"
 	"github.com/authprofile/authprofile/sealed"
 	"github.com/authprofile/authprofile/sqlstore"
 )
@@ -18,6 +19,7 @@ import (
 // for that record alone: it hides no other in a list, and keeps no key from
 // being rotated.
 func TestDamagedRows(t *testing.T) {
+	require.Long(t, "rows that are damaged, one column at a time")
 	t.Parallel()
 	for _, tg := range targets {
 		t.Run(tg.name, func(t *testing.T) {

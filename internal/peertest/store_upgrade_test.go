@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/authprofile/authprofile"
+	"github.com/authprofile/authprofile/internal/peertest/require"
 	"github.com/authprofile/authprofile/sqlstore"
 )
 
@@ -432,6 +433,7 @@ func TestUpgradeInvalidIndex(t *testing.T) {
 // A transaction that has read grants, such as a backup, keeps columns from being
 // added. Migrate waits for it in a way in which others do not wait for Migrate.
 func TestUpgradeDuringBackup(t *testing.T) {
+	require.Long(t, "an upgrade that waits for a backup")
 	for _, tg := range []target{postgres, mariadb} {
 		t.Run(tg.name, func(t *testing.T) {
 			ctx := t.Context()
