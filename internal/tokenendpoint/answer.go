@@ -2,14 +2,13 @@ package tokenendpoint
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
-	"math"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -45,14 +44,14 @@ type Answer struct {
 	// Lifetime is that of the access token, at most ten years. Zero, if it is
 	// known: the token has ended already, as a negative expires_in says.
 	Lifetime      time.Duration
-	LifetimeKnown bool // false: expires_in is missing, unreadable or 0
+	LifetimeKnown bool // false: what says it is missing, unreadable or 0
 
 	// RefreshLifetime is that of the refresh token. Zero: not known.
 	RefreshLifetime time.Duration
 
-	// Extra are the members that no standard has: strings as they came, all
-	// else as JSON. It holds 4 KiB; in the order of their names, members that
-	// do not fit are left out.
+	// Extra are what Habits.Keep names and the members that no standard has:
+	// strings as they came, all else as JSON. It holds 4 KiB; in this order, and
+	// that of their names, members that do not fit are left out.
 	Extra map[string]string
 }
 
@@ -84,6 +83,7 @@ type content struct {
 
 	failed            bool // there is an error member, or "ok" is false
 	code, description string
+	found             []string // the codes at Habits.ErrorPaths, cleaned
 }
 
 // parse reads an answer: one JSON object, whatever the content type says
@@ -95,7 +95,9 @@ type content struct {
 // up only a token that is ambiguous, not text, or longer than 64 KiB. Since it
 // will be sent in a form, it may have characters outside ASCII, though no
 // standard allows them.
-func parse(body []byte, contentType string) *content {
+//
+// The times of the answer are counted from start, when its request began.
+func parse(body []byte, contentType string, h Habits, start time.Time) *content {
 	c := new(content)
 	body = bytes.TrimLeft(body, " \t\r\n")
 	body = bytes.TrimPrefix(body, []byte("\ufeff"))
@@ -106,7 +108,7 @@ func parse(body []byte, contentType string) *content {
 	case len(body) > 0 && body[0] == '{':
 		c.object = true
 		members, c.problem = parseObject(body)
-		c.RefreshToken = findRefreshToken(body)
+		c.RefreshToken = findRefreshToken(body, nil)
 	case isMediaType(mediaType, "application/x-www-form-urlencoded"),
 		isMediaType(mediaType, "text/plain") && likeForm(body):
 		members, c.RefreshToken, c.problem = parseForm(string(body))
@@ -114,9 +116,32 @@ func parse(body []byte, contentType string) *content {
 		c.problem = errNotObject
 	}
 
-	c.readError(members)
-	c.readAnswer(members)
+	c.readError(members, h.ErrorPaths)
+	tokens, holder := members, ""
+	if h.TokenPath != "" && c.object && !hasAccessToken(body) {
+		path := strings.Split(h.TokenPath, ".")
+		tokens, holder = c.readTokenPath(members, h.TokenPath), path[0]
+		c.RefreshToken = cmp.Or(findRefreshToken(body, path), c.RefreshToken)
+	}
+	c.readAnswer(tokens, &h, start)
+	c.Extra = readExtra(members, h.Keep, holder)
 	return c
+}
+
+// readTokenPath returns the members of the object with the tokens.
+func (c *content) readTokenPath(members map[string]json.RawMessage, path string) map[string]json.RawMessage {
+	raw := first(members, path)
+	if list := elements(raw, 1); len(list) > 0 {
+		raw = list[0]
+	}
+	if len(raw) == 0 || raw[0] != '{' {
+		return nil
+	}
+	tokens, problem := parseObject(raw)
+	if c.problem == nil {
+		c.problem = problem
+	}
+	return tokens
 }
 
 func isMediaType(s, want string) bool { return strings.EqualFold(strings.TrimSpace(s), want) }
@@ -134,7 +159,10 @@ func likeForm(body []byte) bool {
 
 // readError fills in what the answer says about a failure. Some providers say
 // it with status 200: GitHub, and Slack with "ok".
-func (c *content) readError(members map[string]json.RawMessage) {
+func (c *content) readError(members map[string]json.RawMessage, paths []string) {
+	for _, path := range paths {
+		c.found = append(c.found, readCodes(members, path)...)
+	}
 	failed := !absent(members, "error") && string(members["error"]) != "false"
 	c.failed = failed || string(members["ok"]) == "false"
 	if !failed {
@@ -167,8 +195,8 @@ var bearerTypes = []string{
 	"jwt-bearer", // after the grant type of RFC 7523
 }
 
-// readAnswer fills in what the answer grants.
-func (c *content) readAnswer(members map[string]json.RawMessage) {
+// readAnswer fills in what the members of the object with the tokens grant.
+func (c *content) readAnswer(members map[string]json.RawMessage, h *Habits, start time.Time) {
 	problem := func(err error) {
 		if c.problem == nil {
 			c.problem = err
@@ -192,15 +220,17 @@ func (c *content) readAnswer(members map[string]json.RawMessage) {
 	}
 
 	c.IDToken, _ = text(members, "id_token")
-	c.Scopes, c.ScopeKnown = readScopes(members["scope"])
-	c.Lifetime, c.LifetimeKnown = readSeconds(members["expires_in"])
+	c.Scopes, c.ScopeKnown = readScopes(first(members, h.ScopeMember), h.ScopeSeparator)
+	if !c.ScopeKnown {
+		c.Scopes, c.ScopeKnown = readScopes(members["scope"], h.ScopeSeparator)
+	}
+	c.Lifetime, c.LifetimeKnown = h.readLifetime(members, c.AccessToken, start)
 	for _, name := range []string{"refresh_expires_in", "refresh_token_expires_in", "x_refresh_token_expires_in"} {
-		if d, _ := readSeconds(members[name]); d > 0 {
+		if d, _ := readSeconds(members[name], 1); d > 0 {
 			c.RefreshLifetime = d
 			break
 		}
 	}
-	c.Extra = readExtra(members)
 }
 
 // validAccessToken reports whether an Authorization header can carry an access
@@ -223,42 +253,17 @@ func validRefreshToken(s string) bool {
 	return !strings.ContainsFunc(s, func(r rune) bool { return unicode.IsControl(r) || r == utf8.RuneError })
 }
 
-// readSeconds reads a lifetime. One that cannot be read is not known, which is
-// neither none nor an endless one. A lifetime of 0 is not known either: no
-// provider issues a token that has ended, and those whose tokens do not end
-// (Mailchimp, VK) say 0.
-func readSeconds(raw json.RawMessage) (d time.Duration, known bool) {
-	s := string(raw)
-	if len(s) > 0 && s[0] == '"' {
-		if json.Unmarshal(raw, &s) != nil {
-			return 0, false
-		}
-		s = strings.TrimSpace(s)
-	}
-	// ParseFloat also knows "Inf", "0x1p4" and "1_000".
-	if strings.Trim(s, "0123456789+-.eE") != "" {
-		return 0, false
-	}
-	f, err := strconv.ParseFloat(s, 64)
-	if err != nil && !errors.Is(err, strconv.ErrRange) { // out of range, f is infinite
-		return 0, false
-	}
-	if f == 0 {
-		return 0, false
-	}
-	switch f = math.Floor(f); {
-	case f <= 0:
-		return 0, true
-	case f >= maxLifetime.Seconds():
-		return maxLifetime, true
-	}
-	return time.Duration(f) * time.Second, true
-}
-
 // readScopes reads a list with spaces (RFC 6749, section 3.3), with commas, as
 // Slack and Linear send it, or a JSON array. An empty list is known: nothing
-// was granted.
-func readScopes(raw json.RawMessage) (scopes []string, known bool) {
+// was granted. The separator is that of Habits.
+func readScopes(raw json.RawMessage, separator string) (scopes []string, known bool) {
+	separator = strings.TrimSpace(separator)
+	split := strings.Fields
+	if separator != "" {
+		split = func(s string) []string {
+			return strings.FieldsFunc(s, func(r rune) bool { return unicode.IsSpace(r) || strings.ContainsRune(separator, r) })
+		}
+	}
 	var list []string
 	switch {
 	case len(raw) > 0 && raw[0] == '"':
@@ -266,10 +271,10 @@ func readScopes(raw json.RawMessage) (scopes []string, known bool) {
 		if json.Unmarshal(raw, &s) != nil {
 			return nil, false
 		}
-		if strings.Contains(s, ",") && !strings.ContainsAny(s, " \t\r\n") {
+		if separator == "" && strings.Contains(s, ",") && !strings.ContainsAny(s, " \t\r\n") {
 			list = strings.Split(s, ",")
 		} else {
-			list = strings.Fields(s)
+			list = split(s)
 		}
 	case len(raw) > 0 && raw[0] == '[':
 		dec := json.NewDecoder(bytes.NewReader(raw))
@@ -281,7 +286,7 @@ func readScopes(raw json.RawMessage) (scopes []string, known bool) {
 			}
 			var s string
 			if json.Unmarshal(value, &s) == nil {
-				list = append(list, strings.Fields(s)...)
+				list = append(list, split(s)...)
 			}
 		}
 	default:
@@ -313,29 +318,42 @@ func ValidScope(s string) bool {
 	return s != ""
 }
 
-func readExtra(members map[string]json.RawMessage) map[string]string {
+// readExtra returns what is kept of the members of an answer: what stands at the
+// paths to keep, and then the members that no standard has, in the order of
+// their names, but for the holder of the tokens.
+func readExtra(members map[string]json.RawMessage, keep []string, holder string) map[string]string {
 	var extra map[string]string
 	size := 0
-	for _, name := range slices.Sorted(maps.Keys(members)) {
-		if slices.Contains(standard, name) {
-			continue
+	add := func(name string, raw json.RawMessage) {
+		if _, ok := extra[name]; ok || slices.Contains(standard, name) {
+			return
 		}
-		value, ok := text(members, name)
+		value, ok := unquoted(raw)
 		if !ok {
 			var b bytes.Buffer
-			if json.Compact(&b, members[name]) != nil {
-				continue
+			if json.Compact(&b, raw) != nil {
+				return
 			}
 			value = b.String()
 		}
 		if size+len(name)+len(value) > maxExtra {
-			continue
+			return
 		}
 		size += len(name) + len(value)
 		if extra == nil {
 			extra = make(map[string]string)
 		}
 		extra[name] = value
+	}
+	for _, path := range keep {
+		if raw := first(members, path); string(raw) != "null" {
+			add(path, raw)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(members)) {
+		if name != holder {
+			add(name, members[name])
+		}
 	}
 	return extra
 }

@@ -1,10 +1,14 @@
 package tokenendpoint
 
 import (
+	"cmp"
 	"encoding/base64"
 	"errors"
+	"fmt"
+	"io"
 	"maps"
 	"net/url"
+	"slices"
 )
 
 // An authMethod is a way in which a client authenticates (RFC 6749, section
@@ -61,11 +65,11 @@ func needsNoSecret(r *Request) error {
 
 // applyNone names the client, and proves nothing (RFC 6749, section 3.2.1).
 func applyNone(r *Request, a *authentication) {
-	a.set("client_id", r.ClientID)
+	a.set(a.clientID, r.ClientID)
 }
 
 func applyPost(r *Request, a *authentication) {
-	a.set("client_id", r.ClientID)
+	a.set(a.clientID, r.ClientID)
 	a.setSecret("client_secret", r.ClientSecret)
 }
 
@@ -79,24 +83,53 @@ func applyBasicRaw(r *Request, a *authentication) {
 	a.setBasic(r.ClientID, r.ClientSecret)
 }
 
+// A Credential is a header that is sent in place of the client's authentication.
+type Credential struct {
+	Header, Value string
+
+	// Secrets are what of Value must not be shown by itself.
+	Secrets []string
+
+	// Token says that the credential is the token to be revoked. If it is not
+	// accepted any more, nothing is left to revoke.
+	Token bool
+}
+
+// Format writes nothing of c, whatever the verb.
+func (c Credential) Format(f fmt.State, verb rune) { io.WriteString(f, "Credential{[redacted]}") }
+
 // An authentication is a form with what its client authenticates by. A method
 // adds to it through set, setSecret and setBasic only, so that secrets has every
 // credential that is sent.
 type authentication struct {
 	form          url.Values
+	clientID      string   // the name of the parameter client_id
 	authorization string   // the header; empty: none
 	secrets       []string // what of the above is secret
 }
 
 // authenticate returns a copy of r's form with what r's client authenticates
-// by: exactly one method (RFC 6749, section 2.3).
+// by: exactly one method (RFC 6749, section 2.3), unless r says that there is
+// none.
 func authenticate(r *Request) (*authentication, error) {
+	h := r.habits()
+	a := &authentication{form: maps.Clone(r.Form), clientID: cmp.Or(h.ClientIDParam, "client_id")}
+	if r.Anonymous || r.Credential != nil {
+		if values := a.form["client_id"]; values != nil {
+			a.form.Del("client_id")
+			a.form[a.clientID] = values
+		}
+		if c := r.Credential; c != nil {
+			a.secrets = append(slices.Clip(c.Secrets), c.Value)
+		}
+		return a, nil
+	}
 	m, ok := authMethods[r.AuthMethod]
 	if !ok {
 		return nil, errAuthMethod
 	}
-	a := &authentication{form: maps.Clone(r.Form)}
 	a.form.Del("client_id")
+	a.form.Del(a.clientID)
 	a.form.Del("client_secret")
 	m.apply(r, a)
 	return a, nil

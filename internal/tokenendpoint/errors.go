@@ -1,8 +1,10 @@
 package tokenendpoint
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -178,9 +180,35 @@ var standardCodes = map[string]bool{
 // the provider's own.
 func IsStandardCode(code string) bool { return standardCodes[code] }
 
-// classify goes by the code first, and by the status if that says nothing.
-func classify(code string, status int) Class {
+// classify returns the class of a failure, and the code to report: that of the
+// member error, or, if there is none, one of those found elsewhere.
+func (h *Habits) classify(code string, found []string, status int) (Class, string) {
+	all := found
+	if code != "" {
+		all = append(slices.Clip(found), code)
+	}
+	if len(h.Errors) > 0 {
+		for _, s := range all {
+			if class, ok := h.Errors[strconv.Itoa(status)+" "+s]; ok {
+				return class, cmp.Or(code, s)
+			}
+		}
+		for _, s := range all {
+			if class, ok := h.Errors[s]; ok {
+				return classify(class, true, s, status), cmp.Or(code, s)
+			}
+		}
+	}
+	if code == "" && len(found) > 0 {
+		code = found[0]
+	}
 	class, known := codes[code]
+	return classify(class, known, code, status), code
+}
+
+// classify goes by the code first, and by the status if that says nothing. class
+// is what is known of the code.
+func classify(class Class, known bool, code string, status int) Class {
 	if known && class != Refused {
 		return class
 	}

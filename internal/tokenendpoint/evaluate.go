@@ -13,10 +13,10 @@ import (
 // evaluate makes of an exchange an answer, an error, or an error and a refresh
 // token that came with it.
 func evaluate(x *exchange) (*Answer, *Error) {
-	c := parse(x.body, x.contentType())
+	c := x.parse(x.body)
 	if x.readErr != nil && !c.object {
 		// The last value of a form that broke off may be incomplete.
-		c = parse(x.body[:max(0, bytes.LastIndexByte(x.body, '&'))], x.contentType())
+		c = x.parse(x.body[:max(0, bytes.LastIndexByte(x.body, '&'))])
 	}
 	if !x.success() {
 		// A refresh_token in such an answer is not a new one. Most likely it
@@ -29,12 +29,13 @@ func evaluate(x *exchange) (*Answer, *Error) {
 	if !c.failed && c.problem == nil && whole {
 		return &c.Answer, nil
 	}
+	failed := c.failed || len(c.found) > 0 && c.problem == errNoAccess && whole
 
 	var a *Answer
 	if c.RefreshToken != "" {
 		a = &Answer{RefreshToken: c.RefreshToken}
 	}
-	if c.failed {
+	if failed {
 		return a, refusal(x, c)
 	}
 	e := x.newError(Unreadable, c.problem)
@@ -50,10 +51,16 @@ func evaluate(x *exchange) (*Answer, *Error) {
 	return a, e
 }
 
+// parse reads an answer, or what is left of it.
+func (x *exchange) parse(body []byte) *content {
+	return parse(body, x.contentType(), x.request.habits(), x.start)
+}
+
 // refusal makes an error of an answer that is no success.
 func refusal(x *exchange, c *content) *Error {
-	code, secrets := safetext.Code(c.code, safetext.LeaveOut), x.secrets()
-	class := classify(code, x.status)
+	h := x.request.habits()
+	class, code := h.classify(safetext.Code(c.code, safetext.LeaveOut), c.found, x.status)
+	secrets := x.secrets()
 	e := x.newError(class, x.readErr)
 	e.Code = code
 	if _, known := codes[code]; !known {

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/authprofile/authprofile/internal/safetext"
 )
@@ -37,7 +38,7 @@ func FuzzParse(f *testing.F) {
 		// text goes before it, unless there is another one.
 		if !bytes.Contains(body, []byte("refresh_toke")) && !bytes.Contains(body, []byte(`\u`)) {
 			kept := func(doc string, contentType string) {
-				if got := parse([]byte(doc), contentType).RefreshToken; got != "rt-planted" {
+				if got := parse([]byte(doc), contentType, Habits{}, time.Time{}).RefreshToken; got != "rt-planted" {
 					t.Errorf("got refresh token %q of %q, want the planted one", got, doc)
 				}
 			}
@@ -45,7 +46,7 @@ func FuzzParse(f *testing.F) {
 			kept(`{"refresh_token" : "rt-planted"`+string(body), contentType)
 			if !bytes.Contains(body, []byte("%")) {
 				kept("refresh_token=rt-planted&"+string(body), asForm)
-				if !parse(body, asForm).object {
+				if !parse(body, asForm, Habits{}, time.Time{}).object {
 					kept(string(body)+"&refresh_token=rt-planted", asForm)
 				}
 			}
@@ -136,7 +137,7 @@ func checkRefreshToken(t *testing.T, body []byte, contentType string) {
 	if !ok {
 		return
 	}
-	c := parse(body, contentType)
+	c := parse(body, contentType, Habits{}, time.Time{})
 	if c.RefreshToken != want {
 		t.Errorf("got refresh token %q of %q, want %q", c.RefreshToken, body, want)
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
+	"iter"
 	"net/url"
 	"slices"
 	"strings"
@@ -95,63 +96,135 @@ func stringEnd(text []byte, i int) int {
 }
 
 // findRefreshToken returns the refresh_token of an object that need not be valid
-// JSON. It goes by quotes and brackets alone.
-func findRefreshToken(text []byte) string {
+// JSON, or of the object at a path in it. It goes by quotes and brackets alone.
+func findRefreshToken(text []byte, path []string) string {
 	var found string
-	depth := 0
-	key := false // the last token is the name, at the top
-	for i := 0; i < len(text); i++ {
-		switch c := text[i]; c {
-		case ' ', '\t', '\r', '\n':
-			continue
-		case '{', '[':
-			depth++
-		case '}', ']':
-			if depth--; depth == 0 {
-				return found // what follows is not the answer
-			}
-		case ':':
-			if !key {
-				continue
-			}
-			for i+1 < len(text) && strings.IndexByte(" \t\r\n", text[i+1]) >= 0 {
-				i++
-			}
-			if i+1 == len(text) || text[i+1] != '"' {
-				break
-			}
-			start := i + 1
-			i = stringEnd(text, start)
-			s, ok := unquote(text, start, i)
-			if !ok || !validRefreshToken(s) {
-				break
-			}
-			if found != "" && found != s {
-				return ""
-			}
-			found = s
-		case '"':
-			start := i
-			i = stringEnd(text, start)
-			if depth == 1 && isRefreshTokenName(text[start:min(i+1, len(text))]) {
-				key = true
-				continue
-			}
+	for s := range refreshTokens(text, path) {
+		if found != "" && found != s {
+			return ""
 		}
-		key = false
+		found = s
 	}
 	return found
 }
 
-// isRefreshTokenName reports whether a JSON string is the name, which may be
-// spelt with escapes.
-func isRefreshTokenName(quoted []byte) bool {
-	const name, longest = `"refresh_token"`, len(`""`) + len(`\u0000`)*len("refresh_token")
-	if len(quoted) <= len(name) || len(quoted) > longest {
-		return string(quoted) == name
+// refreshTokens goes through the valid refresh tokens that findRefreshToken looks
+// for.
+func refreshTokens(text []byte, path []string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		if len(path) > 0 {
+			for i := range findMembers(text, path[0]) {
+				for s := range refreshTokens(startOfObject(text[i:]), path[1:]) {
+					if !yield(s) {
+						return
+					}
+				}
+			}
+			return
+		}
+		for i := range findMembers(text, "refresh_token") {
+			if text[i] != '"' {
+				continue
+			}
+			if s, ok := unquote(text, i, stringEnd(text, i)); ok && validRefreshToken(s) && !yield(s) {
+				return
+			}
+		}
+	}
+}
+
+// startOfObject returns what follows where a value begins that is an object, or
+// an array whose first element is one.
+func startOfObject(text []byte) []byte {
+	if text[0] == '[' {
+		text = bytes.TrimLeft(text[1:], " \t\r\n")
+	}
+	if len(text) == 0 || text[0] != '{' {
+		return nil
+	}
+	return text
+}
+
+// hasAccessToken reports whether an object that need not be valid JSON has an
+// access_token at its top. It may have one if its end has not come.
+func hasAccessToken(text []byte) bool {
+	for i := range findMembers(text, "access_token") {
+		if rest := text[i:]; !bytes.HasPrefix(rest, []byte("null")) && !bytes.HasPrefix(rest, []byte(`""`)) {
+			return true
+		}
+	}
+	return !closes(text)
+}
+
+// closes reports whether the first bracket of a text is closed in it.
+func closes(text []byte) bool {
+	depth := 0
+	for i := 0; i < len(text); i++ {
+		switch text[i] {
+		case '"':
+			i = stringEnd(text, i)
+		case '{', '[':
+			depth++
+		case '}', ']':
+			if depth--; depth <= 0 {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// findMembers goes through the places where the values begin of all members of a
+// name, of an object that need not be valid JSON.
+func findMembers(text []byte, name string) iter.Seq[int] {
+	return func(yield func(int) bool) {
+		depth := 0
+		key := false // the last token is the name, at the top
+		for i := 0; i < len(text); i++ {
+			switch c := text[i]; c {
+			case ' ', '\t', '\r', '\n':
+				continue
+			case '{', '[':
+				depth++
+			case '}', ']':
+				if depth--; depth == 0 {
+					return // what follows is not the answer
+				}
+			case ':':
+				if !key {
+					continue
+				}
+				for i+1 < len(text) && strings.IndexByte(" \t\r\n", text[i+1]) >= 0 {
+					i++
+				}
+				if i+1 == len(text) || !yield(i+1) {
+					return
+				}
+				if text[i+1] == '"' {
+					i = stringEnd(text, i+1)
+				}
+			case '"':
+				start := i
+				i = stringEnd(text, start)
+				if depth == 1 && isName(text[start:min(i+1, len(text))], name) {
+					key = true
+					continue
+				}
+			}
+			key = false
+		}
+	}
+}
+
+// isName reports whether a JSON string is a name, which may be spelt with
+// escapes.
+func isName(quoted []byte, name string) bool {
+	plain, longest := len(name)+len(`""`), len(name)*len(`\u0000`)+len(`""`)
+	if len(quoted) <= plain || len(quoted) > longest {
+		return len(quoted) == plain && quoted[plain-1] == '"' && string(quoted[1:plain-1]) == name
 	}
 	s, ok := unquote(quoted, 0, len(quoted)-1)
-	return ok && s == "refresh_token"
+	return ok && s == name
 }
 
 // unquote decodes the JSON string from the quote at start to the one at end.
@@ -208,7 +281,11 @@ func parseForm(body string) (members map[string]json.RawMessage, refreshToken st
 
 // text returns a member that is a string.
 func text(members map[string]json.RawMessage, name string) (s string, ok bool) {
-	raw := members[name]
+	return unquoted(members[name])
+}
+
+// unquoted decodes a value that is a string.
+func unquoted(raw json.RawMessage) (s string, ok bool) {
 	if len(raw) == 0 || raw[0] != '"' {
 		return "", false
 	}

@@ -1,6 +1,7 @@
 // Package tokenendpoint makes the one kind of request on which grants depend:
 // a form posted to a token endpoint (RFC 6749, section 3.2), and its sibling
-// at a revocation endpoint (RFC 7009).
+// at a revocation endpoint (RFC 7009). [Habits] are what a provider does in
+// another way.
 //
 // A refresh token or a code in that form can often be spent only once. The
 // package therefore sends a form at most once, says afterwards whether any of
@@ -11,12 +12,15 @@
 package tokenendpoint
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/authprofile/authprofile/internal/transport"
@@ -50,11 +54,27 @@ type Request struct {
 	// the form has twice.
 	AuthMethod string
 
+	// Anonymous says that the form is sent as it is: without the client's
+	// authentication, and with a client_id only if it has one.
+	Anonymous bool
+
+	// Credential, if not nil, is sent in place of the client's authentication,
+	// and the form is sent as it is. It may be empty then: the request has no
+	// body.
+	Credential *Credential
+
+	// Method is the request's method. Empty: POST.
+	Method string
+
+	// Habits are those of the provider. Nil: the standards alone.
+	Habits *Habits
+
 	// BeforeSend, if not nil, is called at most once, at the last moment:
 	// connected, headers written, the form about to follow. If it returns an
 	// error, nothing of the form is sent, and that error is the cause of what
 	// Do returns. Its text becomes part of the error's text. Do does not
-	// return while BeforeSend runs.
+	// return while BeforeSend runs. For a request without a body, it is called
+	// before the connection is made.
 	BeforeSend func() error
 }
 
@@ -71,14 +91,13 @@ func (r Request) Format(f fmt.State, verb rune) {
 // http.DefaultTransport, and with it the proxy that the environment names. It
 // follows no redirect, and takes no longer than ctx lasts.
 func Do(ctx context.Context, hc *http.Client, r *Request) (*Answer, error) {
-	start := time.Now()
-	x := send(ctx, hc, r, "token endpoint", true)
+	x := send(ctx, hc, r, "token endpoint", 0)
 	if x.err != nil {
 		return nil, x.err
 	}
 	a, err := evaluate(x)
 	if a != nil {
-		a.Start, a.HTTPStatus = start, x.status
+		a.Start, a.HTTPStatus = x.start, x.status
 	}
 	if err != nil {
 		return a, err // not a nil *Error in an error
@@ -86,28 +105,47 @@ func Do(ctx context.Context, hc *http.Client, r *Request) (*Answer, error) {
 	return a, nil
 }
 
-// Revoke sends r to a revocation endpoint. The token is revoked if the answer
-// has a status of success, whatever its body, and also if it says that the
-// token is not valid (RFC 7009, section 2.2). The error is always an [*Error].
+// revocationWait is how long the body of a success is waited for at a revocation
+// endpoint, where it hardly ever says anything.
+const revocationWait = 2 * time.Second
+
+// Revoke sends r to a revocation endpoint. The token is revoked if the answer has
+// a status of success, and also if it says that the token is not valid (RFC 7009,
+// section 2.2), or does not accept it as the credential. A JSON object with an
+// error, or with "ok": false, as Slack sends it, is no success. Any other body is
+// not considered. The error is always an [*Error].
 func Revoke(ctx context.Context, hc *http.Client, r *Request) error {
-	x := send(ctx, hc, r, "revocation endpoint", false)
+	x := send(ctx, hc, r, "revocation endpoint", revocationWait)
 	if x.err != nil {
 		return x.err
 	}
-	if x.success() {
+	c := x.parse(x.body)
+	if x.success() && !c.refusesRevocation(r.habits()) {
 		return nil
 	}
-	e := refusal(x, parse(x.body, x.contentType()))
-	if x.status == http.StatusBadRequest && (e.Code == "invalid_token" || e.Class == InvalidGrant) {
+	e := refusal(x, c)
+	switch {
+	case e.Class == InvalidGrant,
+		e.Code == "invalid_token" && (x.status == http.StatusBadRequest || x.success()),
+		r.Credential != nil && r.Credential.Token && (x.status == http.StatusUnauthorized || x.status == http.StatusNotFound):
 		return nil
 	}
 	return e
+}
+
+// refusesRevocation reports whether a body with a status of success says that the
+// token was not revoked. Since many a success has a code of its own, only those
+// that are known for errors count.
+func (c *content) refusesRevocation(h Habits) bool {
+	known := func(code string) bool { _, ok := h.Errors[code]; return ok }
+	return c.object && (c.failed || slices.ContainsFunc(c.found, known))
 }
 
 // An exchange is a form that was sent and what came back.
 type exchange struct {
 	endpoint string // for the text of errors
 	request  *Request
+	start    time.Time
 	sent     *authentication // nil: the request could not be authenticated
 
 	status  int
@@ -122,15 +160,16 @@ func (x *exchange) success() bool { return x.status >= 200 && x.status < 300 }
 
 func (x *exchange) contentType() string { return x.header.Get("Content-Type") }
 
-// send does one exchange. The body of a success is read only if it is wanted.
-func send(ctx context.Context, hc *http.Client, r *Request, endpoint string, want bool) *exchange {
-	x := &exchange{endpoint: endpoint, request: r}
+// send does one exchange. It waits so long at most for the body of a success; 0:
+// as long as ctx lasts.
+func send(ctx context.Context, hc *http.Client, r *Request, endpoint string, wait time.Duration) *exchange {
+	x := &exchange{endpoint: endpoint, request: r, start: time.Now()}
 	fail := func(class Class, cause error) *exchange {
 		x.err = &Error{Class: class, Err: cause, endpoint: endpoint}
 		return x
 	}
 
-	if len(r.Form) == 0 {
+	if len(r.Form) == 0 && r.Credential == nil {
 		return fail(Unsent, errForm)
 	}
 	var err error
@@ -153,20 +192,21 @@ func send(ctx context.Context, hc *http.Client, r *Request, endpoint string, wan
 		return fail(Unsent, cause(ctx, nil, false))
 	}
 
-	encoded := x.sent.form.Encode()
-	body := newOnceBody(ctx, encoded, r.BeforeSend)
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.URL, body)
-	if err != nil || req.URL.Host == "" || req.URL.Scheme != "https" && req.URL.Scheme != "http" {
-		return fail(Configuration, errURL)
+	sending, cancel := ctx, context.CancelFunc(nil)
+	if wait > 0 {
+		sending, cancel = context.WithCancel(ctx)
+		defer cancel()
 	}
-	// Without GetBody, net/http cannot send the form again by itself.
-	req.GetBody = nil
-	req.ContentLength = int64(len(encoded))
-	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	req.Header.Set("Accept", "application/json")
-	req.Header.Set("User-Agent", "authprofile")
-	if x.sent.authorization != "" {
-		req.Header.Set("Authorization", x.sent.authorization)
+	req, body, err := x.newRequest(sending)
+	if err != nil {
+		return fail(Configuration, err)
+	}
+	bare := req.Body == http.NoBody
+	if bare { // the transport will not read the body, which asks BeforeSend
+		if _, err := body.Read(nil); err != io.EOF {
+			_, beforeErr := body.seal()
+			return fail(Unsent, cmp.Or(beforeErr, cause(ctx, nil, false)))
+		}
 	}
 
 	// The transport, and not a Client around it: a Client follows redirects,
@@ -178,7 +218,10 @@ func send(ctx context.Context, hc *http.Client, r *Request, endpoint string, wan
 	if err == nil {
 		x.status, x.header = resp.StatusCode, resp.Header
 		if resp.Body != nil {
-			if x.status >= 200 && (want || !x.success()) {
+			if x.status >= 200 {
+				if wait > 0 && x.success() {
+					defer time.AfterFunc(wait, cancel).Stop()
+				}
 				var readErr error
 				if x.body, readErr = read(resp.Body); errors.Is(readErr, ErrBodyTooLarge) {
 					x.readErr = ErrBodyTooLarge
@@ -191,6 +234,10 @@ func send(ctx context.Context, hc *http.Client, r *Request, endpoint string, wan
 	}
 
 	sent, beforeErr := body.seal()
+	if bare { // all is sent with the header, which leaves once there is a connection
+		op := (*net.OpError)(nil)
+		sent = !(errors.As(err, &op) && op.Op == "dial")
+	}
 	switch {
 	case beforeErr != nil:
 		return fail(Unsent, beforeErr)
@@ -203,6 +250,36 @@ func send(ctx context.Context, hc *http.Client, r *Request, endpoint string, wan
 	default:
 		return fail(Unsent, cause(ctx, err, false))
 	}
+}
+
+// newRequest returns the request to send, and its body. The request has
+// http.NoBody if that is empty.
+func (x *exchange) newRequest(ctx context.Context) (*http.Request, *onceBody, error) {
+	r, h := x.request, x.request.habits()
+	encoded, contentType := h.encode(x.sent.form)
+	body := newOnceBody(ctx, encoded, r.BeforeSend)
+	req, err := http.NewRequestWithContext(ctx, cmp.Or(r.Method, http.MethodPost), r.URL, body)
+	if err != nil || req.URL.Host == "" || req.URL.Scheme != "https" && req.URL.Scheme != "http" {
+		return nil, nil, errURL
+	}
+	// Without GetBody, net/http cannot send the form again by itself.
+	req.GetBody = nil
+	req.ContentLength = int64(len(encoded))
+	req.Header.Set("Accept", "application/json")
+	req.Header.Set("User-Agent", "authprofile")
+	h.setHeader(req.Header)
+	if encoded == "" {
+		req.Body = http.NoBody
+	} else {
+		req.Header.Set("Content-Type", contentType)
+	}
+	if x.sent.authorization != "" {
+		req.Header.Set("Authorization", x.sent.authorization)
+	}
+	if c := r.Credential; c != nil {
+		req.Header.Set(c.Header, c.Value)
+	}
+	return req, body, nil
 }
 
 // read reads a body as far as MaxBody.
