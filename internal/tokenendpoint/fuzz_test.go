@@ -2,6 +2,7 @@ package tokenendpoint
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -23,14 +24,27 @@ var problems = []error{
 	ErrBodyTooLarge, io.ErrUnexpectedEOF,
 }
 
+// odd has every habit that matters for an answer.
+var odd = &Habits{
+	TokenPath: "data", Keep: []string{"team.id", "data.id", "refresh_token", "list[].a"},
+	ExpiryMember: "ends", ExpiryFormat: "jwt", ScopeMember: "perms", ScopeSeparator: ",",
+	ErrorPaths: []string{"error.code", "error_codes[]", "code"},
+	Errors:     map[string]Class{"190": InvalidGrant, "400 x": Interaction, "invalid_grant": Refused},
+}
+
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(usable), asJSON, 200)
+	f.Add([]byte(`{"data":[`+usable+`],"team":{"id":7},"x":NaN}`), asJSON, 200)
+	f.Add([]byte(`{"data":{"access_token":"h.eyJleHAiOjE3OTU2OTgwMDB9.s","perms":"a, b"},"list":[{"a":1}]}`), asJSON, 200)
+	f.Add([]byte(`{"error":{"code":190},"error_codes":["x",2]}`), asJSON, 400)
 	f.Fuzz(func(t *testing.T, body []byte, contentType string, status int) {
 		if len(body) > MaxBody {
 			return // read gives no more
 		}
 		for _, readErr := range []error{nil, io.ErrUnexpectedEOF, ErrBodyTooLarge} {
-			checkAnswer(t, body, contentType, status, readErr)
+			for _, h := range []*Habits{nil, odd} {
+				checkAnswer(t, body, contentType, status, readErr, h)
+			}
 		}
 		checkRefreshToken(t, body, contentType)
 
@@ -52,16 +66,20 @@ func FuzzParse(f *testing.F) {
 			}
 			if json.Valid(body) {
 				kept(`{"x":`+string(body)+`,"refresh_token":"rt-planted","access_token":`+string(body)+`}`, contentType)
+				doc := `{"x":` + string(body) + `,"data":[{"x":` + string(body) + `,"refresh_token":"rt-planted"}],}`
+				if got := parse([]byte(doc), contentType, *odd, time.Time{}).RefreshToken; got != "rt-planted" {
+					t.Errorf("got refresh token %q of %q, want the planted one", got, doc)
+				}
 			}
 		}
 	})
 }
 
 // checkAnswer checks that what any answer is read as is what callers rely on.
-func checkAnswer(t *testing.T, body []byte, contentType string, status int, readErr error) {
+func checkAnswer(t *testing.T, body []byte, contentType string, status int, readErr error, h *Habits) {
 	x := &exchange{
 		endpoint: "token endpoint",
-		request:  &Request{ClientSecret: "sentinel-secret"},
+		request:  &Request{ClientSecret: "sentinel-secret", Habits: h},
 		status:   status,
 		header:   http.Header{"Content-Type": {contentType}, "Retry-After": {contentType}},
 		body:     body,
@@ -137,9 +155,22 @@ func checkRefreshToken(t *testing.T, body []byte, contentType string) {
 	if !ok {
 		return
 	}
-	c := parse(body, contentType, Habits{}, time.Time{})
-	if c.RefreshToken != want {
-		t.Errorf("got refresh token %q of %q, want %q", c.RefreshToken, body, want)
+	if got := parse(body, contentType, Habits{}, time.Time{}).RefreshToken; got != want {
+		t.Errorf("got refresh token %q of %q, want %q", got, body, want)
+	}
+	// At a path the same body gives the same, whatever is beside it.
+	for _, doc := range []string{
+		`{"refresh_token":"rt-top","data":` + string(body) + `}`,
+		`{"data":[` + string(body) + `,{"refresh_token":"rt-other"}],"refresh_token":"rt-top",NaN}`,
+	} {
+		want := cmp.Or(want, "rt-top")
+		if got := parse([]byte(doc), contentType, *odd, time.Time{}).RefreshToken; got != want {
+			t.Errorf("got refresh token %q of %q, want %q", got, doc, want)
+		}
+	}
+	doc := `{"access_token":"at-1","data":` + string(body) + `}`
+	if got := parse([]byte(doc), contentType, *odd, time.Time{}).RefreshToken; got != "" {
+		t.Errorf("got refresh token %q of %q, want none: the tokens are at the top", got, doc)
 	}
 }
 

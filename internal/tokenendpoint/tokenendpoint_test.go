@@ -17,7 +17,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/http/httputil"
 	"net/url"
 	"runtime"
 	"slices"
@@ -220,6 +219,8 @@ func TestWhatCannotBeSent(t *testing.T) {
 		{"no host", func(r *Request) { r.URL = "/token?sentinel" }, Configuration},
 		{"other scheme", func(r *Request) { r.URL = "file://sentinel/token" }, Configuration},
 		{"no form", func(r *Request) { r.Form = nil }, Unsent},
+		{"no form, nor a client", func(r *Request) { r.Form, r.Anonymous = nil, true }, Unsent},
+		{"a method that is none", func(r *Request) { r.Method = "sentinel DELETE" }, Configuration},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := request("")
@@ -300,31 +301,39 @@ func answer(c net.Conn, body string) {
 	fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
 }
 
+// encodings are the habits that make the bodies of each kind.
+var encodings = map[string]*Habits{"form": nil, "JSON": {JSON: true}}
+
 // A server that closes a kept-alive connection just after it has read a
 // request looks to net/http like one that closed it before.
 func TestThreat047_089_NotSentAgainOverHTTP1(t *testing.T) {
-	var seen atomic.Int32
-	endpoint := rawServer(t, func(c net.Conn, r *bufio.Reader) {
-		if form, ok := readRequest(r); !ok || !strings.Contains(form, "grant_type") {
-			return
-		}
-		if seen.Add(1) > 2 {
-			answer(c, usable) // a second attempt would be taken for success
-			return
-		}
-		answer(c, usable)
-		if _, ok := readRequest(r); ok {
-			seen.Add(1)
-		}
-	})
-	hc := client(t)
-	if _, err := Do(t.Context(), hc, request(endpoint)); err != nil {
-		t.Fatal(err)
-	}
-	_, err := Do(t.Context(), hc, request(endpoint))
-	wantClass(t, err, Lost)
-	if got := seen.Load(); got != 2 {
-		t.Errorf("got %d forms at the server, want 2: one of each call", got)
+	for name, habits := range encodings {
+		t.Run(name, func(t *testing.T) {
+			var seen atomic.Int32
+			endpoint := rawServer(t, func(c net.Conn, r *bufio.Reader) {
+				if body, ok := readRequest(r); !ok || !strings.Contains(body, "grant_type") {
+					return
+				}
+				if seen.Add(1) > 2 {
+					answer(c, usable) // a second attempt would be taken for success
+					return
+				}
+				answer(c, usable)
+				if _, ok := readRequest(r); ok {
+					seen.Add(1)
+				}
+			})
+			hc, req := client(t), request(endpoint)
+			req.Habits = habits
+			if _, err := Do(t.Context(), hc, req); err != nil {
+				t.Fatal(err)
+			}
+			_, err := Do(t.Context(), hc, req)
+			wantClass(t, err, Lost)
+			if got := seen.Load(); got != 2 {
+				t.Errorf("got %d bodies at the server, want 2: one of each call", got)
+			}
+		})
 	}
 }
 
@@ -387,14 +396,18 @@ func TestThreat047_089_NotSentAgainOverHTTP2(t *testing.T) {
 			c.Close()
 		},
 	} {
-		t.Run(name, func(t *testing.T) {
-			hc, endpoint, forms := h2Server(t, refuse)
-			_, err := Do(t.Context(), hc, request(endpoint))
-			wantClass(t, err, Lost)
-			if got := forms.Load(); got != 1 {
-				t.Errorf("got %d forms at the server, want 1", got)
-			}
-		})
+		for encoding, habits := range encodings {
+			t.Run(name+", "+encoding, func(t *testing.T) {
+				hc, endpoint, bodies := h2Server(t, refuse)
+				r := request(endpoint)
+				r.Habits = habits
+				_, err := Do(t.Context(), hc, r)
+				wantClass(t, err, Lost)
+				if got := bodies.Load(); got != 1 {
+					t.Errorf("got %d bodies at the server, want 1", got)
+				}
+			})
+		}
 	}
 }
 
@@ -567,52 +580,57 @@ func roundTrip(f roundTripper) *http.Client { return &http.Client{Transport: f} 
 
 func TestBeforeSend(t *testing.T) {
 	for _, proto := range []string{"HTTP/1.1", "HTTP/2.0"} {
-		t.Run(proto, func(t *testing.T) {
-			var forms, bytesSeen atomic.Int32
-			handled := make(chan bool, 1)
-			srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				defer func() { handled <- true }()
-				if r.Proto != proto {
-					t.Errorf("got %s, want %s", r.Proto, proto)
-				}
-				b, err := io.ReadAll(r.Body)
-				bytesSeen.Add(int32(len(b)))
-				if err == nil {
-					forms.Add(1)
-					io.WriteString(w, usable)
-				}
-			}))
-			srv.EnableHTTP2 = proto == "HTTP/2.0"
-			srv.Config.ErrorLog = log.New(io.Discard, "", 0)
-			srv.StartTLS()
-			defer srv.Close()
+		for encoding, habits := range encodings {
+			t.Run(proto+", "+encoding, func(t *testing.T) { testBeforeSend(t, proto, habits) })
+		}
+	}
+}
 
-			refused := errors.New("the lease is over")
-			calls := 0
-			r := request(srv.URL)
-			r.BeforeSend = func() error { calls++; return refused }
-			_, err := Do(t.Context(), srv.Client(), r)
-			e := wantClass(t, err, Unsent)
-			if e.Err != refused || calls != 1 {
-				t.Errorf("got cause %v after %d calls, want the error of BeforeSend after 1", e.Err, calls)
-			}
-			<-handled // the header went ahead
-			if bytesSeen.Load() != 0 {
-				t.Errorf("got %d bytes of the form at the server, want none", bytesSeen.Load())
-			}
+func testBeforeSend(t *testing.T, proto string, habits *Habits) {
+	var forms, bytesSeen atomic.Int32
+	handled := make(chan bool, 1)
+	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() { handled <- true }()
+		if r.Proto != proto {
+			t.Errorf("got %s, want %s", r.Proto, proto)
+		}
+		b, err := io.ReadAll(r.Body)
+		bytesSeen.Add(int32(len(b)))
+		if err == nil {
+			forms.Add(1)
+			io.WriteString(w, usable)
+		}
+	}))
+	srv.EnableHTTP2 = proto == "HTTP/2.0"
+	srv.Config.ErrorLog = log.New(io.Discard, "", 0)
+	srv.StartTLS()
+	defer srv.Close()
 
-			calls = 0
-			r.BeforeSend = func() error {
-				calls++
-				if forms.Load() != 0 {
-					t.Error("got the form at the server before BeforeSend, want it after")
-				}
-				return nil
-			}
-			if _, err := Do(t.Context(), srv.Client(), r); err != nil || calls != 1 || forms.Load() != 1 {
-				t.Errorf("got %v, %d calls, %d forms, want success, 1, 1", err, calls, forms.Load())
-			}
-		})
+	refused := errors.New("the lease is over")
+	calls := 0
+	r := request(srv.URL)
+	r.Habits = habits
+	r.BeforeSend = func() error { calls++; return refused }
+	_, err := Do(t.Context(), srv.Client(), r)
+	e := wantClass(t, err, Unsent)
+	if e.Err != refused || calls != 1 {
+		t.Errorf("got cause %v after %d calls, want the error of BeforeSend after 1", e.Err, calls)
+	}
+	<-handled // the header went ahead
+	if bytesSeen.Load() != 0 {
+		t.Errorf("got %d bytes of the form at the server, want none", bytesSeen.Load())
+	}
+
+	calls = 0
+	r.BeforeSend = func() error {
+		calls++
+		if forms.Load() != 0 {
+			t.Error("got the form at the server before BeforeSend, want it after")
+		}
+		return nil
+	}
+	if _, err := Do(t.Context(), srv.Client(), r); err != nil || calls != 1 || forms.Load() != 1 {
+		t.Errorf("got %v, %d calls, %d forms, want success, 1, 1", err, calls, forms.Load())
 	}
 }
 
@@ -1003,86 +1021,15 @@ func TestThreat090_136_ProxyErrorsHideItsPassword(t *testing.T) {
 
 func TestThreat135_RequestsAndAnswersDoNotShowThemselves(t *testing.T) {
 	r := request("https://auth.example/?sentinel")
+	r.Credential = &Credential{Header: "X", Value: "sentinel", Secrets: []string{"sentinel"}}
 	a := &Answer{AccessToken: "sentinel", RefreshToken: "sentinel", IDToken: "sentinel", Extra: map[string]string{"a": "sentinel"}}
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%d", "%x"} {
-		for _, x := range []any{r, *r, a, *a, struct{ X any }{a}} {
+		for _, x := range []any{r, *r, r.Credential, *r.Credential, a, *a, struct{ X any }{a}} {
 			if got := fmt.Sprintf(verb, x); strings.Contains(got, "sentinel") || strings.Contains(got, "73656e74") {
 				t.Errorf("got %s, want no secret", got)
 			}
 		}
 	}
-}
-
-func TestRevoke(t *testing.T) {
-	for _, tt := range []struct {
-		name         string
-		status       int
-		header, body string
-		want         Class // zero: success
-		code         string
-	}{
-		{"146 empty", 200, "", "", 0, ""},
-		{"146 any body", 200, "", `{"error":"invalid_token"}`, 0, ""},
-		{"no content", 204, "", "", 0, ""},
-		{"146 unavailable", 503, "120", "", Unavailable, ""},
-		{"146 no good any more", 400, "", `{"error":"invalid_token"}`, 0, ""},
-		{"146 no good any more, says Google", 400, "", `{"error":"invalid_token","error_description":"Token expired or revoked"}`, 0, ""},
-		{"146 no good any more, in other words", 400, "", `{"error":"invalid_grant"}`, 0, ""},
-		{"146 no good any more, but away", 503, "120", `{"error":"invalid_token"}`, Unavailable, "invalid_token"},
-		{"146 login of the client refused", 401, "", `{"error":"invalid_token"}`, Refused, "invalid_token"},
-		{"146 unsupported type", 400, "", `{"error":"unsupported_token_type"}`, Refused, "unsupported_token_type"},
-		{"wrong client", 401, "", `{"error":"invalid_client"}`, Configuration, "invalid_client"},
-		{"redirect", 307, "", "", Configuration, ""},
-		{"146 missing", 404, "", "not here", Configuration, ""},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			srv := start(t, func(w http.ResponseWriter, r *http.Request) {
-				if id, secret, _ := r.BasicAuth(); id != "client" || secret != "sentinel-secret" || r.FormValue("token") != "sentinel-token" {
-					dump, _ := httputil.DumpRequest(r, true)
-					t.Errorf("got %s, want the client and the token", dump)
-				}
-				if tt.header != "" {
-					w.Header().Set("Retry-After", tt.header)
-				}
-				w.Header().Set("Location", "/")
-				w.WriteHeader(tt.status)
-				if tt.status != 204 {
-					io.WriteString(w, tt.body)
-				}
-			})
-			r := request(srv.URL)
-			r.Form = url.Values{"token": {"sentinel-token"}, "token_type_hint": {"refresh_token"}}
-			err := Revoke(t.Context(), client(t), r)
-			if tt.want == 0 {
-				if err != nil {
-					t.Errorf("got %v, want success", err)
-				}
-				return
-			}
-			e := wantClass(t, err, tt.want)
-			if e.HTTPStatus != tt.status || e.Code != tt.code || !strings.HasPrefix(e.Error(), "revocation endpoint: ") {
-				t.Errorf("got %v, want the revocation endpoint, status %d and code %q", e, tt.status, tt.code)
-			}
-			if tt.header != "" && e.RetryAfter != 2*time.Minute {
-				t.Errorf("got retry after %v, want 2m", e.RetryAfter)
-			}
-		})
-	}
-	t.Run("the body of a success is not waited for", func(t *testing.T) {
-		srv := start(t, func(w http.ResponseWriter, r *http.Request) {
-			w.(http.Flusher).Flush()
-			<-r.Context().Done()
-		})
-		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
-		defer cancel()
-		if err := Revoke(ctx, client(t), request(srv.URL)); err != nil || ctx.Err() != nil {
-			t.Errorf("got %v, context: %v, want success at once", err, ctx.Err())
-		}
-	})
-	t.Run("no connection", func(t *testing.T) {
-		err := Revoke(t.Context(), client(t), request("http://127.0.0.1:1"))
-		wantClass(t, err, Unsent)
-	})
 }
 
 // show lists what a holds, for comparison and for messages of tests.
