@@ -1,15 +1,20 @@
 package authprofile
 
 import (
+	"cmp"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/authprofile/authprofile/internal/address"
 	"github.com/authprofile/authprofile/internal/issuer"
-	"github.com/authprofile/authprofile/internal/safetext"
 )
 
 // A callback is the query that a provider sends a browser back with (RFC 6749,
@@ -17,6 +22,8 @@ import (
 type callback struct {
 	state, code, issuer, errorCode, description string
 	hasIssuer                                   bool
+
+	query url.Values
 }
 
 // Limits of a callback, in bytes.
@@ -52,7 +59,7 @@ func parseCallback(query url.Values) (*callback, error) {
 	if size > maxCallback || len(query) > maxParameters {
 		return nil, errors.New("the callback is too large")
 	}
-	var c callback
+	c := callback{query: query}
 	for name, field := range map[string]*string{
 		"state": &c.state, "code": &c.code, "iss": &c.issuer, "error": &c.errorCode, "error_description": &c.description,
 	} {
@@ -70,10 +77,112 @@ func parseCallback(query url.Values) (*callback, error) {
 		return nil, errors.New("the callback has no state that we gave out")
 	case query.Has("access_token") || query.Has("id_token"):
 		return nil, errors.New("the callback has a token in it, which was not asked for")
-	case (c.code == "") == (c.errorCode == ""):
-		return nil, errors.New("the callback must have either a code or an error")
+	case c.code != "" && c.errorCode != "", c.code == "" && c.errorCode == "" && !hasMore(query):
+		return nil, errNeither
 	}
 	return &c, nil
+}
+
+var errNeither = errors.New("the callback must have either a code or an error")
+
+// hasMore reports whether a callback has parameters that are not the standard's,
+// among which some providers have the code.
+func hasMore(query url.Values) bool {
+	for name, values := range query {
+		if len(values) == 1 && values[0] != "" && !slices.Contains(callbackParams, name) {
+			return true
+		}
+	}
+	return false
+}
+
+// An authorization is what a callback gives, in the provider's own way.
+type authorization struct {
+	code   string
+	scopes []string // granted; nil: it does not say
+	extra  map[string]Secret
+}
+
+// read reads what a callback without an error gives to the client of p. It makes
+// sure that the callback is the provider's, as far as the provider lets it be
+// known, before the code is used.
+func (c *callback) read(d dialect, p *Profile) (*authorization, error) {
+	one := func(name string) (string, error) {
+		if values := c.query[name]; len(values) > 1 {
+			return "", fmt.Errorf("the callback has more than one %q", name)
+		}
+		return c.query.Get(name), nil
+	}
+	if d.CallbackHMAC != "" {
+		if err := c.checkHMAC(d.CallbackHMAC, string(p.ClientSecret)); err != nil {
+			return nil, err
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(d.CallbackMatch)) {
+		got, err := one(name)
+		if err != nil {
+			return nil, err
+		}
+		if got != d.CallbackMatch[name] {
+			return nil, fmt.Errorf("the callback's %q is of another than the profile names", name)
+		}
+	}
+	a := &authorization{code: c.code}
+	if d.CallbackCode != "" {
+		code, err := one(d.CallbackCode)
+		if err != nil {
+			return nil, err
+		}
+		a.code = code
+	}
+	if a.code == "" {
+		return nil, errNeither
+	}
+	if d.CallbackScope != "" && c.query.Has(d.CallbackScope) {
+		a.scopes = []string{}
+		for _, s := range splitScopes(c.query.Get(d.CallbackScope)) {
+			if checkScope(s) == "" && !slices.Contains(a.scopes, s) {
+				a.scopes = append(a.scopes, s)
+			}
+		}
+	}
+	size := 0
+	for _, name := range d.CallbackKeep {
+		value, err := one(name)
+		if err != nil {
+			return nil, err
+		}
+		if size += len(name) + len(value); value == "" || !utf8.ValidString(value) || size > maxExtra {
+			continue
+		}
+		if a.extra == nil {
+			a.extra = make(map[string]Secret)
+		}
+		a.extra[name] = Secret(value)
+	}
+	return a, nil
+}
+
+// checkHMAC makes sure that the provider has signed the callback: the parameter
+// has the HMAC-SHA256 of all others, sorted, in hex, keyed with the client secret.
+func (c *callback) checkHMAC(param, secret string) error {
+	var pairs []string
+	for name, values := range c.query {
+		if name == param {
+			continue
+		}
+		for _, value := range values {
+			pairs = append(pairs, name+"="+value)
+		}
+	}
+	slices.Sort(pairs)
+	mac := hmac.New(sha256.New, []byte(secret))
+	mac.Write([]byte(strings.Join(pairs, "&")))
+	got, err := hex.DecodeString(c.query.Get(param))
+	if err != nil || len(c.query[param]) != 1 || secret == "" || !hmac.Equal(got, mac.Sum(nil)) {
+		return fmt.Errorf("the callback is not signed by the provider: %q does not fit", param)
+	}
+	return nil
 }
 
 // checkIssuer makes sure that the answer is the asked provider's (RFC 9207).
@@ -88,8 +197,8 @@ func (c *callback) checkIssuer(f *Flow) error {
 }
 
 // providerError is the error that the callback brings.
-func (c *callback) providerError() error {
-	f := Failure{Code: errorCode(c.errorCode), Description: shownText(c.description)}
+func (c *callback) providerError(d dialect) error {
+	f := Failure{Code: errorCode(cmp.Or(d.CallbackErrors[c.errorCode], c.errorCode)), Description: shownText(c.description)}
 	return &callbackError{&grantError{Failure: f}}
 }
 
@@ -102,14 +211,4 @@ func (e *callbackError) Unwrap() error {
 	re := e.e.retrieveError()
 	re.Response = nil // there was none; the code is never empty
 	return re
-}
-
-// errorCode cuts an error code to what RFC 6749, section 4.1.2.1 allows in one.
-func errorCode(s string) string {
-	return safetext.Truncate(strings.NewReplacer(`"`, "?", `\`, "?").Replace(safetext.Code(s, '?')), safetext.MaxCode)
-}
-
-// shownText cuts a text for people to what is safe to show.
-func shownText(s string) string {
-	return safetext.Truncate(safetext.Text(s, '?'), safetext.MaxDescription)
 }

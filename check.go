@@ -14,7 +14,6 @@ import (
 	"golang.org/x/oauth2"
 
 	"github.com/authprofile/authprofile/internal/address"
-	"github.com/authprofile/authprofile/internal/catalog"
 	"github.com/authprofile/authprofile/internal/discovery"
 	"github.com/authprofile/authprofile/internal/safetext"
 	"github.com/authprofile/authprofile/internal/tokenendpoint"
@@ -51,8 +50,8 @@ const (
 //     that [Manager.Begin] would send a browser with.
 //   - "client": the token endpoint accepts the client and its secret.
 //   - "token": the token endpoint issues a token to an app profile.
-//   - "account": whose account it is. It is always skipped: no call for that is
-//     known of any provider.
+//   - "account": the provider's API says whose account the token of an app profile
+//     is for. It is skipped if the template knows no call for that.
 //   - "clock": the provider's clock and this machine's are at most a minute apart.
 //
 // A profile that is not valid fails the first step, and the rest is skipped. So
@@ -84,7 +83,7 @@ func (m *Manager) Check(ctx context.Context, p *Profile, opts ...Option) []Step 
 	docs := discovery.NewCache(pb.http, slog.New(slog.DiscardHandler))
 	defer docs.Close()
 
-	c := &checking{profile: p.Clone(), options: parseOptions(opts), prober: pb, providers: &resolver{docs}}
+	c := &checking{profile: p.Clone(), options: parseOptions(opts), prober: pb, providers: &resolver{docs, e.catalog, m.RedirectAddress}}
 	if c.redirect = m.RedirectAddress(c.profile); c.redirect != "" || m.RedirectURL == "" {
 		c.redirectErr = m.checkRedirect(c.profile)
 	}
@@ -129,6 +128,7 @@ type checking struct {
 	away     map[string]bool // origins that cannot be reached
 	provider *provider       // nil: its addresses are not known
 	token    Step            // what the test of an app profile's client says of its token
+	account  Step            // and of the account that the token is for
 }
 
 func passed() Step                { return Step{Outcome: StepPassed} }
@@ -150,7 +150,7 @@ func (c *checking) isApp() bool { return c.profile.Type == TypeApp }
 
 // testAddresses connects to each host that the profile names.
 func (c *checking) testAddresses(ctx context.Context) Step {
-	if err := c.profile.Validate(); err != nil {
+	if err := c.profile.validate(c.providers.catalog); err != nil {
 		c.invalid = true
 		return failed(joinTexts(unjoin(err)))
 	}
@@ -189,8 +189,10 @@ type fieldAddress struct{ field, url string }
 func (c *checking) addresses() []fieldAddress {
 	e := c.profile.Endpoints
 	var list []fieldAddress
-	if known, err := catalog.Lookup(string(c.profile.Template)); err == nil {
-		list = append(list, fieldAddress{fieldTemplate, known.DiscoveryURL()})
+	if known, err := c.providers.catalog.Lookup(string(c.profile.Template)); err == nil {
+		for _, url := range known.Addresses() {
+			list = append(list, fieldAddress{fieldTemplate, url})
+		}
 	}
 	list = append(list, []fieldAddress{
 		{fieldDiscovery, e.DiscoveryURL},
@@ -201,10 +203,16 @@ func (c *checking) addresses() []fieldAddress {
 	return slices.DeleteFunc(list, func(a fieldAddress) bool { return a.url == "" })
 }
 
+// hasDocument reports whether the provider has a document.
+func (c *checking) hasDocument() bool {
+	known, err := c.providers.catalog.Lookup(string(c.profile.Template))
+	return c.profile.Endpoints.DiscoveryURL != "" || err == nil && known.DiscoveryURL != ""
+}
+
 // testDiscovery finds out how to talk to the provider.
 func (c *checking) testDiscovery(ctx context.Context) Step {
 	p, document := c.profile, c.addresses()[0]
-	fromDocument := p.Template != "" || p.Endpoints.DiscoveryURL != ""
+	fromDocument := c.hasDocument()
 	if fromDocument && c.away[address.OriginOf(document.url)] {
 		return skipped(seeAddress(document.url))
 	}
@@ -214,7 +222,7 @@ func (c *checking) testDiscovery(ctx context.Context) Step {
 	}
 	c.provider = pr
 	if !fromDocument {
-		return skipped("the profile has addresses of its own")
+		return skipped("the addresses are known without a document")
 	}
 
 	var texts []string
@@ -350,7 +358,7 @@ func (c *checking) testClient(ctx context.Context) Step {
 		form = clientCredentialsForm(p, pr, nil)
 	} else {
 		f := &Flow{RedirectURL: c.redirect, Verifier: Secret(oauth2.GenerateVerifier())}
-		form = codeForm(p, f, oauth2.GenerateVerifier())
+		form = codeForm(p, pr, f, oauth2.GenerateVerifier())
 		if c.redirect == "" {
 			form.Del("redirect_uri")
 		}
@@ -366,6 +374,7 @@ func (c *checking) testClient(ctx context.Context) Step {
 	}
 
 	if err == nil {
+		c.account = c.askAccount(ctx, pr, a)
 		c.token = passed()
 		if a.LifetimeKnown && a.Lifetime == 0 {
 			c.token = failed("the token has ended already when it is issued")
@@ -424,7 +433,24 @@ func (c *checking) testToken(context.Context) Step {
 }
 
 func (c *checking) testAccount(context.Context) Step {
-	return skipped("no call is known that says whose account it is")
+	switch {
+	case c.account.Outcome != "":
+		return c.account
+	case c.provider != nil && c.provider.dialect.Account == nil:
+		return skipped(errNoAccountCall.Error())
+	}
+	return skipped("it needs a token, and there is none")
+}
+
+// askAccount asks the provider's API whose account the token of an app profile is
+// for. Not every such token is for one.
+func (c *checking) askAccount(ctx context.Context, pr *provider, a *tokenendpoint.Answer) Step {
+	g := &Grant{AccessToken: Secret(a.AccessToken)}
+	g.addExtra(a.Extra)
+	if _, err := pr.askAccount(ctx, c.prober.http, c.profile, g); err != nil {
+		return skipped(err.Error())
+	}
+	return passed()
 }
 
 func (c *checking) testClock(context.Context) Step {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -21,8 +20,11 @@ import (
 // The token goes only to the origin (scheme, host and port) that the request
 // was made to, never along with a redirect to another one, and never over
 // plain HTTP except to a loopback host, and only to the profile's APIHosts if it
-// has any: a request to another host is an error. If the API answers 401, the request is
-// repeated once with a different token, provided that there is one and that
+// has any: a request to another host is an error. It is in the header that the
+// provider of a template wants it in, or else in Authorization, and headers that
+// its API demands are added to requests that lack them.
+//
+// If the API answers 401, the request is repeated once with a different token, provided that there is one and that
 // the body can be sent again (it is empty, or the request has GetBody). If it
 // cannot, the API's answer is returned, and the next request has the different
 // token.
@@ -37,7 +39,11 @@ func (m *Manager) Client(ctx context.Context, p *Profile, opts ...Option) *http.
 		c = *m.HTTPClient
 	}
 	src := m.newSource(ctx, p, opts)
-	c.Transport = &authTransport{src: src, base: src.e.http.Transport, apiHosts: slices.Clone(p.APIHosts)}
+	t := &authTransport{src: src, base: src.e.http.Transport, apiHosts: slices.Clone(p.APIHosts)}
+	if known, err := src.e.catalog.Lookup(string(p.Template)); err == nil {
+		t.setHeaders(known.APIHeaders)
+	}
+	c.Transport = t
 	return &c
 }
 
@@ -48,6 +54,10 @@ type authTransport struct {
 	apiHosts []string // of the profile
 	header   atomic.Pointer[authHeader]
 
+	// tokenHeader has the token, after tokenPrefix; empty: it is Authorization's.
+	tokenHeader, tokenPrefix string
+	headers                  http.Header // further ones, of requests that do not have them
+
 	// refused is the token that the API has refused last, with a request that
 	// could not be repeated; nil once there was another.
 	refused atomic.Pointer[oauth2.Token]
@@ -56,7 +66,21 @@ type authTransport struct {
 // Format writes what the transport is for, and nothing of what lies under it.
 func (t *authTransport) Format(f fmt.State, verb rune) { fmt.Fprintf(f, "Transport(%q)", t.src.id) }
 
-// An authHeader is the value of the Authorization header for a token, kept
+// setHeaders takes over what the provider's API wants in its requests.
+func (t *authTransport) setHeaders(headers map[string]string) {
+	for name, value := range headers {
+		if prefix, ok := strings.CutSuffix(value, "{token}"); ok {
+			t.tokenHeader, t.tokenPrefix = http.CanonicalHeaderKey(name), prefix
+			continue
+		}
+		if t.headers == nil {
+			t.headers = make(http.Header)
+		}
+		t.headers.Set(name, value)
+	}
+}
+
+// An authHeader is the value of the header that has a token, kept
 // because the token outlives many requests.
 type authHeader struct {
 	tok   *oauth2.Token
@@ -98,24 +122,6 @@ func (t *authTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	t.refused.Store(tok)
 	return resp, nil
-}
-
-// allowsHost reports whether hosts, as Profile.APIHosts has them, allow that of
-// an address.
-func allowsHost(hosts []string, u *url.URL) bool {
-	if len(hosts) == 0 {
-		return true
-	}
-	name, port := strings.ToLower(u.Hostname()), address.Port(u)
-	return slices.ContainsFunc(hosts, func(allowed string) bool {
-		allowed = strings.ToLower(allowed)
-		if below := strings.HasPrefix(allowed, "."); below {
-			host, p, hasPort := strings.Cut(allowed, ":")
-			return strings.HasSuffix(name, host) && (!hasPort || p == port)
-		}
-		a := &url.URL{Scheme: u.Scheme, Host: allowed}
-		return a.Hostname() == name && (a.Port() == "" || a.Port() == port)
-	})
 }
 
 // repeat sends req once more, with another token than the one for which it got
@@ -178,7 +184,11 @@ func bodyAgain(req *http.Request) (body io.ReadCloser, ok bool) {
 func (t *authTransport) with(req *http.Request, tok *oauth2.Token, body io.ReadCloser) *http.Request {
 	h := t.header.Load()
 	if h == nil || h.tok != tok {
-		h = &authHeader{tok: tok, value: []string{tok.Type() + " " + tok.AccessToken}}
+		value := tok.Type() + " " + tok.AccessToken
+		if t.tokenHeader != "" {
+			value = t.tokenPrefix + tok.AccessToken
+		}
+		h = &authHeader{tok: tok, value: []string{value}}
 		t.header.Store(h)
 	}
 	c := new(http.Request)
@@ -188,7 +198,16 @@ func (t *authTransport) with(req *http.Request, tok *oauth2.Token, body io.ReadC
 	for name, values := range req.Header {
 		c.Header[name] = values
 	}
-	c.Header["Authorization"] = h.value
+	for name, values := range t.headers {
+		if _, ok := c.Header[name]; !ok {
+			c.Header[name] = values
+		}
+	}
+	if t.tokenHeader != "" {
+		c.Header[t.tokenHeader] = h.value
+	} else {
+		c.Header["Authorization"] = h.value
+	}
 	return c
 }
 

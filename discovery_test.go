@@ -106,7 +106,7 @@ func TestDocumentErrors(t *testing.T) {
 	for field, ask := range ask {
 		t.Run("wrong: "+field, func(t *testing.T) {
 			w := webtest.New()
-			for _, address := range []string{webtest.DocumentURL, lookup(t, Google).DiscoveryURL()} {
+			for _, address := range []string{webtest.DocumentURL, lookup(t, Google).DiscoveryURL} {
 				w.Set(address, webtest.JSON("[]"))
 			}
 			err := ask(managerOn(w))

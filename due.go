@@ -87,14 +87,14 @@ func later(a, b time.Time) time.Time {
 type upkeep struct {
 	keepAlive     time.Duration // of the profile
 	secretExpires time.Time     // the same
-	idleLife      time.Duration // of the template's row; zero: not known
+	idleLife      time.Duration // of the template's provider; zero: not known
 }
 
 // upkeepOf returns that of a profile with its template, nil if it has none.
 func upkeepOf(p *Profile, template *catalog.Provider) upkeep {
 	up := upkeep{keepAlive: p.KeepAlive, secretExpires: p.SecretExpires}
 	if template != nil {
-		up.idleLife = template.IdleLife
+		up.idleLife = template.IdleLife()
 	}
 	return up
 }

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/oauth2"
 
+	"github.com/authprofile/authprofile/internal/safetext"
 	"github.com/authprofile/authprofile/internal/tokenendpoint"
 	"github.com/authprofile/authprofile/internal/transport"
 )
@@ -315,4 +316,14 @@ func (e *grantError) retrieveError() *oauth2.RetrieveError {
 	// Its Error method reads the response's status.
 	re.Response = &http.Response{StatusCode: e.HTTPStatus, Status: fmt.Sprintf("%d %s", e.HTTPStatus, http.StatusText(e.HTTPStatus))}
 	return re
+}
+
+// errorCode cuts an error code to what RFC 6749, section 4.1.2.1 allows in one.
+func errorCode(s string) string {
+	return safetext.Truncate(strings.NewReplacer(`"`, "?", `\`, "?").Replace(safetext.Code(s, '?')), safetext.MaxCode)
+}
+
+// shownText cuts a text for people to what is safe to show.
+func shownText(s string) string {
+	return safetext.Truncate(safetext.Text(s, '?'), safetext.MaxDescription)
 }

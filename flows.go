@@ -13,6 +13,7 @@ import (
 	"golang.org/x/oauth2"
 
 	"github.com/authprofile/authprofile/internal/address"
+	"github.com/authprofile/authprofile/internal/catalog"
 	"github.com/authprofile/authprofile/internal/foreign"
 	"github.com/authprofile/authprofile/internal/idtoken"
 	"github.com/authprofile/authprofile/internal/tokencache"
@@ -33,7 +34,7 @@ import (
 // Params, and is held against the ID token.
 //
 // The exchange is bound to the flow by PKCE (S256), whatever the provider
-// advertises. One that does not look at it leaves an injected code to be found
+// advertises, unless its row says that it refuses that. One that does not look at it leaves an injected code to be found
 // by the nonce of the ID token alone: ask such a provider for the scope openid.
 //
 // Each call stores a flow. It is for the application to limit how often it
@@ -118,7 +119,7 @@ func (f *Flow) compose(p *Profile, pr *provider, extra url.Values) (err error) {
 		f.Requested = s
 	}
 	f.Requested = pr.withScopes(f.Requested)
-	if slices.Contains(f.Requested, "openid") {
+	if slices.Contains(f.Requested, "openid") && pr.dialect.IDToken != "none" {
 		f.Nonce = oauth2.GenerateVerifier()
 	}
 	f.URL, err = authorizationURL(p, pr, f, extra)
@@ -138,11 +139,7 @@ func authorizationURL(p *Profile, pr *provider, f *Flow, extra url.Values) (stri
 		return "", err
 	}
 	q, _ := address.ReadQuery(u.RawQuery)
-	if pr.template != nil {
-		for name, values := range pr.template.Params {
-			q[name] = values
-		}
-	}
+	addParams(q, pr.dialect.AuthParams, nil)
 	for name, values := range p.Params {
 		q[name] = values
 	}
@@ -151,15 +148,20 @@ func authorizationURL(p *Profile, pr *provider, f *Flow, extra url.Values) (stri
 	}
 
 	q.Set("response_type", "code")
-	q.Set("client_id", p.ClientID)
-	q.Set("redirect_uri", f.RedirectURL)
+	q.Set(cmp.Or(pr.dialect.ClientIDParam, "client_id"), p.ClientID)
+	q.Set("redirect_uri", cmp.Or(pr.dialect.RedirectURI, f.RedirectURL))
 	q.Set("state", f.State)
-	q.Set("code_challenge", oauth2.S256ChallengeFromVerifier(string(f.Verifier)))
-	q.Set("code_challenge_method", "S256")
+	q.Del("code_challenge")
+	q.Del("code_challenge_method")
+	if pr.dialect.usesPKCE() {
+		q.Set("code_challenge", oauth2.S256ChallengeFromVerifier(string(f.Verifier)))
+		q.Set("code_challenge_method", "S256")
+	}
 	q.Del("scope")
 	if len(f.Requested) > 0 {
-		q.Set("scope", strings.Join(f.Requested, " "))
+		q.Set("scope", pr.dialect.joinScopes(f.Requested))
 	}
+	pr.dialect.joinScopeParams(q)
 	q.Del("nonce")
 	if f.Nonce != "" {
 		q.Set("nonce", f.Nonce)
@@ -272,18 +274,31 @@ func (e *engine) finish(ctx context.Context, user string, query url.Values, chec
 	if err := c.checkIssuer(f); err != nil {
 		return nil, f, err
 	}
-	if c.code == "" {
-		return nil, f, c.providerError()
+	if c.errorCode != "" {
+		return nil, f, c.providerError(e.dialectOf(ctx, f))
 	}
 
 	end = func() {} // the work goes on without the caller
-	redeemed := e.beginRedeeming(context.WithoutCancel(ctx), f, c.code)
+	redeemed := e.beginRedeeming(context.WithoutCancel(ctx), f, c)
 	select {
 	case r := <-redeemed:
 		return r.g, f, r.err
 	case <-ctx.Done():
 		return nil, f, ctx.Err()
 	}
+}
+
+// dialectOf returns what is known of how the provider of a flow speaks.
+func (e *engine) dialectOf(ctx context.Context, f *Flow) dialect {
+	p, err := e.bounded.profile(ctx, f.ProfileID)
+	if err != nil {
+		return dialect{new(catalog.Provider)}
+	}
+	known, err := e.catalog.Lookup(string(p.Template))
+	if err != nil {
+		return dialect{new(catalog.Provider)}
+	}
+	return dialect{known}
 }
 
 // A redemption is what came of an authorization code.
@@ -295,7 +310,7 @@ type redemption struct {
 // beginRedeeming redeems a code in a goroutine, and ends a piece of work that
 // has begun. From here on the code may be spent: whether or not the caller
 // waits, what it buys is stored.
-func (e *engine) beginRedeeming(ctx context.Context, f *Flow, code string) <-chan redemption {
+func (e *engine) beginRedeeming(ctx context.Context, f *Flow, c *callback) <-chan redemption {
 	redeemed := make(chan redemption, 1)
 	go func() {
 		defer e.tasks.end()
@@ -308,21 +323,28 @@ func (e *engine) beginRedeeming(ctx context.Context, f *Flow, code string) <-cha
 			redeemed <- r
 			told.publish(e.tasks)
 		}()
-		r.g, r.err = e.redeem(ctx, f, code, told)
+		r.g, r.err = e.redeem(ctx, f, c, told)
 	}()
 	return redeemed
 }
 
 // redeem exchanges the code for tokens, once (RFC 6749, section 4.1.3), and
 // stores the grant.
-func (e *engine) redeem(ctx context.Context, f *Flow, code string, told *reports) (*Grant, error) {
+func (e *engine) redeem(ctx context.Context, f *Flow, c *callback, told *reports) (*Grant, error) {
 	ctx, cancel := transport.WithTimeout(ctx, 2*requestTimeout)
 	defer cancel()
 	p, pr, err := e.resolveFlow(ctx, f)
 	if err != nil {
 		return nil, err
 	}
-	g, err := e.exchange(ctx, f, p, pr, code, told)
+	given, err := c.read(pr.dialect, p)
+	if err != nil {
+		return nil, err
+	}
+	if pr, err = pr.at(given.extra); err != nil {
+		return nil, err
+	}
+	g, err := e.exchange(ctx, f, p, pr, given, told)
 	if err != nil {
 		return nil, err
 	}
@@ -340,7 +362,7 @@ func (e *engine) redeem(ctx context.Context, f *Flow, code string, told *reports
 	e.renewals.supersede(stored.GrantKey, t)
 	remember(e.cache.Entry(tokencache.Key(stored.GrantKey)), before, stored)
 	told.report(func() { e.events.authorized(ctx, before, stored, damaged) })
-	return stored, nil
+	return e.writer.noteAccount(ctx, e.http, p, pr, stored), nil
 }
 
 // resolveFlow returns the profile and the provider that a flow was begun with.
@@ -363,28 +385,31 @@ func (e *engine) resolveFlow(ctx context.Context, f *Flow) (*Profile, *provider,
 }
 
 // exchange exchanges the code for tokens, and finds out whose they are.
-func (e *engine) exchange(ctx context.Context, f *Flow, p *Profile, pr *provider, code string, told *reports) (*Grant, error) {
+func (e *engine) exchange(ctx context.Context, f *Flow, p *Profile, pr *provider, given *authorization, told *reports) (*Grant, error) {
 	identified := f.Nonce != ""
 	if identified {
 		if err := pr.loadKeys(ctx); err != nil {
 			return nil, err
 		}
 	}
-	a, err := e.sendCode(ctx, p.ID, tokenRequest(p, pr, codeForm(p, f, code)), told)
+	a, err := e.sendCode(ctx, p.ID, tokenRequest(p, pr, codeForm(p, pr, f, given.code)), told)
 	if err != nil {
 		return nil, exchangeError(err)
 	}
 
-	g := &Grant{GrantKey: f.GrantKey, Requested: f.Requested, Scopes: f.Requested, Nonce: cmp.Or(f.Nonce, f.ID)}
-	g.apply(a, p)
+	g := &Grant{GrantKey: f.GrantKey, Requested: f.Requested, Scopes: f.Requested, Nonce: cmp.Or(f.Nonce, f.ID), Extra: given.extra}
+	if given.scopes != nil {
+		g.Scopes = given.scopes
+	}
+	g.apply(a, p, pr)
 	g.Authorized = stamp(e.lifetimes.now())
 	if identified {
 		if a.IDToken == "" {
 			return nil, errors.New("the provider gave no ID token, though openid was asked for")
 		}
 		claims, err := pr.verifyLogin(ctx, a.IDToken, idtoken.Login{
-			ClientID: p.ClientID, AccessToken: a.AccessToken, Code: code,
-			Nonce: f.Nonce, MaxAge: p.Params.Get("max_age"),
+			ClientID: p.ClientID, AccessToken: a.AccessToken, Code: given.code,
+			Nonce: f.Nonce, NonceOptional: pr.dialect.IDToken == "no_nonce", MaxAge: p.Params.Get("max_age"),
 		}, e.lifetimes.now())
 		if err != nil {
 			return nil, err
@@ -396,11 +421,13 @@ func (e *engine) exchange(ctx context.Context, f *Flow, p *Profile, pr *provider
 }
 
 // codeForm is that of RFC 6749, section 4.1.3, and RFC 7636, section 4.5.
-func codeForm(p *Profile, f *Flow, code string) url.Values {
-	form := p.tokenForm("authorization_code")
+func codeForm(p *Profile, pr *provider, f *Flow, code string) url.Values {
+	form := p.tokenForm("authorization_code", pr.dialect.TokenParams, map[string]string{"{redirect_uri}": f.RedirectURL})
 	form.Set("code", code)
-	form.Set("redirect_uri", f.RedirectURL)
-	form.Set("code_verifier", string(f.Verifier))
+	form.Set("redirect_uri", cmp.Or(pr.dialect.RedirectURI, f.RedirectURL))
+	if pr.dialect.usesPKCE() {
+		form.Set("code_verifier", string(f.Verifier))
+	}
 	return form
 }
 

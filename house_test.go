@@ -24,12 +24,12 @@ const modulePath = "github.com/authprofile/authprofile"
 // the definitions of its own layer and of those before it.
 var layers = [][]string{
 	// What is stored, and the errors.
-	{"authprofile.go", "store.go", "secret.go", "errors.go", "validate.go", "templates.go", "pages.go", "memstore.go", "notice.go", "trace.go"},
+	{"authprofile.go", "store.go", "secret.go", "errors.go", "validate.go", "templates.go", "pages.go", "memstore.go", "notice.go", "trace.go", "catalogue.go"},
 	// What is known of a provider, what is sent, what an answer means, and what
 	// is told of it.
-	{"provider.go", "request.go", "probe.go", "expiry.go", "failure.go", "due.go", "events.go", "tasks.go"},
+	{"provider.go", "dialect.go", "request.go", "probe.go", "expiry.go", "failure.go", "due.go", "events.go", "tasks.go"},
 	// How a grant is stored, and who may renew it.
-	{"persist.go", "lease.go", "company.go", "memo.go"},
+	{"persist.go", "lease.go", "company.go", "memo.go", "account.go"},
 	// One renewal.
 	{"renewal.go", "outcome.go"},
 	// The renewals in progress.

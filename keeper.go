@@ -189,7 +189,7 @@ func (s *shift) profile(id string) *keptProfile {
 	kp = &keptProfile{read: time.Now()}
 	kp.profile, kp.err = s.store.profile(s.ctx, id)
 	if kp.err == nil {
-		kp.derive()
+		kp.derive(s.renewals.providers.catalog)
 	}
 	if len(s.profiles) >= maxOfCompanies {
 		clear(s.profiles)
@@ -199,11 +199,11 @@ func (s *shift) profile(id string) *keptProfile {
 }
 
 // derive sets what follows from the profile.
-func (kp *keptProfile) derive() {
+func (kp *keptProfile) derive(providers *catalog.Catalog) {
 	address := cmp.Or(kp.profile.Endpoints.DiscoveryURL, kp.profile.Endpoints.TokenURL)
-	template, err := catalog.Lookup(string(kp.profile.Template))
+	template, err := providers.Lookup(string(kp.profile.Template))
 	if err == nil {
-		address = template.DiscoveryURL()
+		address = cmp.Or(template.DiscoveryURL, template.TokenURL)
 	}
 	kp.upkeep, kp.host = upkeepOf(kp.profile, template), address
 	if u, err := url.Parse(address); err == nil {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/authprofile/authprofile/internal/catalog"
 	"github.com/authprofile/authprofile/internal/discovery"
 	"github.com/authprofile/authprofile/internal/tokencache"
 	"github.com/authprofile/authprofile/internal/tokenendpoint"
@@ -86,6 +87,11 @@ type Manager struct {
 	// for OpenTelemetry. If nil, there is none, which costs nothing.
 	Trace *Trace
 
+	// Providers are those that templates can name besides the built-in ones, or in
+	// place of those of the same names. One that [Provider.Validate] has a problem
+	// with is ErrConfiguration where a profile names it, with every problem.
+	Providers []Provider
+
 	once sync.Once
 	e    *engine
 }
@@ -115,6 +121,7 @@ type engine struct {
 	fresh *http.Client
 
 	docs      *discovery.Cache
+	catalog   *catalog.Catalog
 	providers *resolver
 	cache     *tokencache.Cache
 	lifetimes *lifetimes
@@ -150,7 +157,8 @@ func newEngine(m *Manager) *engine {
 	}
 	e.fresh = transport.Fresh(e.http)
 	e.docs = discovery.NewCache(e.fresh, e.events.log)
-	e.providers = &resolver{e.docs}
+	e.catalog = newCatalog(m.Providers)
+	e.providers = &resolver{e.docs, e.catalog, m.RedirectAddress}
 	e.tasks = &tasks{events: e.events, closing: make(chan struct{})}
 	e.bounded = bounded{e.store, e.events, e.tasks}
 	e.writer = &writer{
@@ -237,9 +245,10 @@ func (e *engine) savedBefore(ctx context.Context, p *Profile, conflict error) (*
 	return stored, nil
 }
 
-// validate is p.Validate with the redirect address that p gets from m.
+// validate is p.Validate with the providers of m and the redirect address that p
+// gets from it.
 func (m *Manager) validate(p *Profile) error {
-	return errors.Join(append(unjoin(p.Validate()), unjoin(m.checkRedirect(p))...)...)
+	return errors.Join(append(unjoin(p.validate(m.engine().catalog)), unjoin(m.checkRedirect(p))...)...)
 }
 
 // checkRedirect says what is wrong with the redirect address that p gets from m,

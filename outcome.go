@@ -25,7 +25,7 @@ func (n *renewal) storeAnswer(old *Grant, a *tokenendpoint.Answer) (*Grant, verd
 			g.applyRefreshToken(a)
 			g.noteEnd(pr)
 		} else {
-			g.apply(a, p)
+			g.apply(a, p, pr)
 			g.noteProvider(pr, g.Issuer)
 		}
 		g.schedule(&before, pr.upkeep.nextLook(g), n.lifetimes.now())
@@ -41,7 +41,7 @@ func (n *renewal) storeAnswer(old *Grant, a *tokenendpoint.Answer) (*Grant, verd
 			return nil, v, err
 		}
 	}
-	if lost := missing(g.Requested, g.Scopes); len(lost) > 0 && len(missing(old.Scopes, g.Scopes)) > 0 {
+	if lost := missing(g.Requested, g.Scopes); !pr.dialect.ScopesRegistered && len(lost) > 0 && len(missing(old.Scopes, g.Scopes)) > 0 {
 		n.report(func() { n.events.fewerScopes(n.ctx, g.ProfileID) })
 	}
 	remember(n.entry, old, g)

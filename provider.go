@@ -17,7 +17,7 @@ import (
 
 // A provider is what a profile comes down to when its provider is asked.
 type provider struct {
-	authURL, tokenURL, revocationURL string
+	authURL, tokenURL, refreshURL, revocationURL string
 
 	authErr       error // why there is no authURL; nil: there is one
 	revocationErr error // why the provider's revocation address cannot be used; nil: it can, or there is none
@@ -27,10 +27,10 @@ type provider struct {
 	issuerParam bool            // the provider names itself when it sends a user back (RFC 9207)
 	keys        *idtoken.KeySet // nil: the provider does not say where its keys for ID tokens are
 
-	documentField  string // of the profile, that names the document; empty: there is none
-	authMethod     AuthMethod
-	template       *catalog.Provider // nil: none
-	scopeOnRefresh bool
+	documentField string // of the profile, that names the document; empty: there is none
+	authMethod    AuthMethod
+	redirectURI   string // what a renewal says as redirect_uri where the provider wants it
+	dialect       dialect
 
 	upkeep upkeep
 }
@@ -67,7 +67,11 @@ type wrongDocument struct {
 func (e *wrongDocument) Unwrap() []error { return []error{ErrConfiguration, e.field, e.error} }
 
 // A resolver finds out how to talk to providers.
-type resolver struct{ docs *discovery.Cache }
+type resolver struct {
+	docs     *discovery.Cache
+	catalog  *catalog.Catalog
+	redirect func(*Profile) string // Manager.RedirectAddress
+}
 
 // resolve settles how to talk to the provider of p. It needs the network only
 // if p has a template or a discovery address, whose document is not at hand.
@@ -81,6 +85,7 @@ type resolver struct{ docs *discovery.Cache }
 // authorization endpoint or the keys for an ID token, is looked at before.
 func (r resolver) resolve(ctx context.Context, p *Profile) (*provider, error) {
 	pr := &provider{
+		dialect:       dialect{new(catalog.Provider)},
 		authURL:       p.Endpoints.AuthURL,
 		tokenURL:      p.Endpoints.TokenURL,
 		revocationURL: p.Endpoints.RevocationURL,
@@ -89,26 +94,31 @@ func (r resolver) resolve(ctx context.Context, p *Profile) (*provider, error) {
 	if documentURL != "" {
 		pr.documentField = fieldDiscovery
 	}
+	var known *catalog.Provider
 	if p.Template != "" {
-		known, err := catalog.Lookup(string(p.Template))
-		if err != nil {
+		var err error
+		if known, err = r.catalog.Lookup(string(p.Template)); err != nil {
 			return nil, configurationError(fieldTemplate, err.Error())
 		}
-		pr.template, pr.scopeOnRefresh, pr.issuer.Aliases = known, known.ScopeOnRefresh, known.IssuerAliases
-		documentURL, pr.documentField = known.DiscoveryURL(), fieldTemplate
+		if p.Type == TypeApp && known.App == nil {
+			return nil, configurationError(fieldTemplate, "is of a provider without a grant for applications")
+		}
+		pr.adopt(known)
+		documentURL, pr.documentField = known.DiscoveryURL, fieldTemplate
 	}
-	pr.upkeep = upkeepOf(p, pr.template)
+	pr.redirectURI = cmp.Or(pr.dialect.RedirectURI, r.redirect(p))
+	pr.upkeep = upkeepOf(p, known)
 
 	var methods []string
 	if documentURL != "" {
-		doc, err := r.docs.Document(ctx, documentURL, pr.template)
+		doc, err := r.docs.Document(ctx, documentURL, known)
 		if err != nil {
 			return nil, documentError(err, pr.documentField)
 		}
-		pr.authURL, pr.tokenURL = doc.AuthURL, doc.TokenURL
+		pr.authURL, pr.tokenURL = cmp.Or(pr.dialect.AuthURL, doc.AuthURL), cmp.Or(pr.dialect.TokenURL, doc.TokenURL)
 		pr.revocationURL = cmp.Or(pr.revocationURL, doc.RevocationURL)
 		pr.issuer.Name, pr.issuerParam = doc.Issuer, doc.IssuerParameter
-		if doc.AuthURL == "" {
+		if pr.authURL == "" {
 			pr.authErr = documentError(doc.Missing(discovery.MemberAuth), pr.documentField)
 		}
 		pr.revocationErr = documentError(doc.Unusable(discovery.MemberRevocation), pr.documentField)
@@ -122,9 +132,33 @@ func (r resolver) resolve(ctx context.Context, p *Profile) (*provider, error) {
 		}
 		methods = doc.AuthMethods
 	}
+	if p.Type == TypeApp && pr.dialect.App != nil {
+		pr.tokenURL = cmp.Or(pr.dialect.App.URL, pr.tokenURL)
+	}
+	pr.refreshURL = cmp.Or(pr.dialect.RefreshURL, pr.tokenURL)
 	pr.issuer.Origin = address.ShortOriginOf(pr.tokenURL)
-	pr.authMethod = p.settleAuthMethod(pr.template, methods)
+	pr.authMethod = p.settleAuthMethod(pr.dialect.authMethod(p), methods)
 	return pr, nil
+}
+
+// resolveFor is resolve for a grant, which the provider may have told of a host of
+// its own.
+func (r resolver) resolveFor(ctx context.Context, p *Profile, g *Grant) (*provider, error) {
+	pr, err := r.resolve(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	return pr.at(g.Extra)
+}
+
+// adopt takes over what a row of the catalogue says of the provider.
+func (pr *provider) adopt(known *catalog.Provider) {
+	pr.dialect = dialect{known}
+	pr.authURL, pr.tokenURL = known.AuthURL, known.TokenURL
+	pr.issuer.Aliases, pr.issuer.FormerOrigins = known.IssuerAliases, known.FormerOrigins
+	if known.Revocation != nil {
+		pr.revocationURL = known.Revocation.URL
+	}
 }
 
 // issued reports whether g, a grant of p, may be one of this provider: it is,
@@ -156,13 +190,11 @@ func (pr *provider) endOf(g *Grant) (ends time.Time, by string) {
 		return time.Time{}, ""
 	case !g.RefreshExpiry.IsZero():
 		return g.RefreshExpiry, EndsAnnounced
-	case pr.template == nil:
-		return time.Time{}, ""
 	}
-	if life := pr.template.IdleLife; life > 0 {
+	if life := pr.dialect.IdleLife(); life > 0 {
 		ends, by = g.Obtained.Add(life).Truncate(day), EndsIdle
 	}
-	if life := pr.template.AbsoluteLife; life > 0 && !g.Authorized.IsZero() {
+	if life := pr.dialect.AbsoluteLife(); life > 0 && !g.Authorized.IsZero() {
 		if end := g.Authorized.Add(life).Truncate(day); ends.IsZero() || end.Before(ends) {
 			ends, by = end, EndsAbsolute
 		}
@@ -194,14 +226,14 @@ func (pr *provider) verifyRenewal(ctx context.Context, p *Profile, g *Grant, raw
 // Nor is a list without any that we know a reason not to ask: a server looks at
 // the client before it looks at the code or the refresh token, and servers
 // accept more than they list.
-func (p *Profile) settleAuthMethod(tp *catalog.Provider, listed []string) AuthMethod {
+func (p *Profile) settleAuthMethod(ofTemplate AuthMethod, listed []string) AuthMethod {
 	switch {
 	case p.AuthMethod != "":
 		return p.AuthMethod
 	case p.ClientSecret == "":
 		return AuthNone
-	case tp != nil && tp.AuthMethod != "":
-		return AuthMethod(tp.AuthMethod)
+	case ofTemplate != "":
+		return ofTemplate
 	case slices.Contains(listed, string(AuthPost)) && !slices.Contains(listed, string(AuthBasic)):
 		return AuthPost
 	}
@@ -211,10 +243,7 @@ func (p *Profile) settleAuthMethod(tp *catalog.Provider, listed []string) AuthMe
 // withScopes adds to scopes those that the template needs.
 func (pr *provider) withScopes(scopes []string) []string {
 	scopes = slices.Clone(scopes)
-	if pr.template != nil {
-		scopes = append(scopes, missing(pr.template.Scopes, scopes)...)
-	}
-	return scopes
+	return append(scopes, missing(pr.dialect.Scopes, scopes)...)
 }
 
 // missing returns the elements of want that have does not have.

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/authprofile/authprofile/internal/catalog"
 	"github.com/authprofile/authprofile/internal/issuer"
 	"github.com/authprofile/authprofile/internal/webtest"
 )
@@ -65,7 +64,8 @@ func TestResolve(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if want := (provider{authURL: "https://a.test/a", tokenURL: "https://a.test/t", revocationURL: "https://a.test/r", issuer: issuer.Issuer{Origin: "https://a.test"}, authMethod: AuthBasic}); !reflect.DeepEqual(*got, want) {
+		if want := (provider{authURL: "https://a.test/a", tokenURL: "https://a.test/t", refreshURL: "https://a.test/t", revocationURL: "https://a.test/r",
+			issuer: issuer.Issuer{Origin: "https://a.test"}, authMethod: AuthBasic, dialect: got.dialect}); !reflect.DeepEqual(*got, want) {
 			t.Errorf("got %+v, want %+v", *got, want)
 		}
 	})
@@ -83,8 +83,8 @@ func TestResolve(t *testing.T) {
 			t.Errorf("keys: got %v, %v, want those at the document's jwks_uri", got.keys, err)
 		}
 		got.keys = nil
-		want := provider{authURL: webtest.Issuer + "/authorize", tokenURL: webtest.Issuer + "/token", revocationURL: webtest.Issuer + "/revoke",
-			issuer: issuer.Issuer{Name: webtest.Issuer, Origin: webtest.Issuer}, issuerParam: true, documentField: fieldDiscovery, authMethod: AuthNone}
+		want := provider{authURL: webtest.Issuer + "/authorize", tokenURL: webtest.Issuer + "/token", refreshURL: webtest.Issuer + "/token", revocationURL: webtest.Issuer + "/revoke",
+			issuer: issuer.Issuer{Name: webtest.Issuer, Origin: webtest.Issuer}, issuerParam: true, documentField: fieldDiscovery, authMethod: AuthNone, dialect: got.dialect}
 		if !reflect.DeepEqual(*got, want) {
 			t.Errorf("got %+v, want %+v", *got, want)
 		}
@@ -110,11 +110,11 @@ func TestResolve(t *testing.T) {
 		{"the template's, no secret", Profile{Template: Google}, []string{"client_secret_basic"}, AuthNone},
 	} {
 		t.Run("auth method: "+test.name, func(t *testing.T) {
-			var tp *catalog.Provider
+			var row AuthMethod
 			if test.p.Template != "" {
-				tp = lookup(t, test.p.Template)
+				row = AuthMethod(lookup(t, test.p.Template).AuthMethod)
 			}
-			if got := test.p.settleAuthMethod(tp, test.listed); got != test.want {
+			if got := test.p.settleAuthMethod(row, test.listed); got != test.want {
 				t.Errorf("got %q, want %q", got, test.want)
 			}
 		})

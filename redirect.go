@@ -312,8 +312,13 @@ func sanitized(r *http.Request, returnTo string) *http.Request {
 	if len(r.URL.RawQuery) <= maxCallback {
 		q, _ = address.ReadQuery(r.URL.RawQuery)
 	}
-	for _, name := range []string{"code", "state", "return_to", "access_token", "id_token", "refresh_token"} {
+	for _, name := range []string{"state", "return_to", "access_token", "id_token", "refresh_token"} {
 		q.Del(name)
+	}
+	for name := range q {
+		if strings.HasSuffix(name, "code") { // some providers have a name of their own for it
+			q.Del(name)
+		}
 	}
 	if returnTo != "" {
 		q.Set("return_to", returnTo)

@@ -325,7 +325,7 @@ func (n *renewal) checkProfile(g *Grant, read func() (*Profile, error)) (verdict
 		return done, err
 	}
 
-	n.provider, err = n.providers.resolve(n.ctx, p)
+	n.provider, err = n.providers.resolveFor(n.ctx, p, g)
 	if err != nil {
 		status, f := unresolved(err)
 		return n.fail(g, status, f, err)
@@ -475,7 +475,7 @@ func (n *renewal) askTwice(l *heldLease, g *Grant) (*tokenendpoint.Answer, error
 
 // ask sends the token request under the lease.
 func (n *renewal) ask(l *heldLease, g *Grant) (*tokenendpoint.Answer, error) {
-	req := tokenRequest(n.profile, n.provider, n.grant.form(n.profile, n.provider, g))
+	req := n.grant.request(n.profile, n.provider, g)
 	late := *n // the renewal goes on, and may find another profile or provider
 	late.reports = reports{}
 	var traced *tracedRequest
@@ -516,7 +516,7 @@ func (n *renewal) withoutStore(away error) (*Grant, error) {
 	if away != nil {
 		id := n.profile.ID
 		n.report(func() { n.events.renewingWithoutStore(n.ctx, id) })
-	} else if err := n.profile.Validate(); err != nil {
+	} else if err := n.profile.validate(n.providers.catalog); err != nil {
 		return nil, err
 	}
 	g := &Grant{GrantKey: n.ref.key, Status: StatusActive, ClientID: n.profile.ClientID}
@@ -562,7 +562,7 @@ func (n *renewal) withoutStore(away error) (*Grant, error) {
 	c := newChange(g, func(g *Grant) {
 		before := *g
 		g.Lease = nil
-		g.apply(a, p)
+		g.apply(a, p, pr)
 		g.noteProvider(pr, "")
 		g.schedule(&before, pr.upkeep.nextLook(g), n.lifetimes.now())
 	})
@@ -579,7 +579,7 @@ func (n *renewal) askFreely(g *Grant) (*tokenendpoint.Answer, error) {
 	request := func() (*tokenendpoint.Answer, error) {
 		ctx, cancel := transport.WithTimeout(n.ctx, requestTimeout)
 		defer cancel()
-		req := tokenRequest(n.profile, n.provider, n.grant.form(n.profile, n.provider, g))
+		req := n.grant.request(n.profile, n.provider, g)
 		return doTraced(ctx, n.http, req, n.ref.key.ProfileID, n.events, n.report)
 	}
 	a, err := request()

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/authprofile/authprofile/internal/foreign"
@@ -51,36 +50,45 @@ func (k GrantKey) grantType() *grantType {
 }
 
 // clientCredentialsForm is that of RFC 6749, section 4.4.2.
-func clientCredentialsForm(p *Profile, _ *provider, _ *Grant) url.Values {
+func clientCredentialsForm(p *Profile, pr *provider, _ *Grant) url.Values {
 	form := url.Values{}
+	grantType := "client_credentials"
+	if app := pr.dialect.App; app != nil {
+		addParams(form, app.Params, nil)
+		grantType = cmp.Or(pr.dialect.AppGrant, grantType)
+	}
 	for name, values := range p.Params {
 		form[name] = values
 	}
-	form.Set("grant_type", "client_credentials")
+	form.Set("grant_type", grantType)
 	if len(p.Scopes) > 0 {
-		form.Set("scope", strings.Join(p.Scopes, " "))
+		form.Set("scope", pr.dialect.joinScopes(p.Scopes))
 	}
 	return form
 }
 
 // refreshTokenForm is that of RFC 6749, section 6.
 func refreshTokenForm(p *Profile, pr *provider, g *Grant) url.Values {
-	form := p.tokenForm("refresh_token")
-	form.Set("refresh_token", string(g.RefreshToken))
-	if pr.scopeOnRefresh {
+	texts := map[string]string{"{redirect_uri}": pr.redirectURI, "{token}": string(g.RefreshToken)}
+	form := p.tokenForm(cmp.Or(pr.dialect.RefreshGrant, "refresh_token"), pr.dialect.RefreshParams, texts)
+	if pr.dialect.RefreshGrant == "" {
+		form.Set("refresh_token", string(g.RefreshToken))
+	}
+	if pr.dialect.ScopeOnRefresh {
 		// Never more than was asked for when the user consented, whatever the
 		// profile has got since.
 		if scopes := intersect(pr.withScopes(p.Scopes), g.Requested); len(scopes) > 0 {
-			form.Set("scope", strings.Join(scopes, " "))
+			form.Set("scope", pr.dialect.joinScopes(scopes))
 		}
 	}
 	return form
 }
 
 // tokenForm returns the form of a grant type with the parameters that the
-// profile adds.
-func (p *Profile) tokenForm(grantType string) url.Values {
-	form := make(url.Values, len(p.TokenParams)+4)
+// provider's row adds, and the profile.
+func (p *Profile) tokenForm(grantType string, params, texts map[string]string) url.Values {
+	form := make(url.Values, len(params)+len(p.TokenParams)+4)
+	addParams(form, params, texts)
 	for name, values := range p.TokenParams {
 		form[name] = slices.Clone(values)
 	}
@@ -96,7 +104,17 @@ func tokenRequest(p *Profile, pr *provider, form url.Values) *tokenendpoint.Requ
 		ClientID:     p.ClientID,
 		ClientSecret: string(p.ClientSecret),
 		AuthMethod:   string(pr.authMethod),
+		Habits:       pr.dialect.habits(),
 	}
+}
+
+// request makes the request for the next access token of g.
+func (t *grantType) request(p *Profile, pr *provider, g *Grant) *tokenendpoint.Request {
+	req := tokenRequest(p, pr, t.form(p, pr, g))
+	if t.person {
+		req.URL = pr.refreshURL
+	}
+	return req
 }
 
 // doWithin is tokenendpoint.Do that does not wait for a transport which does
@@ -133,7 +151,7 @@ func asTokenError(err error) *tokenendpoint.Error {
 }
 
 // apply puts an answer into the grant.
-func (g *Grant) apply(a *tokenendpoint.Answer, p *Profile) {
+func (g *Grant) apply(a *tokenendpoint.Answer, p *Profile, pr *provider) {
 	g.applyRefreshToken(a)
 	g.AccessToken = Secret(a.AccessToken)
 	g.TokenType = a.TokenType
@@ -147,6 +165,9 @@ func (g *Grant) apply(a *tokenendpoint.Answer, p *Profile) {
 	}
 	if a.ScopeKnown {
 		g.Scopes = a.Scopes
+	}
+	if pr.dialect.RefreshGrant != "" { // the access token is what is renewed, for as long as it lasts
+		g.RefreshToken, g.RefreshExpiry = g.AccessToken, g.Expiry
 	}
 	g.ClientID = p.ClientID
 	g.addExtra(a.Extra)
@@ -211,24 +232,20 @@ func revoke(ctx context.Context, hc *http.Client, p *Profile, pr *provider, g *G
 	if pr.revocationURL == "" {
 		return cmp.Or(pr.revocationErr, errNoRevocation)
 	}
+	pr, err := pr.at(g.Extra)
+	if err != nil {
+		return err
+	}
 	var errs []error
 	refreshEnded := false
-	for _, tok := range []struct{ kind, value string }{
-		{"refresh_token", string(g.RefreshToken)},
-		{"access_token", string(g.AccessToken)},
-	} {
-		if tok.value == "" {
-			continue
-		}
-		req := tokenRequest(p, pr, url.Values{"token": {tok.value}, "token_type_hint": {tok.kind}})
-		req.URL = pr.revocationURL
-		err := tokenendpoint.Revoke(ctx, hc, req)
+	for _, r := range pr.revocationRequests(p, g) {
+		err := tokenendpoint.Revoke(ctx, hc, r.req)
 		if te := asTokenError(err); te != nil && te.Code == "unsupported_token_type" && refreshEnded {
 			// Some revoke refresh tokens only: the access token has ended with
 			// its refresh token, or ends soon. Nothing more can be done.
 			continue
 		}
-		if tok.kind == "refresh_token" {
+		if r.kind == kindRefresh {
 			refreshEnded = err == nil
 		}
 		errs = append(errs, err)

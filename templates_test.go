@@ -19,7 +19,7 @@ const (
 // lookup finds the provider of a template that is valid.
 func lookup(t testing.TB, template Template) *catalog.Provider {
 	t.Helper()
-	tp, err := catalog.Lookup(string(template))
+	tp, err := new(catalog.Catalog).Lookup(string(template))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,7 +37,7 @@ func TestTemplates(t *testing.T) {
 
 		"Google":                           false,
 		"google/":                          false,
-		"github":                           false,
+		"githubb":                          false,
 		Microsoft(""):                      false,
 		Microsoft("comon"):                 false, // misspelt
 		Microsoft("evil.test/contoso.com"): false,
@@ -88,7 +88,7 @@ func TestTemplatesReadRealDocuments(t *testing.T) {
 			tp := lookup(t, template)
 			for name, doc := range documents {
 				w := webtest.New()
-				w.Set(tp.DiscoveryURL(), webtest.JSON(doc))
+				w.Set(tp.DiscoveryURL, webtest.JSON(doc))
 				_, err := managerOn(w).engine().providers.resolve(t.Context(), &Profile{Type: TypeUser, ClientID: "c", Template: template})
 				if got := err == nil; got != slices.Contains(want, name) {
 					t.Errorf("%s: got %v, want it taken: %t", name, err, !got)
@@ -100,7 +100,7 @@ func TestTemplatesReadRealDocuments(t *testing.T) {
 				return
 			}
 			w := webtest.New()
-			w.Set(tp.DiscoveryURL(), webtest.JSON(documents[want[0]]))
+			w.Set(tp.DiscoveryURL, webtest.JSON(documents[want[0]]))
 			got, err := managerOn(w).engine().providers.resolve(t.Context(), &Profile{Type: TypeUser, ClientID: "c", ClientSecret: "s", Template: template})
 			if err != nil {
 				t.Fatal(err)
@@ -108,26 +108,26 @@ func TestTemplatesReadRealDocuments(t *testing.T) {
 			if got.keys == nil || got.tokenURL == "" || got.authURL == "" || got.issuer.Name == "" || got.authMethod != AuthPost {
 				t.Errorf("got %+v, want addresses, keys, issuer and client_secret_post", got)
 			}
-			if microsoft := tp.Name == "microsoft"; got.scopeOnRefresh != microsoft || (got.revocationURL == "") != microsoft {
-				t.Errorf("got scope on refresh %t and revocation %q, want those of %s", got.scopeOnRefresh, got.revocationURL, tp.Name)
+			if microsoft := tp.Name == "microsoft"; got.dialect.ScopeOnRefresh != microsoft || (got.revocationURL == "") != microsoft {
+				t.Errorf("got scope on refresh %t and revocation %q, want those of %s", got.dialect.ScopeOnRefresh, got.revocationURL, tp.Name)
 			}
 		})
 	}
 	t.Run("a template's issuer is accepted there and only there", func(t *testing.T) {
 		tp := lookup(t, Microsoft("common"))
 		w := webtest.New()
-		w.Set(tp.DiscoveryURL(), webtest.JSON(documents["microsoft-common"]))
+		w.Set(tp.DiscoveryURL, webtest.JSON(documents["microsoft-common"]))
 		m := managerOn(w)
 		if _, err := m.engine().providers.resolve(t.Context(), &Profile{Type: TypeUser, ClientID: "c", Template: Microsoft("common")}); err != nil {
 			t.Errorf("with the template: got %v, want no error", err)
 		}
-		_, err := m.Discover(t.Context(), tp.DiscoveryURL())
-		wantWrong(t, err, tp.DiscoveryURL())
+		_, err := m.Discover(t.Context(), tp.DiscoveryURL)
+		wantWrong(t, err, tp.DiscoveryURL)
 	})
 	t.Run("habits", func(t *testing.T) {
 		g := lookup(t, Google)
-		if g.Params.Get("access_type") != "offline" || g.Params.Get("prompt") != "consent" {
-			t.Errorf("Google: got %v, want offline access and consent", g.Params)
+		if g.AuthParams["access_type"] != "offline" || g.AuthParams["prompt"] != "consent" {
+			t.Errorf("Google: got %v, want offline access and consent", g.AuthParams)
 		}
 		m := lookup(t, Microsoft("common"))
 		if !slices.Equal(m.Scopes, []string{"offline_access"}) || !m.ScopeOnRefresh {
@@ -137,10 +137,10 @@ func TestTemplatesReadRealDocuments(t *testing.T) {
 	t.Run("a document that is wrong is the template's fault", func(t *testing.T) {
 		w := webtest.New()
 		tp := lookup(t, Google)
-		w.Set(tp.DiscoveryURL(), webtest.JSON(documents["microsoft-common"]))
+		w.Set(tp.DiscoveryURL, webtest.JSON(documents["microsoft-common"]))
 		_, err := managerOn(w).engine().providers.resolve(t.Context(), &Profile{Type: TypeUser, ClientID: "c", Template: Google})
 		var f *FieldError
-		if wantWrong(t, err, tp.DiscoveryURL()); !errors.As(err, &f) || f.Field != fieldTemplate {
+		if wantWrong(t, err, tp.DiscoveryURL); !errors.As(err, &f) || f.Field != fieldTemplate {
 			t.Errorf("got %v, want a FieldError for Template", err)
 		}
 	})

@@ -35,7 +35,13 @@ const shortestKeepAlive = 24 * time.Hour
 // Validate returns every problem of p at once, joined, each as a [*FieldError];
 // or nil. A user profile without a redirect address is valid by itself, since
 // its Manager may have one: [Manager.Save] reports it if neither has.
-func (p *Profile) Validate() error {
+//
+// Of templates it knows the built-in providers. Those of Manager.Providers are known
+// to [Manager.Save] alone.
+func (p *Profile) Validate() error { return p.validate(new(catalog.Catalog)) }
+
+// validate is Validate with a catalogue of providers.
+func (p *Profile) validate(providers *catalog.Catalog) error {
 	var v problems
 
 	if p.ID != "" {
@@ -71,7 +77,7 @@ func (p *Profile) Validate() error {
 		}
 	}
 
-	p.validateProvider(&v)
+	p.validateProvider(&v, providers)
 
 	size := 0
 	for i, s := range p.Scopes {
@@ -170,7 +176,7 @@ var reservedParams = []string{
 }
 
 // validateProvider checks that p names its provider in exactly one way.
-func (p *Profile) validateProvider(v *problems) {
+func (p *Profile) validateProvider(v *problems, providers *catalog.Catalog) {
 	e := &p.Endpoints
 	for _, a := range []struct{ field, value string }{
 		{"DiscoveryURL", e.DiscoveryURL},
@@ -189,11 +195,12 @@ func (p *Profile) validateProvider(v *problems) {
 	}
 
 	if p.Template != "" {
-		if p.Type == TypeApp {
-			v.add("Template", "is for user profiles: give an app profile a discovery or token address")
-		}
-		if _, err := catalog.Lookup(string(p.Template)); err != nil {
+		known, err := providers.Lookup(string(p.Template))
+		if err != nil {
 			v.add("Template", err.Error())
+		}
+		if p.Type == TypeApp && (err != nil || known.App == nil) {
+			v.add("Template", "is of a provider without a grant for applications: give an app profile a discovery or token address")
 		}
 		return
 	}

@@ -68,7 +68,7 @@ func TestValidate(t *testing.T) {
 		{"nothing at all", &Profile{}, "Type ClientID Endpoints"},
 		{"every problem at once", user(func(p *Profile) {
 			p.ID, p.Name, p.Description, p.Type, p.ClientID, p.ClientSecret = "a\n", "\xff", "\x00", "x", "", "\n"
-			p.Endpoints, p.Template, p.Scopes, p.RedirectURL = Endpoints{AuthURL: "x"}, "x", []string{"a", "b c"}, "/cb"
+			p.Endpoints, p.Template, p.Scopes, p.RedirectURL = Endpoints{AuthURL: "x"}, "no-such", []string{"a", "b c"}, "/cb"
 			p.Params, p.AuthMethod = url.Values{"state": {"x"}}, "x"
 		}), "ID Name Description Type ClientID ClientSecret AuthMethod Endpoints.AuthURL Endpoints.AuthURL Template Scopes[1] RedirectURL Params"},
 

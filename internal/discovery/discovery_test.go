@@ -66,7 +66,7 @@ func parse(documentURL string, p *catalog.Provider, body []byte) (*Document, str
 // lookup finds the provider of a template that is valid.
 func lookup(t testing.TB, template string) *catalog.Provider {
 	t.Helper()
-	p, err := catalog.Lookup(template)
+	p, err := new(catalog.Catalog).Lookup(template)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -286,7 +286,7 @@ func TestThreat053_PoisonedDocuments(t *testing.T) {
 			var p *catalog.Provider
 			if test.template != "" {
 				p = lookup(t, test.template)
-				test.address = p.DiscoveryURL()
+				test.address = p.DiscoveryURL
 			}
 			md, problem := parse(test.address, p, []byte(webtest.Document(test.changes)))
 			if member, _, _ := strings.Cut(test.want, " "); problem == "" && md.unusable[member] != "" {
@@ -971,10 +971,10 @@ func FuzzDiscovery(f *testing.F) {
 		var p *catalog.Provider
 		if template != "" {
 			var err error
-			if p, err = catalog.Lookup(template); err != nil {
+			if p, err = new(catalog.Catalog).Lookup(template); err != nil {
 				return
 			}
-			documentURL = p.DiscoveryURL()
+			documentURL = p.DiscoveryURL
 		}
 		if address.Check(documentURL) != nil {
 			return

@@ -77,7 +77,7 @@ func (d *Document) Missing(member string) error {
 func (c *Cache) Document(ctx context.Context, documentURL string, p *catalog.Provider) (*Document, error) {
 	key := "discovery " + documentURL
 	if p != nil { // read by other rules
-		key = "template " + documentURL
+		key = "template " + p.Name + " " + documentURL
 	}
 	return Get(ctx, c, &Request[Document]{
 		Kind:     "discovery document",

@@ -50,6 +50,11 @@ type Login struct {
 	Code        string // that it was exchanged for
 	Nonce       string // of the authorization request; empty: it had none
 	MaxAge      string // its max_age; empty: it had none
+
+	// NonceOptional says that the provider leaves the nonce out, as some do
+	// against OpenID Connect Core 1.0, section 2. The code came straight from it
+	// then, by PKCE, or else only the state says that it is of this login.
+	NonceOptional bool
 }
 
 // A Renewal is what the ID token of a renewal must agree with: what is known of
@@ -323,7 +328,7 @@ func (want *Login) checkNonce(claims discovery.Object) error {
 		return nil
 	}
 	nonce, err := claims.Text("nonce")
-	if err == nil && nonce != want.Nonce {
+	if err == nil && nonce != want.Nonce && !(nonce == "" && want.NonceOptional) {
 		err = errors.New("it has another nonce")
 	}
 	return err

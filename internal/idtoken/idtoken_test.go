@@ -952,7 +952,7 @@ func TestIDTokensOfTemplates(t *testing.T) {
 			tt := newTokenTest(key, keySetOf(key.jwk(nil)))
 			tt.by.Name = test.issuer
 			if test.template != "" {
-				p, err := catalog.Lookup(test.template)
+				p, err := new(catalog.Catalog).Lookup(test.template)
 				if err != nil {
 					t.Fatal(err)
 				}

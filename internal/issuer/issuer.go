@@ -90,6 +90,9 @@ type Issuer struct {
 	// Origin is that of the token endpoint, without a default port. It stands
 	// for the provider where no name is known.
 	Origin string
+
+	// FormerOrigins are what Origin was before the provider moved.
+	FormerOrigins []string
 }
 
 // Signed reports whether an ID token that names this issuer and this tenant is
@@ -152,7 +155,7 @@ func (i Issuer) Claimed(recorded string) string {
 // renewed by the same profile that names the provider now.
 func (i Issuer) Issued(recorded string, renewed bool) bool {
 	switch {
-	case recorded == "", recorded == i.Origin:
+	case recorded == "", recorded == i.Origin, slices.Contains(i.FormerOrigins, recorded):
 		return true
 	case i.Name == "":
 		// A grant may say the issuer that an ID token named, at another origin
@@ -168,7 +171,7 @@ func (i Issuer) Issued(recorded string, renewed bool) bool {
 // issuer of the one that it takes the place of: the same, or that one has the
 // origin, from a time when no document said more.
 func (i Issuer) Same(before, after string) bool {
-	return before == after || before == i.Origin
+	return before == after || before == i.Origin || slices.Contains(i.FormerOrigins, before)
 }
 
 // An Account is a user as the provider names them, in an ID token.

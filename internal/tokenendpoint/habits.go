@@ -88,7 +88,7 @@ func (h *Habits) setHeader(header http.Header) {
 
 // encode returns the body with the parameters of a request, and its type.
 func (h *Habits) encode(form url.Values) (body, contentType string) {
-	if !h.JSON || len(form) == 0 {
+	if !h.JSON {
 		return form.Encode(), "application/x-www-form-urlencoded"
 	}
 	object := make(map[string]any, len(form))

@@ -11,6 +11,26 @@ import (
 // maxCodes is how many of the error codes at one path are looked at.
 const maxCodes = 16
 
+// TextAt returns the text at a path of Habits in a JSON object, or in an array,
+// of whose elements "[].name" is a path: of the first that has one, a string, or the
+// JSON of another value. Empty: there is none.
+func TextAt(body []byte, path string) string {
+	body = bytes.TrimSpace(body)
+	members := map[string]json.RawMessage{"": body}
+	if len(body) > 0 && body[0] == '{' {
+		members, _ = parseObject(body)
+	}
+	for _, raw := range atPath(members, path) {
+		if s, quoted := unquoted(raw); quoted {
+			return s
+		}
+		if s := string(raw); s != "null" {
+			return s
+		}
+	}
+	return ""
+}
+
 // first returns the first value at a path of Habits, nil if there is none.
 func first(members map[string]json.RawMessage, path string) json.RawMessage {
 	if path == "" {

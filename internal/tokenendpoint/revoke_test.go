@@ -94,8 +94,11 @@ func TestRevocationRequests(t *testing.T) {
 		{"credential", func(r *Request) { r.Credential = bearer }, "POST", "token=sentinel-token", bearer.Value, asForm},
 		{"credential alone", func(r *Request) { r.Credential, r.Form = bearer, nil }, "POST", "", bearer.Value, ""},
 		{"DELETE with a credential alone", func(r *Request) {
-			r.Method, r.Credential, r.Form, r.Habits = "DELETE", bearer, url.Values{}, &Habits{JSON: true}
+			r.Method, r.Credential, r.Form, r.Habits = "DELETE", bearer, nil, &Habits{JSON: true}
 		}, "DELETE", "", bearer.Value, ""},
+		{"an object without members", func(r *Request) {
+			r.Credential, r.Form, r.Habits = bearer, url.Values{}, &Habits{JSON: true}
+		}, "POST", "{}", bearer.Value, "application/json"},
 		{"credential in another header", func(r *Request) {
 			r.Credential = &Credential{Header: "X-Token", Value: "sentinel-token"}
 			r.Habits = &Habits{Header: map[string]string{"x-token": "other"}}

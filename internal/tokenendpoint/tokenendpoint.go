@@ -256,7 +256,10 @@ func send(ctx context.Context, hc *http.Client, r *Request, endpoint string, wai
 // http.NoBody if that is empty.
 func (x *exchange) newRequest(ctx context.Context) (*http.Request, *onceBody, error) {
 	r, h := x.request, x.request.habits()
-	encoded, contentType := h.encode(x.sent.form)
+	var encoded, contentType string
+	if r.Form != nil || len(x.sent.form) > 0 {
+		encoded, contentType = h.encode(x.sent.form)
+	}
 	body := newOnceBody(ctx, encoded, r.BeforeSend)
 	req, err := http.NewRequestWithContext(ctx, cmp.Or(r.Method, http.MethodPost), r.URL, body)
 	if err != nil || req.URL.Host == "" || req.URL.Scheme != "https" && req.URL.Scheme != "http" {
