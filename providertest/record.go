@@ -3,7 +3,6 @@ package providertest
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"net/http"
 	"time"
 )
@@ -167,18 +166,11 @@ func (s *Server) arrive(c *call) {
 	}
 }
 
-// decided records what the Server has made of a token request: a refusal, or
-// nil.
-func (s *Server) decided(c *call, refused *Answer) {
-	var v struct{ Error string }
-	status := http.StatusOK
-	if refused != nil {
-		status = refused.Status
-		json.Unmarshal(refused.Body, &v)
-	}
+// decided records what the Server has made of a token request.
+func (s *Server) decided(c *call, status int, code string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c.request.Status, c.request.Error = status, v.Error
+	c.request.Status, c.request.Error = status, code
 }
 
 func (s *Server) depart(c *call) {
