@@ -22,12 +22,19 @@ import (
 // after a slash, as in "shopify/acme". Those that are left out are as in this
 // table:
 //
-//	provider    variables   switches
-//	github      github.com  app: a GitHub App, whose tokens expire and are renewed
+//	provider    variables             switches
+//	atlassian
+//	github      github.com            app: a GitHub App, whose tokens expire and are renewed
 //	google
 //	microsoft   common
+//	notion                            legacy: the refresh token is null
+//	quickbooks
+//	salesforce  login.salesforce.com  rotation: refresh tokens are replaced
 //	shopify     acme
-//	slack                   rotation: tokens expire and are renewed
+//	slack                             rotation: tokens expire and are renewed
+//	x
+//	xero
+//	zoom        abc123XYZ (account)
 //
 // A switch turns on a habit that the provider has for some applications only:
 //
@@ -35,8 +42,8 @@ import (
 //
 // The API says that the account is [Consent.Subject], or a number made of it
 // where the provider's are numbers. [Server.DiscoveryURL] is "" if the provider
-// has no usable document, and [Server.RevocationURL] if its revocation is not
-// that of RFC 7009. [Request.Error] has the code of RFC 6749, whatever the
+// has no usable document, and [Server.RevocationURL] if no document has one and
+// its revocation is not that of RFC 7009. [Request.Error] has the code of RFC 6749, whatever the
 // provider calls it.
 func Provider(name string, switches ...string) Option {
 	return option(func(s *Server) error {
@@ -77,11 +84,18 @@ func Provider(name string, switches ...string) Option {
 // players returns who plays the providers, by name.
 func players() map[string]player {
 	return map[string]player{
-		"github":    {[]variable{{"host", "github.com", anyHost}}, []string{"app"}, fakeGitHub},
-		"google":    {nil, nil, fakeGoogle},
-		"microsoft": {[]variable{{"tenant", "common", `^([a-z0-9.-]+/)?[A-Za-z0-9.-]+$`}}, nil, fakeMicrosoft},
-		"shopify":   {[]variable{{"shop", "acme", `^[a-z0-9][a-z0-9-]*$`}}, nil, fakeShopify},
-		"slack":     {nil, []string{"rotation"}, fakeSlack},
+		"atlassian":  {nil, nil, fakeAtlassian},
+		"github":     {[]variable{{"host", "github.com", anyHost}}, []string{"app"}, fakeGitHub},
+		"google":     {nil, nil, fakeGoogle},
+		"microsoft":  {[]variable{{"tenant", "common", `^([a-z0-9.-]+/)?[A-Za-z0-9.-]+$`}}, nil, fakeMicrosoft},
+		"notion":     {nil, []string{"legacy"}, fakeNotion},
+		"quickbooks": {nil, nil, fakeQuickBooks},
+		"salesforce": {[]variable{{"host", "login.salesforce.com", `^[a-z0-9-]+(\.[a-z0-9-]+)*\.salesforce\.com$`}}, []string{"rotation"}, fakeSalesforce},
+		"shopify":    {[]variable{{"shop", "acme", `^[a-z0-9][a-z0-9-]*$`}}, nil, fakeShopify},
+		"slack":      {nil, []string{"rotation"}, fakeSlack},
+		"x":          {nil, nil, fakeX},
+		"xero":       {nil, nil, fakeXero},
+		"zoom":       {[]variable{{"account", "abc123XYZ", `^[A-Za-z0-9_-]+$`}}, nil, fakeZoom},
 	}
 }
 
@@ -118,6 +132,9 @@ type fake struct {
 
 	// body says which bodies the token and revocation endpoints take.
 	body bodyFormat
+
+	// openRevocation lets the revocation endpoint do without the client.
+	openRevocation bool
 
 	// codeByDefault takes a token request without grant_type for one with a code.
 	codeByDefault bool
@@ -204,7 +221,8 @@ type refused struct {
 
 // Reasons that some providers have names of their own for.
 const (
-	whyUnknownClient = "unknown client"
+	whyUnknownClient  = "unknown client"
+	whyUnknownRefresh = "unknown refresh token"
 
 	whyRedirect = "the redirect address is not that of the authorization request"
 	whyVerifier = "the code verifier does not fit the code challenge"

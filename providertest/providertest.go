@@ -99,6 +99,7 @@ const (
 	Token         Endpoint = "token"
 	Revocation    Endpoint = "revocation"
 	UserInfo      Endpoint = "userinfo"
+	Introspection Endpoint = "introspection" // of some providers; see [Provider]
 	API           Endpoint = "api"
 )
 
@@ -445,7 +446,7 @@ func (s *Server) leave() {
 
 // Mutate changes the JSON objects with which an endpoint answers successfully,
 // until it is called again; nil ends it. It is for [Discovery], [JWKS],
-// [Token], [UserInfo] and [API].
+// [Token], [UserInfo], [Introspection] and [API].
 //
 //	srv.Mutate(providertest.Token, func(answer map[string]any) {
 //		answer["expires_in"] = "3600"

@@ -144,7 +144,9 @@ func jsonForm(body []byte) (url.Values, error) {
 	err := d.Decode(&object)
 	form := url.Values{}
 	for name, v := range object {
-		form.Set(name, fmt.Sprint(v))
+		if v != nil {
+			form.Set(name, fmt.Sprint(v))
+		}
 	}
 	return form, err
 }

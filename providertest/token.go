@@ -340,7 +340,7 @@ func (s *Server) refreshToken(c *call, is *issue) *Answer {
 	refused := func(why string) *Answer { return refusal(http.StatusBadRequest, "invalid_grant", why) }
 	r, ok := s.state.refresh[c.form.Get("refresh_token")]
 	if !ok || r.grant.client != is.client.ID {
-		return refused("unknown refresh token")
+		return refused(whyUnknownRefresh)
 	}
 	g := r.grant
 	c.request.Subject = g.subject
@@ -399,6 +399,8 @@ func (s *Server) accepts(r *issuedRefresh, now time.Time) bool {
 		return true
 	case RotateGrace:
 		return now.Sub(r.spent) <= s.policy.Grace
+	case RotateRefuse:
+		return now.Sub(r.spent) < s.policy.Grace
 	}
 	return false
 }
@@ -425,19 +427,18 @@ func (s *Server) revocation(c *call) *Answer {
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	client, a := s.authenticate(cred)
-	if a != nil {
-		return a
-	}
 	token := c.form.Get("token")
+	if !s.fake.openRevocation {
+		client, a := s.authenticate(cred)
+		if a != nil {
+			return a
+		}
+		if of := s.clientOf(token); of != "" && of != client.ID {
+			return refusal(http.StatusBadRequest, "unauthorized_client", "another client's token")
+		}
+	}
 	if token == "" {
 		return refusal(http.StatusBadRequest, "invalid_request", "the parameter token is missing")
-	}
-	if r, ok := s.state.refresh[token]; ok && r.grant.client != client.ID {
-		return refusal(http.StatusBadRequest, "unauthorized_client", "another client's token")
-	}
-	if t, ok := s.state.access[token]; ok && t.client != client.ID {
-		return refusal(http.StatusBadRequest, "unauthorized_client", "another client's token")
 	}
 	if _, ok := s.state.access[token]; ok && s.policy.RevokeRefreshOnly {
 		return refusal(http.StatusBadRequest, "unsupported_token_type", "only refresh tokens are revoked here")
@@ -446,6 +447,17 @@ func (s *Server) revocation(c *call) *Answer {
 		return refusal(http.StatusBadRequest, "invalid_token", "the token has expired or was revoked")
 	}
 	return &Answer{Status: http.StatusOK, Header: http.Header{"Cache-Control": {"no-store"}}}
+}
+
+// clientOf returns the client that has a token, or "". The Server is locked.
+func (s *Server) clientOf(token string) string {
+	if r, ok := s.state.refresh[token]; ok {
+		return r.grant.client
+	}
+	if t, ok := s.state.access[token]; ok {
+		return t.client
+	}
+	return ""
 }
 
 // revoke ends a token, and the grant of a refresh token. It reports whether
