@@ -6,6 +6,7 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"encoding/json"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -350,7 +351,7 @@ func (s *Server) refreshToken(c *call, is *issue) *Answer {
 	}
 	switch {
 	case r.ended(is.at):
-		return refused("the refresh token has ended")
+		return refused(whyEnded)
 	case !s.accepts(r, is.at):
 		if s.policy.Rotation != RotateRefuse && s.policy.Rotation != RotateOnUse {
 			g.dead = true
@@ -548,6 +549,9 @@ func (s *Server) serveAPI(c *call) *Answer {
 	}
 	v := map[string]any{"client_id": t.client, "scope": strings.Join(t.scopes, " ")}
 	if t.grant != nil {
+		if c.endpoint == UserInfo {
+			maps.Copy(v, t.grant.claims)
+		}
 		v["sub"] = t.grant.subject
 	}
 	return s.object(c.endpoint, v)
@@ -563,7 +567,7 @@ func (s *Server) authorized(c *call) (*issuedAccess, *Answer) {
 	s.mu.Lock()
 	t, ok := s.state.access[token]
 	ok = ok && t.valid(s.now())
-	if ok && c.endpoint == UserInfo {
+	if ok && c.endpoint == UserInfo && c.route == nil {
 		ok = t.grant != nil && slices.Contains(t.scopes, "openid")
 	}
 	s.mu.Unlock()
