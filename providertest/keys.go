@@ -140,7 +140,7 @@ func (s *Server) serveKeys() *Answer {
 // issuerFor returns the issuer that tokens and callbacks name, for a person
 // with these claims.
 func (s *Server) issuerFor(claims map[string]any) string {
-	tid := s.tid
+	tid := s.fake.tid
 	if t, ok := claims["tid"].(string); ok {
 		tid = t
 	}
@@ -171,8 +171,8 @@ func (s *Server) idToken(is *issue) string {
 		"auth_time": is.grant.authTime.Unix(),
 		"at_hash":   base64.RawURLEncoding.EncodeToString(half[:len(half)/2]),
 	}
-	if s.tid != "" {
-		claims["tid"] = s.tid
+	if s.fake.tid != "" {
+		claims["tid"] = s.fake.tid
 	}
 	if is.nonce != "" {
 		claims["nonce"] = is.nonce
