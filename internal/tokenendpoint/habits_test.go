@@ -424,6 +424,12 @@ func TestErrorHabits(t *testing.T) {
 		_, err := evaluate(&exchange{request: r, status: 200, body: []byte(`{"code":190,"access_`), readErr: io.ErrUnexpectedEOF})
 		wantClass(t, err, Lost)
 	})
+	t.Run("the member error itself", func(t *testing.T) {
+		_, err := habitual(&Habits{ErrorPaths: []string{"error"}, Errors: map[string]Class{"190": InvalidGrant}}, time.Now(), 200, `{"error":190}`)
+		if e := wantClass(t, err, InvalidGrant); e.Code != "190" {
+			t.Errorf("got code %q, want 190", e.Code)
+		}
+	})
 	t.Run("without habits", func(t *testing.T) {
 		_, err := answered(400, asJSON, `{"code":190}`)
 		if e := wantClass(t, err, Refused); e.Code != "" {

@@ -148,7 +148,7 @@ func TestRevocationRequests(t *testing.T) {
 func TestRevocationAnswers(t *testing.T) {
 	habits := &Habits{
 		ErrorPaths: []string{"code", "error.code"},
-		Errors:     map[string]Class{"190": InvalidGrant, "10": Unavailable, "invalid_auth": InvalidGrant, "403 gone": InvalidGrant},
+		Errors:     map[string]Class{"190": InvalidGrant, "10": Unavailable, "invalid_auth": InvalidGrant, "403 gone": InvalidGrant, "200 busy": Unavailable},
 	}
 	for _, tt := range []struct {
 		name   string
@@ -170,6 +170,8 @@ func TestRevocationAnswers(t *testing.T) {
 		{"a nested error, dead", 200, `{"error":{"code":190}}`, habits, false, 0},
 		{"invalid_token", 200, `{"error":"invalid_token"}`, nil, false, 0},
 		{"a known code", 200, `{"code":10}`, habits, false, Unavailable},
+		{"a known code with that status", 200, `{"code":"busy"}`, habits, false, Unavailable},
+		{"a code that is known in general", 200, `{"code":"server_error"}`, habits, false, Unavailable},
 		{"a code that is not known", 200, `{"code":200}`, habits, false, 0},
 		{"a known code, no habits", 200, `{"code":10}`, nil, false, 0},
 		{"no error", 200, `{"error":null,"ok":true}`, nil, false, 0},
@@ -185,6 +187,7 @@ func TestRevocationAnswers(t *testing.T) {
 		{"404 of a token", 404, `<html>`, nil, true, 0},
 		{"403 of a token", 403, ``, nil, true, Refused},
 		{"503 of a token", 503, ``, nil, true, Unavailable},
+		{"404 of a token, but busy", 404, `{"error":"temporarily_unavailable"}`, nil, true, Unavailable},
 		{"401 of something else", 401, ``, nil, false, Configuration},
 		{"404 of something else", 404, ``, nil, false, Configuration},
 	} {
