@@ -198,9 +198,6 @@ func findMembers(text []byte, name string) iter.Seq[int] {
 				if i+1 == len(text) || !yield(i+1) {
 					return
 				}
-				if text[i+1] == '"' {
-					i = stringEnd(text, i+1)
-				}
 			case '"':
 				start := i
 				i = stringEnd(text, start)

@@ -99,7 +99,8 @@ func TestRevocationRequests(t *testing.T) {
 		{"credential in another header", func(r *Request) {
 			r.Credential = &Credential{Header: "X-Token", Value: "sentinel-token"}
 			r.Habits = &Habits{Header: map[string]string{"x-token": "other"}}
-		}, "POST", "token=sentinel-token", "", asForm},
+			r.Form = url.Values{"a": {"b"}}
+		}, "POST", "a=b", "", asForm},
 		{"anonymous", func(r *Request) { r.Anonymous, r.AuthMethod = true, "" }, "POST", "token=sentinel-token", "", asForm},
 		{"anonymous with a client in the form", func(r *Request) {
 			r.Anonymous, r.AuthMethod, r.Habits = true, "client_secret_post", &Habits{ClientIDParam: "client_key"}
@@ -119,7 +120,9 @@ func TestRevocationRequests(t *testing.T) {
 					return nil, err
 				}
 				sent = append(sent, sentRequest{req.Method, string(body), req.Header, req.ContentLength})
-				answer, err := json.Marshal(map[string]string{"error": "x", "error_description": "got " + string(body) + req.Header.Get("Authorization") + req.Header.Get("X-Token")})
+				scheme, credential, _ := strings.Cut(req.Header.Get("Authorization"), " ")
+				all := []string{string(body), scheme, credential, scheme + " " + credential, req.Header.Get("X-Token")}
+				answer, err := json.Marshal(map[string]string{"error": "x", "error_description": strings.Join(all, "|")})
 				return &http.Response{StatusCode: 403, Body: io.NopCloser(strings.NewReader(string(answer)))}, err
 			})
 			e := wantClass(t, Revoke(t.Context(), provider, r), Refused) // looks for "sentinel"
