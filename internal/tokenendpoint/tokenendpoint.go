@@ -120,14 +120,16 @@ func Revoke(ctx context.Context, hc *http.Client, r *Request) error {
 		return x.err
 	}
 	c := x.parse(x.body)
-	if x.success() && !c.refusesRevocation(r.habits()) {
+	if x.success() && !c.refusesRevocation(r.habits(), x.status) {
 		return nil
 	}
 	e := refusal(x, c)
 	switch {
 	case e.Class == InvalidGrant,
-		e.Code == "invalid_token" && (x.status == http.StatusBadRequest || x.success()),
-		r.Credential != nil && r.Credential.Token && (x.status == http.StatusUnauthorized || x.status == http.StatusNotFound):
+		e.Code == "invalid_token" && (x.status == http.StatusBadRequest || x.success()):
+		return nil
+	case r.Credential != nil && r.Credential.Token && e.Class != Unavailable &&
+		(x.status == http.StatusUnauthorized || x.status == http.StatusNotFound):
 		return nil
 	}
 	return e
@@ -136,8 +138,8 @@ func Revoke(ctx context.Context, hc *http.Client, r *Request) error {
 // refusesRevocation reports whether a body with a status of success says that the
 // token was not revoked. Since many a success has a code of its own, only those
 // that are known for errors count.
-func (c *content) refusesRevocation(h Habits) bool {
-	known := func(code string) bool { _, ok := h.Errors[code]; return ok }
+func (c *content) refusesRevocation(h Habits, status int) bool {
+	known := func(code string) bool { return h.knowsError(code, status) }
 	return c.object && (c.failed || slices.ContainsFunc(c.found, known))
 }
 
