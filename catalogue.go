@@ -151,9 +151,10 @@ type ProviderVariable struct {
 	Suffix   string `json:"suffix,omitempty"`   // after it
 }
 
-// A ProviderRequest is a request that a provider wants in its own way. In its URL
-// and its values, "{token}", "{client_id}", "{client_secret}" and names of
-// Grant.Extra in braces stand for what they name.
+// A ProviderRequest is a request that a provider wants in its own way. In the
+// headers and parameters of a revocation, "{token}", "{client_id}",
+// "{client_secret}" and names of Grant.Extra in braces stand for what they name; in
+// its URL "{client_id}" does, and in that of an account names of Grant.Extra do.
 type ProviderRequest struct {
 	URL        string            `json:"url,omitempty"`
 	Method     string            `json:"method,omitempty"`      // empty: POST, or GET of an account
