@@ -167,7 +167,7 @@ func (s *Server) tokenAnswer(c *call, is *issue) *Answer {
 	if is.refresh != "" {
 		v["refresh_token"] = is.refresh
 	}
-	if is.idToken {
+	if is.idToken && s.Issuer() != "" {
 		v["id_token"] = s.idToken(is)
 	}
 	if s.fake.answer != nil {
