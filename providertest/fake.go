@@ -24,8 +24,11 @@ import (
 //
 //	provider    variables             switches
 //	atlassian
+//	bitbucket                         scopes: answers have scopes in place of scope
 //	github      github.com            app: a GitHub App, whose tokens expire and are renewed
+//	gitlab      gitlab.com
 //	google
+//	linear
 //	microsoft   common
 //	notion                            legacy: the refresh token is null
 //	quickbooks
@@ -85,8 +88,11 @@ func Provider(name string, switches ...string) Option {
 func players() map[string]player {
 	return map[string]player{
 		"atlassian":  {nil, nil, fakeAtlassian},
+		"bitbucket":  {nil, []string{"scopes"}, fakeBitbucket},
 		"github":     {[]variable{{"host", "github.com", anyHost}}, []string{"app"}, fakeGitHub},
+		"gitlab":     {[]variable{{"host", "gitlab.com", anyHost}}, nil, fakeGitLab},
 		"google":     {nil, nil, fakeGoogle},
+		"linear":     {nil, nil, fakeLinear},
 		"microsoft":  {[]variable{{"tenant", "common", `^([a-z0-9.-]+/)?[A-Za-z0-9.-]+$`}}, nil, fakeMicrosoft},
 		"notion":     {nil, []string{"legacy"}, fakeNotion},
 		"quickbooks": {nil, nil, fakeQuickBooks},
