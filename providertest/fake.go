@@ -25,9 +25,12 @@ import (
 //	provider    variables             switches
 //	atlassian
 //	bitbucket                         scopes: answers have scopes in place of scope
+//	box         "" (subdomain)
+//	dropbox
 //	github      github.com            app: a GitHub App, whose tokens expire and are renewed
 //	gitlab      gitlab.com
 //	google
+//	hubspot                           v1: the addresses and errors that end in February 2027
 //	linear
 //	microsoft   common
 //	notion                            legacy: the refresh token is null
@@ -89,9 +92,12 @@ func players() map[string]player {
 	return map[string]player{
 		"atlassian":  {nil, nil, fakeAtlassian},
 		"bitbucket":  {nil, []string{"scopes"}, fakeBitbucket},
+		"box":        {[]variable{{"subdomain", "", `^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)?$`}}, nil, fakeBox},
+		"dropbox":    {nil, nil, fakeDropbox},
 		"github":     {[]variable{{"host", "github.com", anyHost}}, []string{"app"}, fakeGitHub},
 		"gitlab":     {[]variable{{"host", "gitlab.com", anyHost}}, nil, fakeGitLab},
 		"google":     {nil, nil, fakeGoogle},
+		"hubspot":    {nil, []string{"v1"}, fakeHubSpot},
 		"linear":     {nil, nil, fakeLinear},
 		"microsoft":  {[]variable{{"tenant", "common", `^([a-z0-9.-]+/)?[A-Za-z0-9.-]+$`}}, nil, fakeMicrosoft},
 		"notion":     {nil, []string{"legacy"}, fakeNotion},
