@@ -26,6 +26,7 @@ import (
 //	atlassian
 //	bitbucket                         scopes: answers have scopes in place of scope
 //	box         "" (subdomain)
+//	docusign    account.docusign.com
 //	dropbox
 //	github      github.com            app: a GitHub App, whose tokens expire and are renewed
 //	gitlab      gitlab.com
@@ -36,10 +37,14 @@ import (
 //	notion                            legacy: the refresh token is null
 //	quickbooks
 //	salesforce  login.salesforce.com  rotation: refresh tokens are replaced
+//	servicenow  acme.service-now.com
 //	shopify     acme
 //	slack                             rotation: tokens expire and are renewed
+//	snowflake   acme.snowflakecomputing.com
+//	                                  single-use: refresh tokens are replaced
 //	x
 //	xero
+//	zendesk     acme                  expiring: tokens expire though that is not asked for
 //	zoom        abc123XYZ (account)
 //
 // A switch turns on a habit that the provider has for some applications only:
@@ -93,6 +98,7 @@ func players() map[string]player {
 		"atlassian":  {nil, nil, fakeAtlassian},
 		"bitbucket":  {nil, []string{"scopes"}, fakeBitbucket},
 		"box":        {[]variable{{"subdomain", "", `^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)?$`}}, nil, fakeBox},
+		"docusign":   {[]variable{{"host", "account.docusign.com", `^account(-d)?\.docusign\.com$`}}, nil, fakeDocuSign},
 		"dropbox":    {nil, nil, fakeDropbox},
 		"github":     {[]variable{{"host", "github.com", anyHost}}, []string{"app"}, fakeGitHub},
 		"gitlab":     {[]variable{{"host", "gitlab.com", anyHost}}, nil, fakeGitLab},
@@ -103,10 +109,13 @@ func players() map[string]player {
 		"notion":     {nil, []string{"legacy"}, fakeNotion},
 		"quickbooks": {nil, nil, fakeQuickBooks},
 		"salesforce": {[]variable{{"host", "login.salesforce.com", `^[a-z0-9-]+(\.[a-z0-9-]+)*\.salesforce\.com$`}}, []string{"rotation"}, fakeSalesforce},
+		"servicenow": {[]variable{{"host", "acme.service-now.com", anyHost}}, nil, fakeServiceNow},
 		"shopify":    {[]variable{{"shop", "acme", `^[a-z0-9][a-z0-9-]*$`}}, nil, fakeShopify},
 		"slack":      {nil, []string{"rotation"}, fakeSlack},
+		"snowflake":  {[]variable{{"host", "acme.snowflakecomputing.com", `^[a-z0-9_-]+(\.[a-z0-9_-]+)*\.snowflakecomputing\.(com|cn)$`}}, []string{"single-use"}, fakeSnowflake},
 		"x":          {nil, nil, fakeX},
 		"xero":       {nil, nil, fakeXero},
+		"zendesk":    {[]variable{{"subdomain", "acme", `^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`}}, []string{"expiring"}, fakeZendesk},
 		"zoom":       {[]variable{{"account", "abc123XYZ", `^[A-Za-z0-9_-]+$`}}, nil, fakeZoom},
 	}
 }

@@ -26,6 +26,9 @@ func TestLinearAnswersAgain(t *testing.T) {
 	refresh.to(t, srv).want(t, "the same after that", 400, map[string]any{"error": "invalid_grant"})
 	sent{basic: true, form: refreshForm(second.at("refresh_token"))}.to(t, srv).want(t, "the new one", 200, nil)
 
+	if got := srv.Reuses(); got != 2 {
+		t.Errorf("got %d reuses, want 2", got)
+	}
 	token := sent{basic: true, form: []string{"grant_type", "client_credentials", "scope", "read"}}.to(t, srv).
 		want(t, "client credentials", 200, map[string]any{"refresh_token": nil}).at("access_token")
 	wantAPI(t, srv, token, 200)
