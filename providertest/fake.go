@@ -24,18 +24,29 @@ import (
 //
 //	provider    variables             switches
 //	atlassian
+//	bitbucket                         scopes: answers have scopes in place of scope
+//	box         "" (subdomain)
+//	docusign    account.docusign.com
+//	dropbox
 //	github      github.com            app: a GitHub App, whose tokens expire and are renewed
+//	gitlab      gitlab.com
 //	google                            testing: grants end after a week
+//	hubspot                           v1: the addresses and errors that end in February 2027
+//	linear
 //	microsoft   common                strings: numbers in answers are text;
 //	                                  claims: a refresh is refused until an authorization request has claims;
 //	                                  expiring: the client's secret ends after a day
 //	notion                            legacy: the refresh token is null
 //	quickbooks
 //	salesforce  login.salesforce.com  rotation: refresh tokens are replaced
+//	servicenow  acme.service-now.com
 //	shopify     acme
 //	slack                             rotation: tokens expire and are renewed
+//	snowflake   acme.snowflakecomputing.com
+//	                                  single-use: refresh tokens are replaced
 //	x
 //	xero
+//	zendesk     acme                  expiring: tokens expire though that is not asked for
 //	zoom        abc123XYZ (account)
 //
 // A switch turns on a habit that the provider has for some applications only:
@@ -86,16 +97,26 @@ func Provider(name string, switches ...string) Option {
 func players() map[string]player {
 	return map[string]player{
 		"atlassian":  {nil, nil, fakeAtlassian},
+		"bitbucket":  {nil, []string{"scopes"}, fakeBitbucket},
+		"box":        {[]variable{{"subdomain", "", `^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)?$`}}, nil, fakeBox},
+		"docusign":   {[]variable{{"host", "account.docusign.com", `^account(-d)?\.docusign\.com$`}}, nil, fakeDocuSign},
+		"dropbox":    {nil, nil, fakeDropbox},
 		"github":     {[]variable{{"host", "github.com", anyHost}}, []string{"app"}, fakeGitHub},
+		"gitlab":     {[]variable{{"host", "gitlab.com", anyHost}}, nil, fakeGitLab},
 		"google":     {nil, []string{"testing"}, fakeGoogle},
+		"hubspot":    {nil, []string{"v1"}, fakeHubSpot},
+		"linear":     {nil, nil, fakeLinear},
 		"microsoft":  {[]variable{{"tenant", "common", `^([a-z0-9.-]+/)?[A-Za-z0-9.-]+$`}}, []string{"strings", "claims", "expiring"}, fakeMicrosoft},
 		"notion":     {nil, []string{"legacy"}, fakeNotion},
 		"quickbooks": {nil, nil, fakeQuickBooks},
 		"salesforce": {[]variable{{"host", "login.salesforce.com", `^[a-z0-9-]+(\.[a-z0-9-]+)*\.salesforce\.com$`}}, []string{"rotation"}, fakeSalesforce},
+		"servicenow": {[]variable{{"host", "acme.service-now.com", anyHost}}, nil, fakeServiceNow},
 		"shopify":    {[]variable{{"shop", "acme", `^[a-z0-9][a-z0-9-]*$`}}, nil, fakeShopify},
 		"slack":      {nil, []string{"rotation"}, fakeSlack},
+		"snowflake":  {[]variable{{"host", "acme.snowflakecomputing.com", `^[a-z0-9_-]+(\.[a-z0-9_-]+)*\.snowflakecomputing\.(com|cn)$`}}, []string{"single-use"}, fakeSnowflake},
 		"x":          {nil, nil, fakeX},
 		"xero":       {nil, nil, fakeXero},
+		"zendesk":    {[]variable{{"subdomain", "acme", `^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`}}, []string{"expiring"}, fakeZendesk},
 		"zoom":       {[]variable{{"account", "abc123XYZ", `^[A-Za-z0-9_-]+$`}}, nil, fakeZoom},
 	}
 }

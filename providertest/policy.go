@@ -5,7 +5,7 @@ import "time"
 // A Policy is how a Server treats its clients. The zero Policy is strict.
 type Policy struct {
 	Rotation Rotation      // zero: RotateStrict
-	Grace    time.Duration // for RotateGrace and RotateRefuse, from the first use of a refresh token
+	Grace    time.Duration // for RotateGrace, RotateReplay and RotateRefuse, from the first use of a refresh token
 
 	TokenLifetime   time.Duration // of access and ID tokens; zero: one hour
 	CodeLifetime    time.Duration // zero: one minute
@@ -50,6 +50,7 @@ type Rotation string
 const (
 	RotateStrict Rotation = ""       // replaced; a second use of the old one ends the grant
 	RotateGrace  Rotation = "grace"  // replaced; the old one works for Policy.Grace, and ends the grant after that
+	RotateReplay Rotation = "replay" // replaced; the old one gets the same answer for Policy.Grace, is refused after that, and the grant goes on
 	RotateRefuse Rotation = "refuse" // replaced; the old one works for Policy.Grace, is refused after that, and the grant goes on
 	RotateKeep   Rotation = "keep"   // replaced; the old one goes on working
 	RotateOnUse  Rotation = "use"    // replaced; the old one works until the new one is used

@@ -77,6 +77,7 @@ type issuedRefresh struct {
 	issued  time.Time
 	expires time.Time // zero: never
 	spent   time.Time // when it was replaced; zero: it was not
+	answer  *issue    // what was given for it then
 }
 
 func (r *issuedRefresh) ended(now time.Time) bool {
@@ -353,10 +354,15 @@ func (s *Server) refreshToken(c *call, is *issue) *Answer {
 	case r.ended(is.at):
 		return refused(whyEnded)
 	case !s.accepts(r, is.at):
-		if s.policy.Rotation != RotateRefuse && s.policy.Rotation != RotateOnUse {
+		switch s.policy.Rotation {
+		case RotateRefuse, RotateOnUse, RotateReplay:
+		default:
 			g.dead = true
 		}
 		return refused(whyReplaced)
+	case !r.spent.IsZero() && s.policy.Rotation == RotateReplay:
+		*is = *r.answer
+		return nil
 	}
 
 	is.grant, is.scopes = g, g.scopes
@@ -379,7 +385,7 @@ func (s *Server) refreshToken(c *call, is *issue) *Answer {
 	g.used = max(g.used, r.number)
 	if s.policy.Rotation != RotateNever && !is.keep {
 		if r.spent.IsZero() {
-			r.spent = is.at
+			r.spent, r.answer = is.at, is
 		}
 		s.issueRefresh(is)
 	}
@@ -398,7 +404,7 @@ func (s *Server) accepts(r *issuedRefresh, now time.Time) bool {
 	switch s.policy.Rotation {
 	case RotateKeep, RotateNever:
 		return true
-	case RotateGrace:
+	case RotateGrace, RotateReplay:
 		return now.Sub(r.spent) <= s.policy.Grace
 	case RotateRefuse:
 		return now.Sub(r.spent) < s.policy.Grace
