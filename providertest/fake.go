@@ -23,9 +23,12 @@ import (
 // table:
 //
 //	provider    variables   switches
+//	auth0       acme.eu.auth0.com     overlap: a replaced refresh token works for 30 seconds more
+//	cognito     eu-central-1/eu-central-1_AbCdEf123  rotation: refresh tokens are replaced
 //	github      github.com  app: a GitHub App, whose tokens expire and are renewed
 //	google
 //	microsoft   common
+//	okta        acme.okta.com (its org server), or acme.okta.com/default
 //	shopify     acme
 //	slack                   rotation: tokens expire and are renewed
 //
@@ -77,9 +80,12 @@ func Provider(name string, switches ...string) Option {
 // players returns who plays the providers, by name.
 func players() map[string]player {
 	return map[string]player{
+		"auth0":     {[]variable{{"host", "acme.eu.auth0.com", anyHost}}, []string{"overlap"}, fakeAuth0},
+		"cognito":   {[]variable{{"region", "eu-central-1", `^[a-z]{2}(-[a-z]+)+-[0-9]$`}, {"pool", "", `^([a-z0-9-]+_[A-Za-z0-9]+)?$`}}, []string{"rotation"}, fakeCognito},
 		"github":    {[]variable{{"host", "github.com", anyHost}}, []string{"app"}, fakeGitHub},
 		"google":    {nil, nil, fakeGoogle},
 		"microsoft": {[]variable{{"tenant", "common", `^([a-z0-9.-]+/)?[A-Za-z0-9.-]+$`}}, nil, fakeMicrosoft},
+		"okta":      {[]variable{{"host", "acme.okta.com", anyHost}, {"server", "", `^[A-Za-z0-9]*$`}}, nil, fakeOkta},
 		"shopify":   {[]variable{{"shop", "acme", `^[a-z0-9][a-z0-9-]*$`}}, nil, fakeShopify},
 		"slack":     {nil, []string{"rotation"}, fakeSlack},
 	}
@@ -164,6 +170,14 @@ type fake struct {
 
 	// unauthorized refuses an API request without a valid token.
 	unauthorized func(c *call, token string) *Answer
+
+	// userClaims are the names of what the userinfo endpoint says beside sub and
+	// the claims of Consent; each is the subject. Nil: what the API says.
+	userClaims []string
+
+	// noOpenID refuses a valid token at the userinfo endpoint for want of the
+	// scope openid. Nil: as one that is not valid.
+	noOpenID func() *Answer
 }
 
 // A bodyFormat says which bodies are taken.
