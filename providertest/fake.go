@@ -22,15 +22,20 @@ import (
 // after a slash, as in "shopify/acme". Those that are left out are as in this
 // table:
 //
-//	provider    variables   switches
-//	auth0       acme.eu.auth0.com     overlap: a replaced refresh token works for 30 seconds more
-//	cognito     eu-central-1/eu-central-1_AbCdEf123  rotation: refresh tokens are replaced
-//	github      github.com  app: a GitHub App, whose tokens expire and are renewed
+//	provider    variables                                 switches
+//	airtable
+//	auth0       acme.eu.auth0.com                         overlap: a replaced refresh token works for 30 seconds more
+//	cognito     eu-central-1/eu-central-1_AbCdEf123       rotation: refresh tokens are replaced
+//	github      github.com                                app: a GitHub App, whose tokens expire and are renewed
 //	google
+//	keycloak    id.example.com/acme (no prefix)           revoke: using a refresh token twice ends the session
+//	linkedin                                              refresh: there are refresh tokens
 //	microsoft   common
-//	okta        acme.okta.com (its org server), or acme.okta.com/default
+//	okta        acme.okta.com (its org server)
+//	onelogin    acme                                      refresh: there are refresh tokens
+//	pingone     f2aba07d-270c-42ba-8811-01af5f63d458/com  refresh: there are refresh tokens
 //	shopify     acme
-//	slack                   rotation: tokens expire and are renewed
+//	slack                                                 rotation: tokens expire and are renewed
 //
 // A switch turns on a habit that the provider has for some applications only:
 //
@@ -80,12 +85,17 @@ func Provider(name string, switches ...string) Option {
 // players returns who plays the providers, by name.
 func players() map[string]player {
 	return map[string]player{
+		"airtable":  {nil, nil, fakeAirtable},
 		"auth0":     {[]variable{{"host", "acme.eu.auth0.com", anyHost}}, []string{"overlap"}, fakeAuth0},
 		"cognito":   {[]variable{{"region", "eu-central-1", `^[a-z]{2}(-[a-z]+)+-[0-9]$`}, {"pool", "", `^([a-z0-9-]+_[A-Za-z0-9]+)?$`}}, []string{"rotation"}, fakeCognito},
 		"github":    {[]variable{{"host", "github.com", anyHost}}, []string{"app"}, fakeGitHub},
 		"google":    {nil, nil, fakeGoogle},
+		"keycloak":  {[]variable{{"host", "id.example.com", anyHost}, {"realm", "acme", `^[A-Za-z0-9._-]+$`}, {"prefix", "", `^([A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*)?$`}}, []string{"revoke"}, fakeKeycloak},
+		"linkedin":  {nil, []string{"refresh"}, fakeLinkedIn},
 		"microsoft": {[]variable{{"tenant", "common", `^([a-z0-9.-]+/)?[A-Za-z0-9.-]+$`}}, nil, fakeMicrosoft},
 		"okta":      {[]variable{{"host", "acme.okta.com", anyHost}, {"server", "", `^[A-Za-z0-9]*$`}}, nil, fakeOkta},
+		"onelogin":  {[]variable{{"subdomain", "acme", `^[a-z0-9]([a-z0-9-]*[a-z0-9])?$`}}, []string{"refresh"}, fakeOneLogin},
+		"pingone":   {[]variable{{"environment", "f2aba07d-270c-42ba-8811-01af5f63d458", `^[0-9a-f-]{36}$`}, {"tld", "com", `^(com|eu|ca|asia|com\.au|sg)$`}}, []string{"refresh"}, fakePingOne},
 		"shopify":   {[]variable{{"shop", "acme", `^[a-z0-9][a-z0-9-]*$`}}, nil, fakeShopify},
 		"slack":     {nil, []string{"rotation"}, fakeSlack},
 	}
