@@ -22,31 +22,38 @@ import (
 // after a slash, as in "shopify/acme". Those that are left out are as in this
 // table:
 //
-//	provider    variables             switches
+//	provider    variables                                 switches
+//	airtable
 //	atlassian
-//	bitbucket                         scopes: answers have scopes in place of scope
+//	auth0       acme.eu.auth0.com                         overlap: a replaced refresh token works for 30 seconds more
+//	bitbucket                                             scopes: answers have scopes in place of scope
 //	box         "" (subdomain)
+//	cognito     eu-central-1/eu-central-1_AbCdEf123       rotation: refresh tokens are replaced
 //	docusign    account.docusign.com
 //	dropbox
-//	github      github.com            app: a GitHub App, whose tokens expire and are renewed
+//	github      github.com                                app: a GitHub App, whose tokens expire and are renewed
 //	gitlab      gitlab.com
-//	google                            testing: grants end after a week
-//	hubspot                           v1: the addresses and errors that end in February 2027
+//	google                                                testing: grants end after a week
+//	hubspot                                               v1: the addresses and errors that end in February 2027
+//	keycloak    id.example.com/acme (no prefix)           revoke: using a refresh token twice ends the session
 //	linear
-//	microsoft   common                strings: numbers in answers are text;
-//	                                  claims: a refresh is refused until an authorization request has claims;
-//	                                  expiring: the client's secret ends after a day
-//	notion                            legacy: the refresh token is null
+//	linkedin                                              refresh: there are refresh tokens
+//	microsoft   common                                    strings: numbers in answers are text;
+//	                                                      claims: a refresh is refused until an authorization request has claims;
+//	                                                      expiring: the client's secret ends after a day
+//	notion                                                legacy: the refresh token is null
+//	okta        acme.okta.com (its org server)
+//	onelogin    acme                                      refresh: there are refresh tokens
+//	pingone     f2aba07d-270c-42ba-8811-01af5f63d458/com  refresh: there are refresh tokens
 //	quickbooks
-//	salesforce  login.salesforce.com  rotation: refresh tokens are replaced
+//	salesforce  login.salesforce.com                      rotation: refresh tokens are replaced
 //	servicenow  acme.service-now.com
 //	shopify     acme
-//	slack                             rotation: tokens expire and are renewed
-//	snowflake   acme.snowflakecomputing.com
-//	                                  single-use: refresh tokens are replaced
+//	slack                                                 rotation: tokens expire and are renewed
+//	snowflake   acme.snowflakecomputing.com               single-use: refresh tokens are replaced
 //	x
 //	xero
-//	zendesk     acme                  expiring: tokens expire though that is not asked for
+//	zendesk     acme                                      expiring: tokens expire though that is not asked for
 //	zoom        abc123XYZ (account)
 //
 // A switch turns on a habit that the provider has for some applications only:
@@ -96,18 +103,26 @@ func Provider(name string, switches ...string) Option {
 // players returns who plays the providers, by name.
 func players() map[string]player {
 	return map[string]player{
+		"airtable":   {nil, nil, fakeAirtable},
 		"atlassian":  {nil, nil, fakeAtlassian},
+		"auth0":      {[]variable{{"host", "acme.eu.auth0.com", anyHost}}, []string{"overlap"}, fakeAuth0},
 		"bitbucket":  {nil, []string{"scopes"}, fakeBitbucket},
 		"box":        {[]variable{{"subdomain", "", `^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)?$`}}, nil, fakeBox},
+		"cognito":    {[]variable{{"region", "eu-central-1", `^[a-z]{2}(-[a-z]+)+-[0-9]$`}, {"pool", "", `^([a-z0-9-]+_[A-Za-z0-9]+)?$`}}, []string{"rotation"}, fakeCognito},
 		"docusign":   {[]variable{{"host", "account.docusign.com", `^account(-d)?\.docusign\.com$`}}, nil, fakeDocuSign},
 		"dropbox":    {nil, nil, fakeDropbox},
 		"github":     {[]variable{{"host", "github.com", anyHost}}, []string{"app"}, fakeGitHub},
 		"gitlab":     {[]variable{{"host", "gitlab.com", anyHost}}, nil, fakeGitLab},
 		"google":     {nil, []string{"testing"}, fakeGoogle},
 		"hubspot":    {nil, []string{"v1"}, fakeHubSpot},
+		"keycloak":   {[]variable{{"host", "id.example.com", anyHost}, {"realm", "acme", `^[A-Za-z0-9._-]+$`}, {"prefix", "", `^([A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*)?$`}}, []string{"revoke"}, fakeKeycloak},
 		"linear":     {nil, nil, fakeLinear},
+		"linkedin":   {nil, []string{"refresh"}, fakeLinkedIn},
 		"microsoft":  {[]variable{{"tenant", "common", `^([a-z0-9.-]+/)?[A-Za-z0-9.-]+$`}}, []string{"strings", "claims", "expiring"}, fakeMicrosoft},
 		"notion":     {nil, []string{"legacy"}, fakeNotion},
+		"okta":       {[]variable{{"host", "acme.okta.com", anyHost}, {"server", "", `^[A-Za-z0-9]*$`}}, nil, fakeOkta},
+		"onelogin":   {[]variable{{"subdomain", "acme", `^[a-z0-9]([a-z0-9-]*[a-z0-9])?$`}}, []string{"refresh"}, fakeOneLogin},
+		"pingone":    {[]variable{{"environment", "f2aba07d-270c-42ba-8811-01af5f63d458", `^[0-9a-f-]{36}$`}, {"tld", "com", `^(com|eu|ca|asia|com\.au|sg)$`}}, []string{"refresh"}, fakePingOne},
 		"quickbooks": {nil, nil, fakeQuickBooks},
 		"salesforce": {[]variable{{"host", "login.salesforce.com", `^[a-z0-9-]+(\.[a-z0-9-]+)*\.salesforce\.com$`}}, []string{"rotation"}, fakeSalesforce},
 		"servicenow": {[]variable{{"host", "acme.service-now.com", anyHost}}, nil, fakeServiceNow},
@@ -203,6 +218,14 @@ type fake struct {
 
 	// unauthorized refuses an API request without a valid token.
 	unauthorized func(c *call, token string) *Answer
+
+	// userClaims are the names of what the userinfo endpoint says beside sub and
+	// the claims of Consent; each is the subject. Nil: what the API says.
+	userClaims []string
+
+	// noOpenID refuses a valid token at the userinfo endpoint for want of the
+	// scope openid. Nil: as one that is not valid.
+	noOpenID func() *Answer
 }
 
 // A bodyFormat says which bodies are taken.

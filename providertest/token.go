@@ -560,6 +560,13 @@ func (s *Server) serveAPI(c *call) *Answer {
 		}
 		v["sub"] = t.grant.subject
 	}
+	if c.endpoint == UserInfo && s.fake.userClaims != nil {
+		v = map[string]any{"sub": t.grant.subject}
+		for _, name := range s.fake.userClaims {
+			v[name] = t.grant.subject
+		}
+		maps.Copy(v, t.grant.claims)
+	}
 	return s.object(c.endpoint, v)
 }
 
@@ -573,10 +580,13 @@ func (s *Server) authorized(c *call) (*issuedAccess, *Answer) {
 	s.mu.Lock()
 	t, ok := s.state.access[token]
 	ok = ok && t.valid(s.now())
-	if ok && c.endpoint == UserInfo && c.route == nil {
-		ok = t.grant != nil && slices.Contains(t.scopes, "openid")
-	}
 	s.mu.Unlock()
+	if ok && c.endpoint == UserInfo && c.route == nil && (t.grant == nil || !slices.Contains(t.scopes, "openid")) {
+		if s.fake.noOpenID != nil {
+			return nil, s.fake.noOpenID()
+		}
+		ok = false
+	}
 	switch {
 	case !ok && s.fake.unauthorized != nil:
 		return nil, s.fake.unauthorized(c, token)
@@ -591,6 +601,13 @@ func (s *Server) authorized(c *call) (*issuedAccess, *Answer) {
 		}
 	}
 	return t, nil
+}
+
+// insufficientScope refuses a token for want of a scope (RFC 6750, section 3.1).
+func insufficientScope() *Answer {
+	a := refusal(http.StatusForbidden, "insufficient_scope", "the access token lacks the scope openid")
+	a.Header.Set("WWW-Authenticate", `Bearer realm="providertest", error="insufficient_scope", scope="openid"`)
+	return a
 }
 
 // bearerToken returns the token in the Authorization header, or "".
