@@ -231,3 +231,63 @@ func (l life) revoke(w *world, p *authprofile.Profile, key authprofile.GrantKey)
 		w.Error("the refresh token is accepted after Revoke, want it refused")
 	}
 }
+
+// Templates of providers with a grant for applications themselves are good for app
+// profiles, too.
+func TestAppsAtProviders(t *testing.T) {
+	for _, test := range []struct {
+		provider string
+		grant    string // its type; empty: client_credentials
+		scopes   []string
+		params   url.Values
+	}{
+		{provider: "atlassian"},
+		{provider: "auth0/acme.eu.auth0.com", params: url.Values{"audience": {"https://api.example.com/"}}},
+		{provider: "bitbucket"},
+		{provider: "box", params: url.Values{"box_subject_type": {"enterprise"}, "box_subject_id": {"17"}}},
+		{provider: "cognito/eu-central-1/eu-central-1_AbCdEf123"},
+		{provider: "hubspot", scopes: []string{"oauth"}},
+		{provider: "keycloak/id.example.com/acme"},
+		{provider: "linear", scopes: []string{"read"}},
+		{provider: "salesforce/acme.my.salesforce.com"},
+		{provider: "servicenow/acme.service-now.com"},
+		{provider: "shopify/acme"},
+		{provider: "xero", scopes: []string{"accounting.invoices.read"}},
+		{provider: "zendesk/acme", scopes: []string{"read"}},
+		{provider: "zoom", grant: "account_credentials", params: url.Values{"account_id": {"abc123XYZ"}}},
+	} {
+		t.Run(test.provider, func(t *testing.T) {
+			inWorldOf(t, providertest.Provider(test.provider), func(t *testing.T, w *world) {
+				p := registered(authprofile.Profile{
+					Type: authprofile.TypeApp, Template: authprofile.Template(test.provider), Scopes: test.scopes, Params: test.params,
+				})
+				tok, err := w.m.Source(t.Context(), p).Token()
+				if err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(time.Until(tok.Expiry) + time.Minute)
+				if !tok.Expiry.IsZero() {
+					if again := w.token(w.m, p); again == tok.AccessToken {
+						t.Error("got the same token after its end, want another")
+					}
+				}
+				grant := test.grant
+				if grant == "" {
+					grant = "client_credentials"
+				}
+				if w.srv.Count(grant) == 0 || w.srv.Count(grant) != w.srv.Count("") {
+					t.Errorf("got %d requests with %s, of %d, want all", w.srv.Count(grant), grant, w.srv.Count(""))
+				}
+				p.ClientSecret = "wrong"
+				w.refuses(w.m, p, authprofile.ErrConfiguration)
+			})
+		})
+	}
+	for _, template := range []authprofile.Template{"github", "google", "microsoft/contoso.com", "slack"} {
+		p := registered(authprofile.Profile{Type: authprofile.TypeApp, Template: template})
+		var field *authprofile.FieldError
+		if err := p.Validate(); !errors.As(err, &field) || field.Field != "Template" {
+			t.Errorf("%s: got %v, want a FieldError for Template: it has no grant for applications", template, err)
+		}
+	}
+}
