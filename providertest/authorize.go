@@ -14,7 +14,7 @@ import (
 // for authorization. The zero Consent gives all that is asked for.
 type Consent struct {
 	Subject string         // who they are: "sub" of their ID tokens; zero: "user"
-	Claims  map[string]any // further claims of their ID tokens
+	Claims  map[string]any // further claims of their ID tokens, and at the userinfo endpoint
 
 	// Scopes are what is granted, whatever was asked. If nil, it is what was
 	// asked.

@@ -30,10 +30,12 @@ import (
 //	dropbox
 //	github      github.com            app: a GitHub App, whose tokens expire and are renewed
 //	gitlab      gitlab.com
-//	google
+//	google                            testing: grants end after a week
 //	hubspot                           v1: the addresses and errors that end in February 2027
 //	linear
-//	microsoft   common
+//	microsoft   common                strings: numbers in answers are text;
+//	                                  claims: a refresh is refused until an authorization request has claims;
+//	                                  expiring: the client's secret ends after a day
 //	notion                            legacy: the refresh token is null
 //	quickbooks
 //	salesforce  login.salesforce.com  rotation: refresh tokens are replaced
@@ -53,9 +55,8 @@ import (
 //
 // The API says that the account is [Consent.Subject], or a number made of it
 // where the provider's are numbers. [Server.DiscoveryURL] is "" if the provider
-// has no usable document, and [Server.RevocationURL] if no document has one and
-// its revocation is not that of RFC 7009. [Request.Error] has the code of RFC 6749, whatever the
-// provider calls it.
+// has no usable document, and [Server.RevocationURL] if the provider has no
+// revocation, or one that neither is that of RFC 7009 nor in its document.
 func Provider(name string, switches ...string) Option {
 	return option(func(s *Server) error {
 		id, rest, more := strings.Cut(name, "/")
@@ -102,10 +103,10 @@ func players() map[string]player {
 		"dropbox":    {nil, nil, fakeDropbox},
 		"github":     {[]variable{{"host", "github.com", anyHost}}, []string{"app"}, fakeGitHub},
 		"gitlab":     {[]variable{{"host", "gitlab.com", anyHost}}, nil, fakeGitLab},
-		"google":     {nil, nil, fakeGoogle},
+		"google":     {nil, []string{"testing"}, fakeGoogle},
 		"hubspot":    {nil, []string{"v1"}, fakeHubSpot},
 		"linear":     {nil, nil, fakeLinear},
-		"microsoft":  {[]variable{{"tenant", "common", `^([a-z0-9.-]+/)?[A-Za-z0-9.-]+$`}}, nil, fakeMicrosoft},
+		"microsoft":  {[]variable{{"tenant", "common", `^([a-z0-9.-]+/)?[A-Za-z0-9.-]+$`}}, []string{"strings", "claims", "expiring"}, fakeMicrosoft},
 		"notion":     {nil, []string{"legacy"}, fakeNotion},
 		"quickbooks": {nil, nil, fakeQuickBooks},
 		"salesforce": {[]variable{{"host", "login.salesforce.com", `^[a-z0-9-]+(\.[a-z0-9-]+)*\.salesforce\.com$`}}, []string{"rotation"}, fakeSalesforce},
@@ -248,6 +249,7 @@ const (
 	whyRedirect = "the redirect address is not that of the authorization request"
 	whyVerifier = "the code verifier does not fit the code challenge"
 	whyReplaced = "the refresh token was used before"
+	whyEnded    = "the refresh token has ended"
 )
 
 // forever is the lifetime of tokens that do not expire.
@@ -316,11 +318,18 @@ func apiRoute(pattern string, f func(s *Server, c *call, t *issuedAccess) any) r
 		case *Answer:
 			return v
 		case map[string]any:
-			return s.object(API, v)
+			return s.object(c.endpoint, v)
 		default:
 			return answer(http.StatusOK, v)
 		}
 	}}
+}
+
+// userInfoRoute is apiRoute for a userinfo endpoint with an answer of its own.
+func userInfoRoute(pattern string, f func(s *Server, c *call, t *issuedAccess) any) route {
+	r := apiRoute(pattern, f)
+	r.endpoint = UserInfo
+	return r
 }
 
 // basicClient returns the client that authenticates itself with Basic at an

@@ -63,6 +63,7 @@ func TestGitHubErrorsAreSuccesses(t *testing.T) {
 func TestGitHubApp(t *testing.T) {
 	srv := providertest.NewServer(t, providertest.Provider("github", "app"))
 	first := sent{post: true, header: acceptJSON, form: codeForm(t, srv)}.to(t, srv).want(t, "exchange", 200, map[string]any{
+		"id_token":     nil, // although openid was asked for
 		"access_token": "*", "expires_in": 28800, "refresh_token": "*", "refresh_token_expires_in": 15897600, "scope": "", "token_type": "bearer",
 	})
 	second := sent{post: true, header: acceptJSON, form: refreshForm(first.at("refresh_token"))}.to(t, srv).

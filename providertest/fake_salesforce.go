@@ -49,7 +49,7 @@ func fakeSalesforce(values []string, on func(string) bool) (*fake, error) {
 		},
 		api: f.instance + "/services/data",
 		routes: []route{
-			apiRoute("GET "+base+"/userinfo", salesforceUser),
+			userInfoRoute("GET "+base+"/userinfo", salesforceUser),
 			{"POST " + base + "/introspect", Introspection, salesforceIntrospect},
 		},
 		policy:         policy,

@@ -27,7 +27,7 @@ type Request struct {
 	Reuse      bool   // it had been used, or replaced, before
 
 	Status        int    // as the Server decided; zero if a fault kept it from deciding
-	Error         string // the code that went with it
+	Error         string // why it refused, as RFC 6749 calls it, whatever the provider does
 	IssuedAccess  string
 	IssuedRefresh string
 	Faulted       bool // a fault struck: the client may have seen something else

@@ -6,6 +6,7 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"encoding/json"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -167,7 +168,7 @@ func (s *Server) tokenAnswer(c *call, is *issue) *Answer {
 	if is.refresh != "" {
 		v["refresh_token"] = is.refresh
 	}
-	if is.idToken {
+	if is.idToken && s.Issuer() != "" {
 		v["id_token"] = s.idToken(is)
 	}
 	if s.fake.answer != nil {
@@ -351,11 +352,9 @@ func (s *Server) refreshToken(c *call, is *issue) *Answer {
 	}
 	switch {
 	case r.ended(is.at):
-		return refused("the refresh token has ended")
+		return refused(whyEnded)
 	case !s.accepts(r, is.at):
-		switch s.policy.Rotation {
-		case RotateRefuse, RotateOnUse, RotateReplay:
-		default:
+		if s.policy.Rotation == RotateStrict || s.policy.Rotation == RotateGrace {
 			g.dead = true
 		}
 		return refused(whyReplaced)
@@ -554,6 +553,9 @@ func (s *Server) serveAPI(c *call) *Answer {
 	}
 	v := map[string]any{"client_id": t.client, "scope": strings.Join(t.scopes, " ")}
 	if t.grant != nil {
+		if c.endpoint == UserInfo {
+			maps.Copy(v, t.grant.claims)
+		}
 		v["sub"] = t.grant.subject
 	}
 	return s.object(c.endpoint, v)
@@ -569,7 +571,7 @@ func (s *Server) authorized(c *call) (*issuedAccess, *Answer) {
 	s.mu.Lock()
 	t, ok := s.state.access[token]
 	ok = ok && t.valid(s.now())
-	if ok && c.endpoint == UserInfo {
+	if ok && c.endpoint == UserInfo && c.route == nil {
 		ok = t.grant != nil && slices.Contains(t.scopes, "openid")
 	}
 	s.mu.Unlock()
