@@ -46,7 +46,7 @@ import (
 //	                                  single-use: refresh tokens are replaced
 //	x
 //	xero
-//	zendesk     acme                  expiring: tokens expire though that is not asked for
+//	zendesk     acme                  expiring: tokens expire even if that is not asked for
 //	zoom        abc123XYZ (account)
 //
 // A switch turns on a habit that the provider has for some applications only:
