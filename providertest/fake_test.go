@@ -140,6 +140,16 @@ func (g got) at(path string) any {
 	return v
 }
 
+// text is at for texts that must be there.
+func (g got) text(t *testing.T, path string) string {
+	t.Helper()
+	text, ok := g.at(path).(string)
+	if !ok {
+		t.Fatalf("got no text %s in %s", path, g.body)
+	}
+	return text
+}
+
 // codeForm is a form for a code of a new authorization, without credentials.
 func codeForm(t *testing.T, srv *providertest.Server, pairs ...string) []string {
 	t.Helper()

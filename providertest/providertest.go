@@ -17,9 +17,9 @@
 // It is as strict as the strictest real servers are: a code works once,
 // redirect addresses are compared byte for byte, PKCE is verified, a refresh
 // token is issued only for the scope offline_access, and using one twice ends
-// the whole grant. A [Policy] makes it less strict, or gives it other habits;
-// [Google] and [Microsoft] make it look and behave like those two, at their own
-// addresses.
+// the whole grant. A [Policy] makes it less strict, or gives it other habits.
+// [Provider] makes it look and behave like GitHub, Slack, Google or another that
+// is known, at the addresses that they really have.
 //
 // # Users
 //
