@@ -3,7 +3,9 @@ package providertest_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
+	"net/url"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -134,4 +136,33 @@ func ExampleServer_Fault() {
 	// Output:
 	// the client got an error: true
 	// the provider issued a token: true
+}
+
+// GitHub is played at its own addresses. It refuses with status 200.
+func ExampleProvider() {
+	srv, err := providertest.Start(providertest.Provider("github", "app"))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer srv.Close()
+
+	fmt.Println(srv.TokenURL())
+	resp, err := post(srv, srv.TokenURL(), form("client_id", providertest.ClientID, "client_secret", providertest.ClientSecret,
+		"grant_type", "refresh_token", "refresh_token", "unknown"))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	answer, err := url.ParseQuery(string(body))
+	fmt.Println(resp.Status, answer.Get("error"), err)
+	// Output:
+	// https://github.com/login/oauth/access_token
+	// 200 OK bad_refresh_token <nil>
 }

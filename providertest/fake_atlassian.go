@@ -43,8 +43,10 @@ func fakeAtlassian([]string, func(string) bool) (*fake, error) {
 }
 
 // atlassianRefuse answers 403 if a grant is dead, and has two names for it.
-func atlassianRefuse(_ *call, r refused) *Answer {
+func atlassianRefuse(c *call, r refused) *Answer {
 	switch {
+	case r.code == "invalid_grant" && c.form.Has("code"):
+		return refusal(http.StatusForbidden, "invalid_grant", "Invalid authorization code")
 	case r.code == "invalid_grant" && r.why == whyUnknownRefresh:
 		return refusal(http.StatusForbidden, "unauthorized_client", "refresh_token is invalid")
 	case r.code == "invalid_grant":

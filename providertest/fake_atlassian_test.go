@@ -42,6 +42,9 @@ func TestAtlassianRefresh(t *testing.T) {
 	refresh("after the leeway", first.at("refresh_token"), 403, "invalid_grant")
 	refresh("the current one after that", current, 403, "invalid_grant")
 	refresh("unknown", "x", 403, "unauthorized_client")
+	sent{post: true, form: exchange("x")}.to(t, srv).want(t, "wrong code", 403, map[string]any{
+		"error": "invalid_grant", "error_description": "Invalid authorization code",
+	})
 
 	unused := sent{post: true, form: codeForm(t, srv, forAtlassian...)}.to(t, srv).at("refresh_token")
 	srv.Advance(90 * 24 * time.Hour)
@@ -68,7 +71,7 @@ func TestAtlassianSites(t *testing.T) {
 	me.bearer = sent{post: true, form: codeForm(t, srv, forAtlassian...)}.to(t, srv).at("access_token")
 	me.to(t, srv).want(t, "me without the scope", 403, nil)
 
-	sent{post: true, address: srv.RevocationURL(), form: []string{"token", g.at("access_token").(string)}}.to(t, srv).want(t, "revocation", 200, nil)
+	sent{post: true, address: srv.RevocationURL(), form: []string{"token", g.text(t, "access_token")}}.to(t, srv).want(t, "revocation", 200, nil)
 	wantAPI(t, srv, g.at("access_token"), 401)
 	sent{post: true, form: []string{"grant_type", "client_credentials"}}.to(t, srv).
 		want(t, "client credentials", 200, map[string]any{"access_token": "*", "refresh_token": nil})

@@ -71,6 +71,8 @@ func TestBoxAppsAndHosts(t *testing.T) {
 	}
 	app := []string{"grant_type", "client_credentials", "box_subject_type", "enterprise"}
 	sent{post: true, form: app}.to(t, srv).want(t, "application of an unnamed enterprise", 400, map[string]any{"error": "invalid_grant"})
+	sent{post: true, form: []string{"grant_type", "client_credentials", "box_subject_id", "1"}}.to(t, srv).
+		want(t, "application of neither an enterprise nor a user", 400, map[string]any{"error": "invalid_grant"})
 	sent{post: true, form: append(app, "box_subject_id", "1")}.to(t, srv).
 		want(t, "application", 200, map[string]any{"access_token": "*", "refresh_token": nil})
 }

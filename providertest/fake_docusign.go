@@ -28,7 +28,7 @@ func fakeDocuSign(values []string, _ func(string) bool) (*fake, error) {
 			"scopes_supported":                      []any{"OpenId", "signature", "extended", "impersonation"},
 		},
 		api:         d.baseURI + "/restapi/v2.1",
-		routes:      []route{apiRoute("GET "+base+"/oauth/userinfo", d.user)},
+		routes:      []route{userInfoRoute("GET "+base+"/oauth/userinfo", d.user)},
 		policy:      Policy{Rotation: RotateRefuse, TokenLifetime: 8 * time.Hour, RefreshLifetime: 30 * 24 * time.Hour},
 		authMethods: []string{"client_secret_basic"},
 		grants: map[string]grant{

@@ -23,6 +23,10 @@ func TestGitHubOAuthApp(t *testing.T) {
 	})
 	srv.Advance(300 * 24 * time.Hour)
 	sent{method: "GET", address: srv.APIURL() + "/repos", bearer: v.at("access_token")}.to(t, srv).want(t, "API", 200, nil)
+	sent{post: true, form: codeForm(t, srv)[2:]}.to(t, srv).want(t, "exchange without grant_type", 200, map[string]any{"access_token": "*"})
+	late := codeForm(t, srv)
+	srv.Advance(9 * time.Minute)
+	sent{post: true, form: late}.to(t, srv).want(t, "a code of nine minutes", 200, map[string]any{"access_token": "*"})
 
 	g := sent{post: true, form: codeForm(t, srv, "scope", "repo user")}.to(t, srv).want(t, "exchange as a form", 200, map[string]any{
 		"access_token": "*", "token_type": "bearer", "scope": "repo,user",
@@ -85,13 +89,13 @@ func TestGitHubApp(t *testing.T) {
 
 func TestGitHubRevokesByDelete(t *testing.T) {
 	srv := providertest.NewServer(t, providertest.Provider("github"))
-	login := func() any {
+	login := func() string {
 		t.Helper()
-		return sent{post: true, header: acceptJSON, form: codeForm(t, srv)}.to(t, srv).want(t, "exchange", 200, nil).at("access_token")
+		return sent{post: true, header: acceptJSON, form: codeForm(t, srv)}.to(t, srv).want(t, "exchange", 200, nil).text(t, "access_token")
 	}
 	one, two := login(), login()
 	base := srv.APIURL() + "/applications/" + providertest.ClientID
-	body := []string{"access_token", one.(string)}
+	body := []string{"access_token", one}
 	use := func(token any, want int) {
 		t.Helper()
 		sent{method: "GET", address: srv.APIURL() + "/repos", bearer: token}.to(t, srv).want(t, "API", want, nil)
@@ -107,7 +111,7 @@ func TestGitHubRevokesByDelete(t *testing.T) {
 	use(two, 200)
 	sent{method: "DELETE", address: base + "/grant", basic: true, json: body}.to(t, srv).want(t, "an ended token", 404, nil)
 	three := login()
-	sent{method: "DELETE", address: base + "/grant", basic: true, json: []string{"access_token", two.(string)}}.to(t, srv).want(t, "the authorization", 204, nil)
+	sent{method: "DELETE", address: base + "/grant", basic: true, json: []string{"access_token", two}}.to(t, srv).want(t, "the authorization", 204, nil)
 	use(two, 401)
 	use(three, 401)
 	if got := srv.Hits(providertest.Revocation); got != 6 { // POST is none

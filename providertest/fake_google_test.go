@@ -23,7 +23,7 @@ func TestGoogleAnswers(t *testing.T) {
 	sent{method: "GET", address: "https://openidconnect.googleapis.com/v1/userinfo", bearer: g.at("access_token")}.to(t, srv).
 		want(t, "userinfo", 200, map[string]any{"sub": "user", "email": "ada@example.com"})
 
-	sent{address: srv.RevocationURL(), form: []string{"token", g.at("access_token").(string)}}.to(t, srv).want(t, "revocation without a client", 200, nil)
+	sent{address: srv.RevocationURL(), form: []string{"token", g.text(t, "access_token")}}.to(t, srv).want(t, "revocation without a client", 200, nil)
 	sent{post: true, form: refreshForm(g.at("refresh_token"))}.to(t, srv).want(t, "refresh after that", 400, map[string]any{"error": "invalid_grant"})
 }
 
@@ -42,7 +42,7 @@ func TestGoogleKeepsAHundredRefreshTokens(t *testing.T) {
 	var tokens []string
 	for range 101 {
 		code := codeForm(t, srv, append(forGoogle, "scope", "read")...) // without an ID token
-		tokens = append(tokens, sent{post: true, form: code}.to(t, srv).at("refresh_token").(string))
+		tokens = append(tokens, sent{post: true, form: code}.to(t, srv).text(t, "refresh_token"))
 	}
 	for i, want := range map[int]bool{0: false, 1: true, 100: true} {
 		if got := srv.IsLive(tokens[i]); got != want {

@@ -42,9 +42,7 @@ func fakeHubSpot(_ []string, on func(string) bool) (*fake, error) {
 			})
 		},
 	}
-	if !h.v1 {
-		f.routes = append(f.routes, route{"POST " + api + "/oauth/2026-03/token/introspect", Introspection, hubspotIntrospect})
-	} else {
+	if h.v1 {
 		f.document["token_endpoint"] = api + "/oauth/v1/token"
 		delete(f.document, "revocation_endpoint")
 		delete(f.grants, "client_credentials")
@@ -53,6 +51,8 @@ func fakeHubSpot(_ []string, on func(string) bool) (*fake, error) {
 			route{"GET " + api + "/oauth/v1/access-tokens/*", Introspection, hubspotTokenInfo},
 			route{"DELETE " + api + "/oauth/v1/refresh-tokens/*", Revocation, hubspotRevoke},
 		)
+	} else {
+		f.routes = append(f.routes, route{"POST " + api + "/oauth/2026-03/token/introspect", Introspection, hubspotIntrospect})
 	}
 	return f, nil
 }

@@ -53,6 +53,8 @@ func TestLinearWhoAmIAndRevocation(t *testing.T) {
 		"data.viewer.id": "user", "data.viewer.name": "user", "data.organization.urlKey": "acme",
 	})
 	sent{address: graphql, bearer: g.at("access_token"), form: query}.to(t, srv).want(t, "query as a form", 400, map[string]any{"data": nil})
+	sent{address: graphql, bearer: g.at("access_token"), json: query, header: map[string]string{"Content-Type": "text/plain"}}.to(t, srv).
+		want(t, "query of another type", 400, map[string]any{"data": nil})
 	sent{address: graphql, bearer: g.at("access_token"), json: []string{}}.to(t, srv).want(t, "no query", 400, map[string]any{"data": nil})
 	sent{address: graphql, bearer: "x", json: query}.to(t, srv).want(t, "wrong token", 401, map[string]any{"data": nil})
 

@@ -70,7 +70,7 @@ func TestMicrosoftWantsClaims(t *testing.T) {
 	if got := g.errorCode(); got != 50076.0 {
 		t.Errorf("got error code %v, want 50076", got)
 	}
-	claims, _ := g.at("claims").(string)
+	claims := g.text(t, "claims")
 	token = sent{post: true, form: codeForm(t, srv, append(forMicrosoft, "claims", claims)...)}.to(t, srv).at("refresh_token")
 	sent{post: true, form: refreshForm(token)}.to(t, srv).want(t, "refresh after an authorization with claims", 200, nil)
 }

@@ -36,7 +36,7 @@ func fakeNotion(_ []string, on func(string) bool) (*fake, error) {
 		offline: func(url.Values, []string) bool { return !n.legacy },
 		demand: func(c *call) *Answer {
 			if c.r.Header.Get("Notion-Version") == "" {
-				return refusal(http.StatusBadRequest, notionVersion, "the header Notion-Version is missing")
+				return refusal(http.StatusBadRequest, "invalid_request", whyVersion)
 			}
 			return nil
 		},
@@ -44,7 +44,7 @@ func fakeNotion(_ []string, on func(string) bool) (*fake, error) {
 		refuse: notionRefuse,
 		apiDemand: func(_ *Server, c *call, _ *issuedAccess) *Answer {
 			if c.r.Header.Get("Notion-Version") == "" {
-				return notionError(http.StatusBadRequest, notionVersion, "Notion-Version header failed validation")
+				return notionError(http.StatusBadRequest, "missing_version", whyVersion)
 			}
 			return nil
 		},
@@ -54,8 +54,8 @@ func fakeNotion(_ []string, on func(string) bool) (*fake, error) {
 	}, nil
 }
 
-// notionVersion is the error code for requests without the version.
-const notionVersion = "missing_version"
+// whyVersion refuses requests that do not say for which version they are.
+const whyVersion = "the header Notion-Version is missing"
 
 type notion struct{ legacy bool }
 
@@ -105,11 +105,11 @@ func notionError(status int, code, message string) *Answer {
 }
 
 func notionRefuse(_ *call, r refused) *Answer {
-	switch r.code {
-	case "invalid_request":
+	switch {
+	case r.why == whyVersion:
+		return notionError(r.status, "missing_version", r.why)
+	case r.code == "invalid_request":
 		return notionError(r.status, "validation_error", r.why)
-	case notionVersion:
-		return notionError(r.status, r.code, r.why)
 	}
 	return refusal(r.status, r.code, r.why)
 }

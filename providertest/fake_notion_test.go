@@ -2,6 +2,7 @@ package providertest_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/authprofile/authprofile/providertest"
 )
@@ -60,8 +61,13 @@ func TestNotionRedirectAddress(t *testing.T) {
 			if asked == presented {
 				status = 200
 			}
-			if g := (sent{basic: true, header: notionHeader, json: code}).to(t, srv); g.status != status {
+			r := sent{basic: true, header: notionHeader, json: code}
+			if g := r.to(t, srv); g.status != status {
 				t.Errorf("redirect_uri asked with %v, exchanged with %v: got %d %s, want %d", asked, presented, g.status, g.body, status)
+			}
+			r.json = exchange(code[3])
+			if g := r.to(t, srv); g.status != 400 {
+				t.Errorf("a code that was spent so: got %d %s, want 400", g.status, g.body)
 			}
 		}
 	}
@@ -74,6 +80,11 @@ func TestNotionRefresh(t *testing.T) {
 		want(t, "refresh", 200, map[string]any{"access_token": "*", "refresh_token": "*", "expires_in": nil, "workspace_id": "*"})
 	sent{basic: true, header: notionHeader, json: refreshForm(g.at("refresh_token"))}.to(t, srv).
 		want(t, "second use", 400, map[string]any{"error": "invalid_grant"})
+	srv.Advance(365 * 24 * time.Hour)
+	for what, token := range map[string]any{"first": g.at("access_token"), "second": next.at("access_token")} {
+		sent{method: "GET", address: srv.APIURL() + "/pages", bearer: token, header: notionHeader}.to(t, srv).
+			want(t, what+" access token after a year", 200, nil)
+	}
 	sent{basic: true, header: notionHeader, json: refreshForm(next.at("refresh_token"))}.to(t, srv).want(t, "the current one", 200, nil)
 	if got := srv.Count("refresh_token"); got != 3 {
 		t.Errorf("got %d refreshes, want 3", got)
@@ -88,7 +99,7 @@ func TestNotionRefresh(t *testing.T) {
 
 func TestNotionAPI(t *testing.T) {
 	srv := providertest.NewServer(t, providertest.Provider("notion"))
-	token := sent{basic: true, header: notionHeader, json: codeForm(t, srv, forNotion...)}.to(t, srv).at("access_token")
+	token := sent{basic: true, header: notionHeader, json: codeForm(t, srv, forNotion...)}.to(t, srv).text(t, "access_token")
 	for _, path := range []string{"/users/me", "/pages"} {
 		sent{method: "GET", address: srv.APIURL() + path, bearer: token}.to(t, srv).want(t, path+" without a version", 400, map[string]any{"code": "missing_version"})
 		sent{method: "GET", address: srv.APIURL() + path, bearer: "x", header: notionHeader}.to(t, srv).want(t, path+" without a token", 401, map[string]any{"code": "unauthorized"})
@@ -96,7 +107,7 @@ func TestNotionAPI(t *testing.T) {
 	me := sent{method: "GET", address: "https://api.notion.com/v1/users/me", bearer: token, header: notionHeader}
 	me.to(t, srv).want(t, "me", 200, map[string]any{"bot.owner.user.id": "user", "bot.workspace_name": "Acme", "type": "bot"})
 
-	body := []string{"token", token.(string)}
+	body := []string{"token", token}
 	sent{basic: true, header: notionHeader, address: srv.RevocationURL(), form: body}.to(t, srv).want(t, "revocation with a form", 400, nil)
 	sent{basic: true, header: notionHeader, address: srv.RevocationURL(), json: body}.to(t, srv).want(t, "revocation", 200, nil)
 	me.to(t, srv).want(t, "me after that", 401, nil)

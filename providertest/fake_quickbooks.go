@@ -36,7 +36,7 @@ func fakeQuickBooks([]string, func(string) bool) (*fake, error) {
 		},
 		policy: Policy{
 			Rotation:        RotateRefuse,
-			Grace:           time.Hour,
+			Grace:           time.Hour, // "a short while"
 			Offline:         OfflineAlways,
 			RefreshLifetime: 8726400 * time.Second,
 			GrantLifetime:   157680000 * time.Second,

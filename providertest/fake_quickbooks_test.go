@@ -29,7 +29,7 @@ func TestQuickBooksAuthorization(t *testing.T) {
 		"access_token": "*", "token_type": "bearer", "expires_in": 3600, "refresh_token": "*", "x_refresh_token_expires_in": 8726400,
 		"realmId": nil, "scope": nil,
 	})
-	if _, claims := verify(t, srv, g.at("id_token").(string)); claims["nonce"] != nil || claims["iss"] != "https://oauth.platform.intuit.com/op/v1" {
+	if _, claims := verify(t, srv, g.text(t, "id_token")); claims["nonce"] != nil || claims["iss"] != "https://oauth.platform.intuit.com/op/v1" {
 		t.Errorf("got claims %v, want the issuer of the document, and no nonce", claims)
 	}
 
@@ -96,13 +96,13 @@ func TestQuickBooksRevocation(t *testing.T) {
 	srv := providertest.NewServer(t, providertest.Provider("quickbooks"))
 	for _, which := range []string{"access_token", "refresh_token"} {
 		g := sent{basic: true, header: acceptJSON, form: codeForm(t, srv, forQuickBooks...)}.to(t, srv)
-		body := []string{"token", g.at(which).(string)}
+		body := []string{"token", g.text(t, which)}
 		const address = "https://developer.api.intuit.com/v2/oauth2/tokens/revoke"
 		sent{address: address, basic: true, form: body}.to(t, srv).want(t, "a form", 400, nil)
 		sent{address: address, json: body}.to(t, srv).want(t, "without Basic", 401, nil)
 		sent{address: address, basic: true, json: body}.to(t, srv).want(t, which, 200, nil)
 		wantAPI(t, srv, g.at("access_token"), 401)
-		if srv.IsLive(g.at("refresh_token").(string)) {
+		if srv.IsLive(g.text(t, "refresh_token")) {
 			t.Errorf("%s: the refresh token is live after the revocation", which)
 		}
 		sent{address: address, basic: true, json: body}.to(t, srv).want(t, "once more", 400, nil)

@@ -20,7 +20,7 @@ func TestSalesforceExchange(t *testing.T) {
 			"instance_url": "https://acme.my.salesforce.com",
 			"id":           "https://login.salesforce.com/id/00D000000000001AAA/user",
 		})
-		issued, _ := g.at("issued_at").(string)
+		issued := g.text(t, "issued_at")
 		if ms, err := strconv.ParseInt(issued, 10, 64); err != nil || time.Since(time.UnixMilli(ms)).Abs() > time.Minute {
 			t.Errorf("got issued_at %v, want the time now in milliseconds, as text", g.at("issued_at"))
 		}
@@ -37,7 +37,7 @@ func TestSalesforceExchange(t *testing.T) {
 
 func TestSalesforceTellsTheEndOnlyByIntrospection(t *testing.T) {
 	srv := providertest.NewServer(t, providertest.Provider("salesforce"))
-	token := sent{post: true, form: codeForm(t, srv, forSalesforce...)}.to(t, srv).at("access_token").(string)
+	token := sent{post: true, form: codeForm(t, srv, forSalesforce...)}.to(t, srv).text(t, "access_token")
 	api := sent{method: "GET", address: "https://acme.my.salesforce.com/services/data/v61.0/sobjects", bearer: token}
 	api.to(t, srv).want(t, "API", 200, nil)
 	ask := sent{address: "https://login.salesforce.com/services/oauth2/introspect", post: true, form: []string{"token", token}}
@@ -86,7 +86,7 @@ func TestSalesforceKeepsFiveApprovals(t *testing.T) {
 	srv := providertest.NewServer(t, providertest.Provider("salesforce"))
 	var tokens []string
 	for range 6 {
-		tokens = append(tokens, sent{post: true, form: codeForm(t, srv, forSalesforce...)}.to(t, srv).at("refresh_token").(string))
+		tokens = append(tokens, sent{post: true, form: codeForm(t, srv, forSalesforce...)}.to(t, srv).text(t, "refresh_token"))
 	}
 	srv.SetConsent(providertest.Consent{Subject: "other"})
 	sent{post: true, form: codeForm(t, srv, forSalesforce...)}.to(t, srv)
@@ -111,7 +111,7 @@ func TestSalesforceErrorsAndRevocation(t *testing.T) {
 	g := sent{post: true, form: codeForm(t, srv, forSalesforce...)}.to(t, srv)
 	sent{method: "GET", address: "https://acme.my.salesforce.com/services/oauth2/userinfo", bearer: g.at("access_token")}.to(t, srv).
 		want(t, "userinfo", 200, map[string]any{"user_id": "user", "preferred_username": "user@acme.example.com", "organization_id": "*"})
-	sent{address: srv.RevocationURL(), form: []string{"token", g.at("refresh_token").(string)}}.to(t, srv).want(t, "revocation without a client", 200, nil)
+	sent{address: srv.RevocationURL(), form: []string{"token", g.text(t, "refresh_token")}}.to(t, srv).want(t, "revocation without a client", 200, nil)
 	sent{method: "GET", address: srv.APIURL() + "/v61.0", bearer: g.at("access_token")}.to(t, srv).want(t, "API after that", 401, nil)
 
 	srv = providertest.NewServer(t, providertest.Provider("salesforce/test.salesforce.com"))

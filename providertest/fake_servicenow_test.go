@@ -22,6 +22,9 @@ func TestServiceNowTokens(t *testing.T) {
 		second := refresh.to(t, srv).want(t, "refresh", 200, map[string]any{"refresh_token": first.at("refresh_token"), "scope": "useraccount"})
 		wantAPI(t, srv, second.at("access_token"), 200)
 	}
+	if !srv.IsCurrent(first.at("refresh_token").(string)) {
+		t.Error("the refresh token is no longer current")
+	}
 	srv.Advance(100 * 24 * time.Hour)
 	refresh.to(t, srv).want(t, "100 days after the login", 401, map[string]any{"error": "server_error", "error_description": "access_denied"})
 	sent{post: true, form: refreshForm("x")}.to(t, srv).want(t, "wrong refresh token", 401, map[string]any{"error": "server_error"})

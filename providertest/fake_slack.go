@@ -67,6 +67,11 @@ func (k slack) code(s *Server, c *call, is *issue) *Answer {
 	if len(userScopes) == 0 {
 		return nil
 	}
+	if len(is.scopes) == 0 {
+		is.grant.part, is.grant.scopes, is.scopes = "user", userScopes, userScopes
+		is.second = is
+		return nil
+	}
 	g := &userGrant{client: is.grant.client, subject: is.grant.subject, scopes: userScopes, began: is.at, part: "user"}
 	user := &issue{client: is.client, grant: g, scopes: userScopes, lifetime: is.lifetime, at: is.at, dated: is.dated}
 	if k.rotation {
@@ -86,14 +91,12 @@ func (k slack) refresh(s *Server, c *call, is *issue) *Answer {
 
 func (k slack) answer(_ *Server, _ *call, is *issue, v map[string]any) {
 	user := map[string]any{"id": is.grant.subject}
-	k.token(is, v)
-	switch {
-	case is.grant.part == "user": // a refresh
-	case len(is.scopes) == 0:
-		for _, name := range []string{"access_token", "token_type", "scope", "refresh_token", "expires_in"} {
-			delete(v, name)
-		}
-	default:
+	if is.second == is {
+		clear(v)
+	} else {
+		k.token(is, v)
+	}
+	if is.grant.part == "" {
 		v["bot_user_id"] = slackBot
 	}
 	if is.second != nil {

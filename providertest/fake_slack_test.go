@@ -17,14 +17,18 @@ func TestSlackWithoutRotation(t *testing.T) {
 			"authed_user.refresh_token": nil,
 		})
 	srv.Advance(3 * 365 * 24 * time.Hour)
-	wantAPI(t, srv, g.at("access_token"), 200)
-	wantAPI(t, srv, g.at("authed_user.access_token"), 200)
+	for _, token := range []any{g.at("access_token"), g.at("authed_user.access_token")} {
+		sent{address: srv.APIURL() + "/auth.test", bearer: token}.to(t, srv).want(t, "after three years", 200, map[string]any{"ok": true})
+	}
+	sent{basic: true, form: codeForm(t, srv, "scope", "chat:write")[2:]}.to(t, srv).
+		want(t, "exchange without grant_type", 200, map[string]any{"access_token": "*"})
 
 	sent{basic: true, form: codeForm(t, srv, "scope", "chat:write")}.to(t, srv).want(t, "only a bot", 200, map[string]any{
 		"access_token": "*", "authed_user.id": "user", "authed_user.access_token": nil,
 	})
 	sent{basic: true, form: codeForm(t, srv, "scope", "", "user_scope", "search:read,users:read")}.to(t, srv).want(t, "only a user", 200, map[string]any{
-		"ok": true, "access_token": nil, "token_type": nil, "scope": nil, "authed_user.access_token": "*", "authed_user.scope": "search:read,users:read",
+		"ok": true, "access_token": nil, "token_type": nil, "scope": nil, "bot_user_id": nil, "team.id": "T0ACME",
+		"authed_user.access_token": "*", "authed_user.scope": "search:read,users:read", "authed_user.token_type": "user",
 	})
 	sent{basic: true, form: refreshForm("x")}.to(t, srv).want(t, "refresh", 200, map[string]any{"ok": false, "error": "invalid_refresh_token"})
 }
@@ -50,6 +54,13 @@ func TestSlackWithRotation(t *testing.T) {
 	}
 	srv.Advance(12 * time.Hour)
 	sent{address: srv.APIURL() + "/auth.test", bearer: g.at("access_token")}.to(t, srv).want(t, "ended token", 200, map[string]any{"ok": false})
+
+	alone := sent{basic: true, form: codeForm(t, srv, "scope", "", "user_scope", "search:read")}.to(t, srv).
+		want(t, "only a user", 200, map[string]any{"refresh_token": nil, "authed_user.refresh_token": "*", "authed_user.expires_in": 43200})
+	list := srv.Requests()
+	if got, want := list[len(list)-1].IssuedRefresh, providertest.Fingerprint(alone.text(t, "authed_user.refresh_token")); got != want {
+		t.Errorf("only a user: got record of refresh token %s, want %s", got, want)
+	}
 
 	next := sent{basic: true, form: refreshForm(bot)}.to(t, srv).want(t, "refresh of the bot", 200, map[string]any{
 		"ok": true, "access_token": "*", "token_type": "bot", "refresh_token": "*", "expires_in": 43200, "scope": "chat:write",

@@ -140,6 +140,16 @@ func (g got) at(path string) any {
 	return v
 }
 
+// text is at for texts that must be there.
+func (g got) text(t *testing.T, path string) string {
+	t.Helper()
+	text, ok := g.at(path).(string)
+	if !ok {
+		t.Fatalf("got no text %s in %s", path, g.body)
+	}
+	return text
+}
+
 // codeForm is a form for a code of a new authorization, without credentials.
 func codeForm(t *testing.T, srv *providertest.Server, pairs ...string) []string {
 	t.Helper()
@@ -194,5 +204,102 @@ func TestProviderNames(t *testing.T) {
 		case test.want == "" || !strings.Contains(err.Error(), test.want):
 			t.Errorf("%q %q: got error %v, want %q", test.name, test.switches, err, test.want)
 		}
+	}
+}
+
+// TestEveryFake checks that the methods of a Server do at each fake what they
+// do at any other.
+func TestEveryFake(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		asked []string // of the authorization request
+		r     sent     // how the client sends token requests; form or json is not nil
+		api   map[string]string
+	}{
+		{"atlassian", forAtlassian, sent{post: true, form: []string{}}, nil},
+		{"github app", nil, sent{post: true, header: acceptJSON, form: []string{}}, nil},
+		{"google", forGoogle, sent{post: true, form: []string{}}, nil},
+		{"microsoft", nil, sent{post: true, form: []string{}}, nil},
+		{"notion", forNotion, sent{basic: true, header: notionHeader, json: []string{}}, notionHeader},
+		{"quickbooks", forQuickBooks, sent{basic: true, header: acceptJSON, form: []string{}}, nil},
+		{"salesforce", forSalesforce, sent{post: true, form: []string{}}, nil},
+		{"shopify", []string{"scope", "read_orders"}, sent{post: true, form: []string{"expiring", "1"}}, nil},
+		{"slack rotation", []string{"scope", "chat:write"}, sent{basic: true, form: []string{}}, nil},
+		{"x", forX, sent{basic: true, form: []string{}}, nil},
+		{"xero", forXero, sent{basic: true, form: []string{}}, map[string]string{"Xero-tenant-id": "70784a63-d24b-46a9-a4db-0e70a274b056"}},
+		{"zoom", nil, sent{basic: true, form: []string{}}, nil},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			words := strings.Fields(test.name)
+			srv := providertest.NewServer(t, providertest.Provider(words[0], words[1:]...))
+			srv.SetSigning(providertest.ES256) // whose keys are made faster
+			send := func(form []string) got {
+				t.Helper()
+				r := test.r
+				if r.json != nil {
+					r.json = append(slices.Clone(r.json), form...)
+				} else {
+					r.form = append(slices.Clone(r.form), form...)
+				}
+				return r.to(t, srv)
+			}
+
+			if address := srv.DiscoveryURL(); address != "" {
+				if _, doc := get(t, srv, address, ""); doc["token_endpoint"] != srv.TokenURL() || doc["issuer"] != srv.Issuer() {
+					t.Errorf("got document %v, want token endpoint %s of %s", doc, srv.TokenURL(), srv.Issuer())
+				}
+			}
+			srv.SetConsent(providertest.Consent{Subject: "ada"})
+			g := send(codeForm(t, srv, test.asked...))
+			access, refresh := g.text(t, "access_token"), g.text(t, "refresh_token")
+			requests := srv.Requests()
+			if len(requests) != 1 || srv.Count("authorization_code") != 1 || requests[0].Subject != "ada" || requests[0].Error != "" ||
+				requests[0].IssuedAccess != providertest.Fingerprint(access) || requests[0].IssuedRefresh != providertest.Fingerprint(refresh) {
+				t.Errorf("got records %+v, want one of what was issued", requests)
+			}
+			if !srv.IsCurrent(refresh) {
+				t.Error("the refresh token is not current")
+			}
+			api := func() bool {
+				r := sent{method: "GET", address: srv.APIURL() + "/something", header: maps.Clone(test.api), bearer: access}
+				if words[0] == "shopify" {
+					r.bearer, r.header = nil, map[string]string{"X-Shopify-Access-Token": access}
+				}
+				g := r.to(t, srv)
+				return g.status == 200 && g.at("sub") == "ada"
+			}
+			if !api() {
+				t.Error("the API refuses the access token")
+			}
+
+			srv.Fault(providertest.Token, providertest.Fault{Status: 503})
+			if g := send(refreshForm(refresh)); g.status != 503 {
+				t.Errorf("faulty refresh: got status %d, want 503", g.status)
+			}
+			srv.Mutate(providertest.Token, func(answer map[string]any) { answer["more"] = "m" })
+			g = send(refreshForm(refresh)).want(t, "refresh", 200, map[string]any{"access_token": "*", "more": "m"})
+			access = g.text(t, "access_token")
+			if next, ok := g.at("refresh_token").(string); ok {
+				refresh = next
+			}
+			if got := srv.Count("refresh_token"); got != 2 || !srv.IsCurrent(refresh) {
+				t.Errorf("got %d refreshes, refresh token current %v, want 2, true", got, srv.IsCurrent(refresh))
+			}
+			if got := srv.RevokeUser("ada"); got != 1 || srv.IsLive(refresh) || api() {
+				t.Errorf("revoking the user: got %d grants, live %v, want 1 that ended", got, srv.IsLive(refresh))
+			}
+			if g := send(refreshForm(refresh)); g.at("access_token") != nil {
+				t.Errorf("refresh after that: got %s, want a refusal", g.body)
+			}
+
+			srv.SetConsent(providertest.Consent{Error: "access_denied"})
+			if q := authorize(t, srv, test.asked...); q.Get("error") == "" || q.Get("state") != "the state" || q.Has("code") {
+				t.Errorf("denied: got %v, want an error", q)
+			}
+			srv.SetClientSecret(providertest.ClientID, "another")
+			if g := send(refreshForm(refresh)); g.at("access_token") != nil || srv.Requests()[3].Error == "" {
+				t.Errorf("wrong secret: got %s, want a refusal", g.body)
+			}
+		})
 	}
 }

@@ -28,7 +28,7 @@ func TestX(t *testing.T) {
 	sent{method: "GET", address: "https://api.x.com/2/users/me", bearer: next.at("access_token")}.to(t, srv).
 		want(t, "me", 200, map[string]any{"data.id": "user", "data.username": "user"})
 
-	sent{basic: true, address: srv.RevocationURL(), form: []string{"token", next.at("access_token").(string), "token_type_hint", "access_token"}}.
+	sent{basic: true, address: srv.RevocationURL(), form: []string{"token", next.text(t, "access_token"), "token_type_hint", "access_token"}}.
 		to(t, srv).want(t, "revocation", 200, nil)
 	sent{method: "GET", address: "https://api.x.com/2/users/me", bearer: next.at("access_token")}.to(t, srv).
 		want(t, "me after that", 401, map[string]any{"title": "Unauthorized", "status": 401})

@@ -55,7 +55,7 @@ func TestXeroTenants(t *testing.T) {
 	invoices.header = map[string]string{"Xero-tenant-id": list[1].TenantID}
 	invoices.to(t, srv).want(t, "a tenant", 200, nil)
 
-	sent{basic: true, address: srv.RevocationURL(), form: []string{"token", g.at("refresh_token").(string)}}.to(t, srv).want(t, "revocation", 200, nil)
+	sent{basic: true, address: srv.RevocationURL(), form: []string{"token", g.text(t, "refresh_token")}}.to(t, srv).want(t, "revocation", 200, nil)
 	connections.to(t, srv).want(t, "connections after that", 401, map[string]any{"Title": "Unauthorized"})
 	invoices.to(t, srv).want(t, "a tenant after that", 401, nil)
 }

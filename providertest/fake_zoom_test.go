@@ -22,7 +22,7 @@ func TestZoom(t *testing.T) {
 		want(t, "me", 200, map[string]any{"id": "user", "email": "user@example.com", "account_id": "abc123XYZ"})
 	sent{method: "GET", address: srv.APIURL() + "/meetings", bearer: "x"}.to(t, srv).want(t, "API with a wrong token", 401, map[string]any{"code": 124})
 
-	sent{basic: true, address: srv.RevocationURL(), form: []string{"token", next.at("access_token").(string)}}.to(t, srv).want(t, "revocation", 200, nil)
+	sent{basic: true, address: srv.RevocationURL(), form: []string{"token", next.text(t, "access_token")}}.to(t, srv).want(t, "revocation", 200, nil)
 	wantAPI(t, srv, next.at("access_token"), 401)
 	srv.Advance(90 * 24 * time.Hour)
 	sent{basic: true, form: refreshForm(next.at("refresh_token"))}.to(t, srv).want(t, "after 90 days", 401, dead)

@@ -17,9 +17,9 @@
 // It is as strict as the strictest real servers are: a code works once,
 // redirect addresses are compared byte for byte, PKCE is verified, a refresh
 // token is issued only for the scope offline_access, and using one twice ends
-// the whole grant. A [Policy] makes it less strict, or gives it other habits;
-// [Google] and [Microsoft] make it look and behave like those two, at their own
-// addresses.
+// the whole grant. A [Policy] makes it less strict, or gives it other habits.
+// [Provider] makes it look and behave like GitHub, Slack, Google or another that
+// is known, at the addresses that they really have.
 //
 // # Users
 //
@@ -99,7 +99,7 @@ const (
 	Token         Endpoint = "token"
 	Revocation    Endpoint = "revocation"
 	UserInfo      Endpoint = "userinfo"
-	Introspection Endpoint = "introspection" // of some providers; see [Provider]
+	Introspection Endpoint = "introspection" // of Salesforce
 	API           Endpoint = "api"
 )
 
@@ -113,7 +113,7 @@ type Server struct {
 	document  map[string]any
 	routes    map[string]Endpoint // by address; of a listening Server, by path
 	origins   map[string]bool     // of a Server in memory
-	fake      *fake
+	fake      *fake               // what Provider adds; of other Servers, an empty one
 
 	client   *http.Client
 	http     *http.Server
@@ -353,7 +353,7 @@ func (s *Server) address(name string) string {
 func (s *Server) Issuer() string { return s.address("issuer") }
 
 // DiscoveryURL returns the address of the discovery document (OpenID Connect
-// Discovery 1.0).
+// Discovery 1.0), or "" if the provider that is played has none.
 func (s *Server) DiscoveryURL() string { return s.discovery }
 
 // OAuthDiscoveryURL returns the address of the authorization server metadata
@@ -377,7 +377,9 @@ func (s *Server) userInfoURL() string { return s.address("userinfo_endpoint") }
 
 // APIURL returns the address of an API that wants an access token. It answers
 // 200 and a JSON object with the token's "sub", "client_id" and "scope", or
-// 401. All addresses below it do the same, whatever the method.
+// 401. All addresses below it do the same, whatever the method. Of a [Provider]
+// it is in that provider's API, which may refuse in another way, and want other
+// headers.
 func (s *Server) APIURL() string {
 	if s.fake.api != "" {
 		return s.fake.api

@@ -354,9 +354,7 @@ func (s *Server) refreshToken(c *call, is *issue) *Answer {
 	case r.ended(is.at):
 		return refused(whyEnded)
 	case !s.accepts(r, is.at):
-		switch s.policy.Rotation {
-		case RotateRefuse, RotateOnUse, RotateReplay:
-		default:
+		if s.policy.Rotation == RotateStrict || s.policy.Rotation == RotateGrace {
 			g.dead = true
 		}
 		return refused(whyReplaced)
