@@ -402,4 +402,21 @@ func (t *issuedAccess) subject() string {
 	return t.grant.subject
 }
 
+// userInfo returns what the userinfo endpoint says of a token's user.
+func (f *fake) userInfo(t *issuedAccess) map[string]any {
+	v := map[string]any{"sub": t.grant.subject}
+	for _, name := range f.userClaims {
+		v[name] = t.grant.subject
+	}
+	maps.Copy(v, t.grant.claims)
+	return v
+}
+
+// insufficientScope refuses a token for want of a scope (RFC 6750, section 3.1).
+func insufficientScope() *Answer {
+	a := refusal(http.StatusForbidden, "insufficient_scope", "the access token lacks the scope openid")
+	a.Header.Set("WWW-Authenticate", `Bearer realm="providertest", error="insufficient_scope", scope="openid"`)
+	return a
+}
+
 func seconds(d time.Duration) int64 { return int64(d / time.Second) }

@@ -54,6 +54,11 @@ func TestAuth0Audience(t *testing.T) {
 		userInfo(t, srv, token).want(t, "userinfo", 200, nil)
 	}
 
+	for _, alg := range []providertest.Signing{providertest.ES256, providertest.Unsigned} { // of ID tokens
+		srv.SetSigning(alg)
+		g := sent{post: true, form: codeForm(t, srv, "audience", auth0Audience)}.to(t, srv)
+		verify(t, srv, g.at("access_token").(string))
+	}
 	app := []string{"grant_type", "client_credentials"}
 	sent{post: true, form: app}.to(t, srv).want(t, "no audience", 403, map[string]any{"error": "access_denied", "error_description": "*"})
 	app = append(app, "audience", auth0Audience)
@@ -70,8 +75,9 @@ func TestAuth0Scope(t *testing.T) {
 	g := sent{post: true, form: codeForm(t, srv)}.to(t, srv).want(t, "all that was asked for", 200, map[string]any{"scope": nil})
 	g = sent{post: true, form: refreshForm(g.at("refresh_token"))}.to(t, srv).want(t, "refresh", 200, map[string]any{"scope": nil})
 	sent{post: true, form: append(refreshForm(g.at("refresh_token")), "scope", "openid read")}.to(t, srv).want(t, "narrower refresh", 200, map[string]any{"scope": nil})
-	srv.SetConsent(providertest.Consent{Scopes: []string{"openid", "read"}})
-	sent{post: true, form: codeForm(t, srv)}.to(t, srv).want(t, "less than was asked for", 200, map[string]any{"scope": "openid read", "refresh_token": nil})
+	srv.SetConsent(providertest.Consent{Scopes: []string{"read", "offline_access"}})
+	g = sent{post: true, form: codeForm(t, srv)}.to(t, srv).want(t, "less than was asked for", 200, map[string]any{"scope": "read offline_access", "refresh_token": "*"})
+	sent{post: true, form: refreshForm(g.at("refresh_token"))}.to(t, srv).want(t, "refresh of that", 200, map[string]any{"scope": nil})
 }
 
 func TestAuth0DeadGrantIsForbidden(t *testing.T) {
@@ -109,10 +115,11 @@ func TestAuth0Overlap(t *testing.T) {
 	refresh(srv, "second use without overlap", first, 403)
 	refresh(srv, "the newest after that", second, 403)
 
-	srv, first, _ = start("overlap")
+	srv, first, second = start("overlap")
 	srv.Advance(29 * time.Second)
 	newest := refresh(srv, "the last but one, inside the overlap", first, 200)
 	refresh(srv, "the newest", newest, 200)
+	refresh(srv, "the one that came first of the same", second, 200)
 
 	srv, first, second = start("overlap")
 	srv.Advance(31 * time.Second)

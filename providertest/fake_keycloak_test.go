@@ -91,6 +91,7 @@ func TestKeycloakSession(t *testing.T) {
 	wrong.secret = "x"
 	wrong.to(t, srv).want(t, "logout by another client", 401, nil)
 	logout.to(t, srv).want(t, "logout", 204, nil)
+	logout.to(t, srv).want(t, "second logout", 400, map[string]any{"error": "invalid_grant"})
 	keycloakRefresh(t, srv, "the session that has ended", one, "Session not active")
 	keycloakRefresh(t, srv, "another one of the same user", two, "Session not active")
 	keycloakRefresh(t, srv, "offline after logout", offline, "")

@@ -6,7 +6,6 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"encoding/json"
-	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -559,11 +558,7 @@ func (s *Server) serveAPI(c *call) *Answer {
 		v["sub"] = t.grant.subject
 	}
 	if c.endpoint == UserInfo && s.fake.userClaims != nil {
-		v = map[string]any{"sub": t.grant.subject}
-		for _, name := range s.fake.userClaims {
-			v[name] = t.grant.subject
-		}
-		maps.Copy(v, t.grant.claims)
+		v = s.fake.userInfo(t)
 	}
 	return s.object(c.endpoint, v)
 }
@@ -599,13 +594,6 @@ func (s *Server) authorized(c *call) (*issuedAccess, *Answer) {
 		}
 	}
 	return t, nil
-}
-
-// insufficientScope refuses a token for want of a scope (RFC 6750, section 3.1).
-func insufficientScope() *Answer {
-	a := refusal(http.StatusForbidden, "insufficient_scope", "the access token lacks the scope openid")
-	a.Header.Set("WWW-Authenticate", `Bearer realm="providertest", error="insufficient_scope", scope="openid"`)
-	return a
 }
 
 // bearerToken returns the token in the Authorization header, or "".
