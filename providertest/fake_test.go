@@ -217,16 +217,25 @@ func TestEveryFake(t *testing.T) {
 		api   map[string]string
 	}{
 		{"atlassian", forAtlassian, sent{post: true, form: []string{}}, nil},
+		{"bitbucket", nil, sent{basic: true, form: []string{}}, nil},
+		{"box", nil, sent{post: true, form: []string{}}, nil},
+		{"docusign", []string{"scope", "signature"}, sent{basic: true, form: []string{}}, nil},
+		{"dropbox", []string{"token_access_type", "offline"}, sent{basic: true, form: []string{}}, nil},
 		{"github app", nil, sent{post: true, header: acceptJSON, form: []string{}}, nil},
 		{"google", forGoogle, sent{post: true, form: []string{}}, nil},
+		{"hubspot", nil, sent{post: true, form: []string{}}, nil},
+		{"linear", []string{"scope", "read"}, sent{post: true, form: []string{}}, nil},
 		{"microsoft", nil, sent{post: true, form: []string{}}, nil},
 		{"notion", forNotion, sent{basic: true, header: notionHeader, json: []string{}}, notionHeader},
 		{"quickbooks", forQuickBooks, sent{basic: true, header: acceptJSON, form: []string{}}, nil},
 		{"salesforce", forSalesforce, sent{post: true, form: []string{}}, nil},
+		{"servicenow", nil, sent{post: true, form: []string{}}, nil},
 		{"shopify", []string{"scope", "read_orders"}, sent{post: true, form: []string{"expiring", "1"}}, nil},
 		{"slack rotation", []string{"scope", "chat:write"}, sent{basic: true, form: []string{}}, nil},
+		{"snowflake", []string{"scope", "refresh_token"}, sent{basic: true, form: []string{}}, nil},
 		{"x", forX, sent{basic: true, form: []string{}}, nil},
 		{"xero", forXero, sent{basic: true, form: []string{}}, map[string]string{"Xero-tenant-id": "70784a63-d24b-46a9-a4db-0e70a274b056"}},
+		{"zendesk expiring", []string{"scope", "read"}, sent{post: true, form: []string{}}, nil},
 		{"zoom", nil, sent{basic: true, form: []string{}}, nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {
