@@ -160,7 +160,7 @@ type ProviderRequest struct {
 	Auth       string            `json:"auth,omitempty"`        // an AuthMethod; of revocations also "none", or "bearer" for the token itself; empty: as in token requests
 	Headers    map[string]string `json:"headers,omitempty"`     // of a revocation: one, in place of Auth
 	BodyFormat string            `json:"body_format,omitempty"` // "form", "json" or "none"; empty: form
-	Params     map[string]string `json:"params,omitzero"`      // of a revocation, nil: token and token_type_hint
+	Params     map[string]string `json:"params,omitzero"`       // of a revocation, nil: token and token_type_hint
 }
 
 // Template returns how a template of this provider is written, with its variables
