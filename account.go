@@ -118,8 +118,6 @@ func (pr *provider) accountRequest(ctx context.Context, p *Profile, g *Grant) (*
 	if err != nil {
 		return nil, errAccountHost
 	}
-	req.Header.Set("Accept", "application/json")
-	req.Header.Set("User-Agent", "authprofile")
 	if contentType != "" {
 		req.Header.Set("Content-Type", contentType)
 	}
@@ -127,6 +125,11 @@ func (pr *provider) accountRequest(ctx context.Context, p *Profile, g *Grant) (*
 		req.Header.Set(name, value)
 	}
 	authorize(req, pr.dialect.APIHeaders, string(g.AccessToken))
+	for name, value := range map[string]string{"Accept": "application/json", "User-Agent": "authprofile"} {
+		if req.Header.Get(name) == "" {
+			req.Header.Set(name, value)
+		}
+	}
 	return req, nil
 }
 

@@ -100,7 +100,8 @@ func (pr *provider) at(extra map[string]Secret) (*provider, error) {
 		return pr, nil
 	}
 	host := strings.TrimSuffix(strings.TrimPrefix(value, "https://"), "/")
-	if address.Check("https://"+host) != nil || !pr.dialect.HostFits(host) {
+	u, err := url.Parse("https://" + host)
+	if err != nil || u.Host != host || address.Check(u.String()) != nil || strings.HasPrefix(host, ".") || !pr.dialect.HostFits(host) {
 		return nil, configurationError(fieldTemplate, "is of a provider that names a host which is not one of its own")
 	}
 	moved := *pr
