@@ -138,6 +138,13 @@ func (pr *provider) revocationRequests(p *Profile, g *Grant) []*revocationReques
 	return list
 }
 
+// revokesAccessOnly reports whether the provider can be asked to revoke access
+// tokens, and no refresh tokens.
+func (pr *provider) revokesAccessOnly() bool {
+	kinds := pr.dialect.RevocationTokens
+	return pr.revocationURL != "" && len(kinds) > 0 && !slices.Contains(kinds, kindRefresh)
+}
+
 // The kinds of tokens, as token_type_hint has them (RFC 7009, section 2.1).
 const (
 	kindRefresh = "refresh_token"
