@@ -94,7 +94,11 @@ func (pr *provider) accountRequest(ctx context.Context, p *Profile, g *Grant) (*
 		where = strings.ReplaceAll(where, "{"+name+"}", text)
 	}
 	u, err := url.Parse(where)
-	if err != nil || address.Check(where) != nil || strings.ContainsAny(where, "{}") || !pr.dialect.HostFits(u.Host) || !allowsHost(p.APIHosts, u) {
+	if err != nil || address.Check(where) != nil || strings.ContainsAny(where, "{}") {
+		return nil, errAccountHost
+	}
+	isOwn := strings.HasPrefix(call.URL, "https://"+u.Host+"/") || pr.dialect.HostFits(u.Host)
+	if !isOwn || !allowsHost(p.APIHosts, u) {
 		return nil, errAccountHost
 	}
 	var body io.Reader

@@ -190,7 +190,9 @@ func (pr *provider) revocationRequest(p *Profile, g *Grant, how *catalog.Request
 	case "bearer":
 		req.Credential = &tokenendpoint.Credential{Header: "Authorization", Value: "Bearer " + token, Secrets: secrets, Token: true}
 	default:
-		req.AuthMethod = how.Auth
+		if pr.authMethod != AuthNone { // else there is no secret
+			req.AuthMethod = how.Auth
+		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(how.Headers)) {
 		req.Credential = &tokenendpoint.Credential{

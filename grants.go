@@ -156,7 +156,7 @@ func (e *engine) revokeAtProvider(ctx context.Context, g *Grant) (*Grant, error)
 // renewToRevoke renews g, whose access token has ended, as other processes do,
 // and returns the grant with a token that can be revoked.
 func (e *engine) renewToRevoke(ctx context.Context, g *Grant, p *Profile) (*Grant, error) {
-	if _, err := e.renewals.token(ctx, e.cache.Entry(tokencache.Key(g.GrantKey)), newRef(g.GrantKey, p), string(g.AccessToken)); err != nil {
+	if _, err := e.renewals.token(ctx, e.cache.Entry(tokencache.Key(g.GrantKey)), newRef(g.GrantKey, p), ""); err != nil {
 		return nil, err
 	}
 	return e.store.Grant(ctx, g.GrantKey)
