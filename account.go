@@ -94,7 +94,11 @@ func (pr *provider) accountRequest(ctx context.Context, p *Profile, g *Grant) (*
 		where = strings.ReplaceAll(where, "{"+name+"}", text)
 	}
 	u, err := url.Parse(where)
-	if err != nil || address.Check(where) != nil || strings.ContainsAny(where, "{}") || !pr.dialect.HostFits(u.Host) || !allowsHost(p.APIHosts, u) {
+	if err != nil || address.Check(where) != nil || strings.ContainsAny(where, "{}") {
+		return nil, errAccountHost
+	}
+	isOwn := strings.HasPrefix(call.URL, "https://"+u.Host+"/") || pr.dialect.HostFits(u.Host)
+	if !isOwn || !allowsHost(p.APIHosts, u) {
 		return nil, errAccountHost
 	}
 	var body io.Reader
@@ -118,8 +122,6 @@ func (pr *provider) accountRequest(ctx context.Context, p *Profile, g *Grant) (*
 	if err != nil {
 		return nil, errAccountHost
 	}
-	req.Header.Set("Accept", "application/json")
-	req.Header.Set("User-Agent", "authprofile")
 	if contentType != "" {
 		req.Header.Set("Content-Type", contentType)
 	}
@@ -127,6 +129,11 @@ func (pr *provider) accountRequest(ctx context.Context, p *Profile, g *Grant) (*
 		req.Header.Set(name, value)
 	}
 	authorize(req, pr.dialect.APIHeaders, string(g.AccessToken))
+	for name, value := range map[string]string{"Accept": "application/json", "User-Agent": "authprofile"} {
+		if req.Header.Get(name) == "" {
+			req.Header.Set(name, value)
+		}
+	}
 	return req, nil
 }
 

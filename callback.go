@@ -152,9 +152,11 @@ func (c *callback) read(d dialect, p *Profile) (*authorization, error) {
 		if err != nil {
 			return nil, err
 		}
-		if size += len(name) + len(value); value == "" || !utf8.ValidString(value) || size > maxExtra {
+		needs := len(name) + len(value)
+		if value == "" || !utf8.ValidString(value) || size+needs > maxExtra {
 			continue
 		}
+		size += needs
 		if a.extra == nil {
 			a.extra = make(map[string]Secret)
 		}
@@ -186,9 +188,10 @@ func (c *callback) checkHMAC(param, secret string) error {
 }
 
 // checkIssuer makes sure that the answer is the asked provider's (RFC 9207).
-func (c *callback) checkIssuer(f *Flow) error {
+// aliases returns by which other names that goes.
+func (c *callback) checkIssuer(f *Flow, aliases func() []string) error {
 	switch {
-	case c.hasIssuer && f.Issuer != "" && !issuer.Matches(f.Issuer, c.issuer):
+	case c.hasIssuer && f.Issuer != "" && !issuer.Matches(f.Issuer, c.issuer) && !slices.Contains(aliases(), c.issuer):
 		return errors.New("the callback comes from another issuer than the one that was asked")
 	case !c.hasIssuer && f.IssuerRequired:
 		return errors.New("the callback does not name its issuer, though the provider promises that")

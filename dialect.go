@@ -136,6 +136,13 @@ func (pr *provider) revocationRequests(p *Profile, g *Grant) []*revocationReques
 	return list
 }
 
+// revokesAccessOnly reports whether the provider can be asked to revoke access
+// tokens, and no refresh tokens.
+func (pr *provider) revokesAccessOnly() bool {
+	kinds := pr.dialect.RevocationTokens
+	return pr.revocationURL != "" && len(kinds) > 0 && !slices.Contains(kinds, kindRefresh)
+}
+
 // The kinds of tokens, as token_type_hint has them (RFC 7009, section 2.1).
 const (
 	kindRefresh = "refresh_token"
@@ -181,7 +188,9 @@ func (pr *provider) revocationRequest(p *Profile, g *Grant, how *catalog.Request
 	case "bearer":
 		req.Credential = &tokenendpoint.Credential{Header: "Authorization", Value: "Bearer " + token, Secrets: secrets, Token: true}
 	default:
-		req.AuthMethod = how.Auth
+		if pr.authMethod != AuthNone { // else there is no secret
+			req.AuthMethod = how.Auth
+		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(how.Headers)) {
 		req.Credential = &tokenendpoint.Credential{

@@ -271,7 +271,7 @@ func (e *engine) finish(ctx context.Context, user string, query url.Values, chec
 	if err := check(f); err != nil {
 		return nil, f, err
 	}
-	if err := c.checkIssuer(f); err != nil {
+	if err := c.checkIssuer(f, func() []string { return e.dialectOf(ctx, f).IssuerAliases }); err != nil {
 		return nil, f, err
 	}
 	if c.errorCode != "" {

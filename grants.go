@@ -5,6 +5,8 @@ import (
 	"errors"
 	"iter"
 	"maps"
+
+	"github.com/authprofile/authprofile/internal/tokencache"
 )
 
 // Grant returns what is stored for a profile and a user: the tokens, and their
@@ -75,7 +77,9 @@ func (m *Manager) Count(ctx context.Context, profileID string) (map[Status]int64
 // may live on at the provider or, if the Store has failed, here: [Manager.Grant]
 // tells. Revoking a grant that does not exist is not an error, nor is it one
 // that a token is no good at the provider any more. With a provider that
-// revokes refresh tokens only, the access token may live until it expires.
+// revokes refresh tokens only, the access token may live until it expires. With
+// one that revokes access tokens only, a grant whose access token has ended is
+// renewed first.
 //
 // Other processes may serve the access token for as long as they have it in
 // memory: to its end, or for about an hour if that is not known.
@@ -99,7 +103,9 @@ func (m *Manager) Revoke(ctx context.Context, key GrantKey) error {
 		}
 		if tokens := g.RefreshToken + "\x00" + g.AccessToken; tokens != last {
 			last = tokens
-			outcome = e.revokeAtProvider(ctx, g)
+			if g, outcome = e.revokeAtProvider(ctx, g); outcome == nil {
+				last = g.RefreshToken + "\x00" + g.AccessToken
+			}
 			continue
 		}
 		break
@@ -115,22 +121,43 @@ func (m *Manager) Revoke(ctx context.Context, key GrantKey) error {
 	return wrap("revoke", key.ProfileID, key.User, outcome)
 }
 
-func (e *engine) revokeAtProvider(ctx context.Context, g *Grant) error {
+// revokeAtProvider asks the provider to end what g has. It returns the grant
+// that it has ended: g, or what a renewal has made of it.
+func (e *engine) revokeAtProvider(ctx context.Context, g *Grant) (*Grant, error) {
 	p, err := e.store.Profile(ctx, g.ProfileID)
 	if err != nil {
-		return err
+		return g, err
 	}
 	if g.ClientID != p.ClientID {
-		return errors.New("the grant was issued to another client")
+		return g, errors.New("the grant was issued to another client")
 	}
 	pr, err := e.providers.resolve(ctx, p)
 	if err != nil {
-		return err
+		return g, err
 	}
 	if !pr.issued(g, p) {
-		return errors.New("the grant was issued by another provider")
+		return g, errors.New("the grant was issued by another provider")
+	}
+	if pr.revokesAccessOnly() && g.RefreshToken != "" && !g.isUsable(e.lifetimes.now()) {
+		renewed, err := e.renewToRevoke(ctx, g, p)
+		switch {
+		case errors.Is(err, ErrReauthorize):
+			return g, nil // the provider has ended it
+		case err != nil:
+			return g, err
+		}
+		g = renewed
 	}
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	return revoke(ctx, e.http, p, pr, g)
+	return g, revoke(ctx, e.http, p, pr, g)
+}
+
+// renewToRevoke renews g, whose access token has ended, as other processes do,
+// and returns the grant with a token that can be revoked.
+func (e *engine) renewToRevoke(ctx context.Context, g *Grant, p *Profile) (*Grant, error) {
+	if _, err := e.renewals.token(ctx, e.cache.Entry(tokencache.Key(g.GrantKey)), newRef(g.GrantKey, p), ""); err != nil {
+		return nil, err
+	}
+	return e.store.Grant(ctx, g.GrantKey)
 }
