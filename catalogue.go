@@ -151,16 +151,17 @@ type ProviderVariable struct {
 	Suffix   string `json:"suffix,omitempty"`   // after it
 }
 
-// A ProviderRequest is a request that a provider wants in its own way. In its URL
-// and its values, "{token}", "{client_id}", "{client_secret}" and names of
-// Grant.Extra in braces stand for what they name.
+// A ProviderRequest is a request that a provider wants in its own way. In the
+// headers and parameters of a revocation, "{token}", "{client_id}",
+// "{client_secret}" and names of Grant.Extra in braces stand for what they name; in
+// its URL "{client_id}" does, and in that of an account names of Grant.Extra do.
 type ProviderRequest struct {
 	URL        string            `json:"url,omitempty"`
 	Method     string            `json:"method,omitempty"`      // empty: POST, or GET of an account
 	Auth       string            `json:"auth,omitempty"`        // an AuthMethod; of revocations also "none", or "bearer" for the token itself; empty: as in token requests
 	Headers    map[string]string `json:"headers,omitempty"`     // of a revocation: one, in place of Auth
 	BodyFormat string            `json:"body_format,omitempty"` // "form", "json" or "none"; empty: form
-	Params     map[string]string `json:"params,omitzero"`      // of a revocation, nil: token and token_type_hint
+	Params     map[string]string `json:"params,omitzero"`       // of a revocation, nil: token and token_type_hint
 }
 
 // Template returns how a template of this provider is written, with its variables

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/authprofile/authprofile/internal/address"
 	"github.com/authprofile/authprofile/internal/catalog"
 	"github.com/authprofile/authprofile/internal/tokenendpoint"
 )
@@ -100,7 +99,7 @@ func (pr *provider) at(extra map[string]Secret) (*provider, error) {
 		return pr, nil
 	}
 	host := strings.TrimSuffix(strings.TrimPrefix(value, "https://"), "/")
-	if address.Check("https://"+host) != nil || !pr.dialect.HostFits(host) {
+	if !pr.dialect.HostFits(host) {
 		return nil, configurationError(fieldTemplate, "is of a provider that names a host which is not one of its own")
 	}
 	moved := *pr

@@ -239,7 +239,7 @@ func revoke(ctx context.Context, hc *http.Client, p *Profile, pr *provider, g *G
 	var errs []error
 	refreshEnded := false
 	for _, r := range pr.revocationRequests(p, g) {
-		err := tokenendpoint.Revoke(ctx, hc, r.req)
+		err := foreign.CallWithin(ctx, func() error { return tokenendpoint.Revoke(ctx, hc, r.req) })
 		if te := asTokenError(err); te != nil && te.Code == "unsupported_token_type" && refreshEnded {
 			// Some revoke refresh tokens only: the access token has ended with
 			// its refresh token, or ends soon. Nothing more can be done.

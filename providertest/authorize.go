@@ -14,7 +14,7 @@ import (
 // for authorization. The zero Consent gives all that is asked for.
 type Consent struct {
 	Subject string         // who they are: "sub" of their ID tokens; zero: "user"
-	Claims  map[string]any // further claims of their ID tokens
+	Claims  map[string]any // further claims of their ID tokens, and at the userinfo endpoint
 
 	// Scopes are what is granted, whatever was asked. If nil, it is what was
 	// asked.
@@ -52,6 +52,7 @@ type issuedCode struct {
 	expires          time.Time
 	used             bool
 	grant            *userGrant // what it was exchanged for
+	asked            url.Values // the authorization request
 }
 
 // serveAuthorization answers an authorization request (RFC 6749, section
@@ -86,6 +87,13 @@ func (s *Server) serveAuthorization(c *call) *Answer {
 		return text(http.StatusBadRequest, "providertest: the redirect address is not registered")
 	}
 
+	problem, description := s.authorizationProblem(q, &client)
+	if problem == "" && s.fake.authorize != nil {
+		if problem, description = s.fake.authorize(s, q); problem == "" && description != "" {
+			return text(http.StatusBadRequest, "providertest: "+description)
+		}
+	}
+
 	consent := s.consent
 	back := url.Values{}
 	if q.Has("state") {
@@ -94,7 +102,7 @@ func (s *Server) serveAuthorization(c *call) *Answer {
 	if announced, _ := s.document["authorization_response_iss_parameter_supported"].(bool); announced {
 		back.Set("iss", s.issuerFor(consent.Claims))
 	}
-	if problem, description := s.authorizationProblem(q, &client); problem != "" {
+	if problem != "" {
 		back.Set("error", problem)
 		back.Set("error_description", description)
 	} else if consent.Error != "" {
@@ -104,6 +112,9 @@ func (s *Server) serveAuthorization(c *call) *Answer {
 		}
 	} else {
 		back.Set("code", s.newCode(q, redirect))
+	}
+	if s.fake.callback != nil {
+		s.fake.callback(s, &client, q, back)
 	}
 	for name, values := range consent.Params {
 		back[name] = values
@@ -135,7 +146,10 @@ func (s *Server) authorizationProblem(q url.Values, client *Client) (code, descr
 	case challenge != "" && !isVerifier(challenge):
 		return "invalid_request", "the code challenge is not well formed"
 	}
-	for _, scope := range strings.Fields(q.Get("scope")) {
+	for _, scope := range s.fake.split(q.Get("scope")) {
+		if strings.Contains(scope, " ") {
+			return "invalid_scope", "no such scope: " + scope
+		}
 		if client.Scopes != nil && !slices.Contains(client.Scopes, scope) {
 			return "invalid_scope", "not for this client: " + scope
 		}
@@ -161,20 +175,26 @@ func (s *Server) newCode(q url.Values, redirect string) string {
 		scopes:    s.consent.Scopes,
 		authTime:  now.Add(-s.offset),
 		expires:   now.Add(lifetime),
+		asked:     q,
 	}
 	if c.subject == "" {
 		c.subject = "user"
 	}
 	if c.scopes == nil {
-		c.scopes = strings.Fields(q.Get("scope"))
+		c.scopes = s.fake.split(q.Get("scope"))
+		if s.fake.registered != nil {
+			c.scopes = s.fake.registered
+		}
 	}
 	who := [2]string{c.client, c.subject}
-	switch s.policy.Offline {
-	case OfflineAlways:
+	switch {
+	case s.policy.Offline == OfflineAlways:
 		c.offline = true
-	case OfflineAccess:
+	case s.policy.Offline == OfflineAccess:
 		asked := slices.Contains(strings.Fields(q.Get("prompt")), "consent")
 		c.offline = q.Get("access_type") == "offline" && (asked || !s.state.consented[who])
+	case s.fake.offline != nil:
+		c.offline = s.fake.offline(q, c.scopes)
 	default:
 		c.offline = slices.Contains(c.scopes, "offline_access")
 	}

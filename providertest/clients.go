@@ -26,12 +26,14 @@ type Client struct {
 	Grants []string // allowed grant types; nil: all
 }
 
-func (c *Client) authMethods() []string {
+func (s *Server) authMethods(c *Client) []string {
 	switch {
 	case c.AuthMethods != nil:
 		return c.AuthMethods
 	case c.Secret == "":
 		return []string{"none"}
+	case s.fake.authMethods != nil:
+		return s.fake.authMethods
 	default:
 		return []string{"client_secret_basic", "client_secret_post"}
 	}
@@ -125,7 +127,7 @@ func (s *Server) authenticate(cred credentials) (*Client, *Answer) {
 	}
 	c, ok := s.clients[cred.id]
 	if raw, found := s.clients[cred.raw[0]]; cred.method == "client_secret_basic" && found &&
-		slices.Contains(raw.authMethods(), "client_secret_basic_raw") {
+		slices.Contains(s.authMethods(&raw), "client_secret_basic_raw") {
 		if raw.Secret != cred.raw[1] {
 			return nil, refused("wrong secret")
 		}
@@ -133,8 +135,8 @@ func (s *Server) authenticate(cred credentials) (*Client, *Answer) {
 	}
 	switch {
 	case !ok:
-		return nil, refused("unknown client")
-	case !slices.Contains(c.authMethods(), cred.method):
+		return nil, refused(whyUnknownClient)
+	case !slices.Contains(s.authMethods(&c), cred.method):
 		return nil, refused("a way of authentication that is not the client's: " + cred.method)
 	case cred.method != "none" && cred.secret != c.Secret:
 		return nil, refused("wrong secret")

@@ -140,7 +140,7 @@ func (s *Server) serveKeys() *Answer {
 // issuerFor returns the issuer that tokens and callbacks name, for a person
 // with these claims.
 func (s *Server) issuerFor(claims map[string]any) string {
-	tid := s.tid
+	tid := s.fake.tid
 	if t, ok := claims["tid"].(string); ok {
 		tid = t
 	}
@@ -171,8 +171,8 @@ func (s *Server) idToken(is *issue) string {
 		"auth_time": is.grant.authTime.Unix(),
 		"at_hash":   base64.RawURLEncoding.EncodeToString(half[:len(half)/2]),
 	}
-	if s.tid != "" {
-		claims["tid"] = s.tid
+	if s.fake.tid != "" {
+		claims["tid"] = s.fake.tid
 	}
 	if is.nonce != "" {
 		claims["nonce"] = is.nonce
@@ -191,13 +191,34 @@ func (s *Server) idToken(is *issue) string {
 		f(header, claims)
 	}
 
+	return jwt(header, claims, func(input string) []byte { return sign(alg, signer, is.client.Secret, input) })
+}
+
+// accessToken returns an access token that is a JWT with claims, and expires
+// with the issue. It is signed properly, whatever SetSigning says. The Server
+// is locked.
+func (s *Server) accessToken(is *issue, claims map[string]any) string {
+	key, alg := s.signingKey(), RS256
+	if key.is(ES256) {
+		alg = ES256
+	}
+	claims = maps.Clone(claims)
+	claims["jti"] = rand.Text()
+	claims["iat"] = is.dated.Unix()
+	claims["exp"] = is.dated.Add(is.lifetime).Unix()
+	header := map[string]any{"typ": "JWT", "kid": key.id, "alg": string(alg)}
+	return jwt(header, claims, func(input string) []byte { return sign(alg, key.key, "", input) })
+}
+
+// jwt returns a signed token in compact form (RFC 7515, section 7.1).
+func jwt(header, claims map[string]any, sign func(input string) []byte) string {
 	h, err1 := json.Marshal(header)
 	c, err2 := json.Marshal(claims)
 	if err1 != nil || err2 != nil {
 		return fmt.Sprint("providertest: a mutation made no JSON: ", err1, err2)
 	}
 	input := base64.RawURLEncoding.EncodeToString(h) + "." + base64.RawURLEncoding.EncodeToString(c)
-	return input + "." + base64.RawURLEncoding.EncodeToString(sign(alg, signer, is.client.Secret, input))
+	return input + "." + base64.RawURLEncoding.EncodeToString(sign(input))
 }
 
 // sign returns a signature (RFC 7518, section 3).

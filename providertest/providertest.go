@@ -99,6 +99,7 @@ const (
 	Token         Endpoint = "token"
 	Revocation    Endpoint = "revocation"
 	UserInfo      Endpoint = "userinfo"
+	Introspection Endpoint = "introspection" // of some providers; see [Provider]
 	API           Endpoint = "api"
 )
 
@@ -112,7 +113,7 @@ type Server struct {
 	document  map[string]any
 	routes    map[string]Endpoint // by address; of a listening Server, by path
 	origins   map[string]bool     // of a Server in memory
-	tid       string              // of Microsoft's ID tokens
+	fake      *fake
 
 	client   *http.Client
 	http     *http.Server
@@ -176,9 +177,9 @@ func InMemory(issuer string) Option {
 // replaced in ID tokens, by their claim "tid".
 func WithDiscovery(address, document string) Option {
 	return option(func(s *Server) error {
-		s.document = nil
-		if err := json.Unmarshal([]byte(document), &s.document); err != nil {
-			return fmt.Errorf("discovery document: %w", err)
+		var err error
+		if s.document, err = parseDocument(document); err != nil {
+			return err
 		}
 		u, err := url.Parse(address)
 		if err != nil {
@@ -215,6 +216,7 @@ func Start(opts ...Option) (*Server, error) {
 		hanging: make(map[chan struct{}]bool),
 		conns:   make(map[*memoryWriter]bool),
 		state:   newState(),
+		fake:    new(fake),
 	}
 	for _, o := range opts {
 		if err := o.apply(s); err != nil {
@@ -319,22 +321,24 @@ func (s *Server) locate(key func(address string) string) {
 			continue
 		}
 		s.routes[key(address)] = e
-		if u, err := url.Parse(address); err == nil {
-			s.origins[u.Scheme+"://"+u.Host] = true
-		}
+		s.origins[originOf(address)] = true
+	}
+	for _, r := range s.fake.routes {
+		_, address, _ := strings.Cut(r.pattern, " ")
+		s.origins[originOf(address)] = true
 	}
 }
 
 // endpoint returns the Endpoint that r is for, or "".
 func (s *Server) endpoint(r *http.Request) Endpoint {
-	key := r.URL.Path
+	key, api := r.URL.Path, "/api/"
 	if s.memory {
-		key = r.URL.Scheme + "://" + r.URL.Host + r.URL.Path
+		key, api = addressOf(r), s.APIURL()+"/"
 	}
 	if e, ok := s.routes[key]; ok {
 		return e
 	}
-	if strings.HasPrefix(r.URL.Path, "/api/") {
+	if strings.HasPrefix(key, api) {
 		return API
 	}
 	return ""
@@ -374,7 +378,12 @@ func (s *Server) userInfoURL() string { return s.address("userinfo_endpoint") }
 // APIURL returns the address of an API that wants an access token. It answers
 // 200 and a JSON object with the token's "sub", "client_id" and "scope", or
 // 401. All addresses below it do the same, whatever the method.
-func (s *Server) APIURL() string { return s.origin + "/api" }
+func (s *Server) APIURL() string {
+	if s.fake.api != "" {
+		return s.fake.api
+	}
+	return s.origin + "/api"
+}
 
 // Client returns a client that reaches the Server. It may be changed.
 func (s *Server) Client() *http.Client {
@@ -415,67 +424,6 @@ func (s *Server) SetPolicy(p Policy) {
 	s.policy = p
 }
 
-// A Policy is how a Server treats its clients. The zero Policy is strict.
-type Policy struct {
-	Rotation Rotation      // zero: RotateStrict
-	Grace    time.Duration // for RotateGrace, from the first use of a refresh token
-
-	TokenLifetime   time.Duration // of access and ID tokens; zero: one hour
-	CodeLifetime    time.Duration // zero: one minute
-	RefreshLifetime time.Duration // zero: no end
-
-	// Offline says when a refresh token is issued for a code. Zero:
-	// OfflineScope.
-	Offline Offline
-
-	// RequirePKCE refuses authorization requests without a code challenge.
-	// Those of public clients are always refused.
-	RequirePKCE bool
-
-	// EndAccessOnRefresh ends a grant's access tokens at each refresh.
-	EndAccessOnRefresh bool
-
-	// NarrowOnRefresh gives a refresh without a scope parameter no more than
-	// the first scope of the grant.
-	NarrowOnRefresh bool
-
-	// NoIDTokenOnRefresh leaves the ID token out of the answer to a refresh.
-	NoIDTokenOnRefresh bool
-
-	// RevokeEndsGrant makes the revocation of an access token end its grant.
-	RevokeEndsGrant bool
-
-	// RevokeRefusesEnded answers 400 invalid_token to the revocation of a
-	// token that is not in force, as Google does. RFC 7009, section 2.2 wants
-	// 200.
-	RevokeRefusesEnded bool
-
-	// RevokeRefreshOnly answers 400 unsupported_token_type when an access
-	// token is to be revoked, as Amazon Cognito and Ping Identity do (RFC 7009,
-	// section 2.2.1).
-	RevokeRefreshOnly bool
-}
-
-// A Rotation is what becomes of a refresh token when it is used.
-type Rotation string
-
-const (
-	RotateStrict Rotation = ""       // replaced; a second use of the old one ends the grant
-	RotateGrace  Rotation = "grace"  // replaced; the old one works for Policy.Grace, and ends the grant after that
-	RotateRefuse Rotation = "refuse" // replaced; the old one is refused, and the grant goes on
-	RotateKeep   Rotation = "keep"   // replaced; the old one goes on working
-	RotateNever  Rotation = "never"  // not replaced
-)
-
-// An Offline is a provider's rule for when to give a refresh token.
-type Offline string
-
-const (
-	OfflineScope  Offline = ""       // if the scope offline_access was granted (OpenID Connect Core, section 11)
-	OfflineAccess Offline = "access" // with access_type=offline, at a user's first consent or with prompt=consent
-	OfflineAlways Offline = "always" // with every code, asked for or not
-)
-
 // enter counts a request in, unless the Server is closed.
 func (s *Server) enter() bool {
 	s.mu.Lock()
@@ -498,7 +446,7 @@ func (s *Server) leave() {
 
 // Mutate changes the JSON objects with which an endpoint answers successfully,
 // until it is called again; nil ends it. It is for [Discovery], [JWKS],
-// [Token], [UserInfo] and [API].
+// [Token], [UserInfo], [Introspection] and [API].
 //
 //	srv.Mutate(providertest.Token, func(answer map[string]any) {
 //		answer["expires_in"] = "3600"

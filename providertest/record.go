@@ -3,7 +3,6 @@ package providertest
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"net/http"
 	"time"
 )
@@ -28,7 +27,7 @@ type Request struct {
 	Reuse      bool   // it had been used, or replaced, before
 
 	Status        int    // as the Server decided; zero if a fault kept it from deciding
-	Error         string // the code that went with it
+	Error         string // why it refused, as RFC 6749 calls it, whatever the provider does
 	IssuedAccess  string
 	IssuedRefresh string
 	Faulted       bool // a fault struck: the client may have seen something else
@@ -167,18 +166,11 @@ func (s *Server) arrive(c *call) {
 	}
 }
 
-// decided records what the Server has made of a token request: a refusal, or
-// nil.
-func (s *Server) decided(c *call, refused *Answer) {
-	var v struct{ Error string }
-	status := http.StatusOK
-	if refused != nil {
-		status = refused.Status
-		json.Unmarshal(refused.Body, &v)
-	}
+// decided records what the Server has made of a token request.
+func (s *Server) decided(c *call, status int, code string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c.request.Status, c.request.Error = status, v.Error
+	c.request.Status, c.request.Error = status, code
 }
 
 func (s *Server) depart(c *call) {

@@ -2,6 +2,8 @@ package providertest
 
 import (
 	"bytes"
+	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -17,9 +19,11 @@ const maxBody = 1 << 20
 // A call is a request that a Server is about to handle.
 type call struct {
 	endpoint Endpoint
+	route    *route // of a fake; nil: none
 	r        *http.Request
 	body     []byte
-	form     url.Values // of the body
+	form     url.Values // of the body, which may have been JSON
+	json     bool       // it was
 	formErr  error
 	fault    *Fault
 	request  *Request // what is recorded of it, for the token endpoint
@@ -43,8 +47,11 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
 
-	c := &call{endpoint: s.endpoint(r), r: r, body: body}
-	c.form, c.formErr = url.ParseQuery(string(body))
+	c := &call{endpoint: s.endpoint(r), route: s.fake.route(r), r: r, body: body}
+	if c.route != nil {
+		c.endpoint = c.route.endpoint
+	}
+	s.read(c)
 	s.arrive(c)
 	defer s.depart(c)
 
@@ -57,6 +64,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 
 // handle does what a provider does when nothing is in the way.
 func (s *Server) handle(c *call) *Answer {
+	if c.route != nil {
+		return c.route.serve(s, c)
+	}
 	post := c.r.Method == http.MethodPost
 	switch {
 	case c.endpoint == API:
@@ -111,13 +121,53 @@ func (a *Answer) writeHeader(w http.ResponseWriter) {
 	w.WriteHeader(a.Status)
 }
 
-// formProblem says what is wrong with the form in a request's body, or "".
-func (c *call) formProblem() string {
-	kind, _, _ := strings.Cut(c.r.Header.Get("Content-Type"), ";")
-	if !strings.EqualFold(strings.TrimSpace(kind), "application/x-www-form-urlencoded") {
-		return "the content type is not application/x-www-form-urlencoded"
+// read reads the parameters in the body of a request.
+func (s *Server) read(c *call) {
+	f := s.fake
+	oauth := c.endpoint == Token || c.endpoint == Revocation
+	if oauth && f.body != formBody && c.hasType("application/json") {
+		c.json = true
+		c.form, c.formErr = jsonForm(c.body)
+	} else {
+		c.form, c.formErr = url.ParseQuery(string(c.body))
 	}
-	if c.formErr != nil {
+	if c.endpoint == Token && f.codeByDefault && c.form.Has("code") && !c.form.Has("grant_type") {
+		c.form.Set("grant_type", "authorization_code")
+	}
+}
+
+// jsonForm returns the members of a JSON object as parameters.
+func jsonForm(body []byte) (url.Values, error) {
+	var object map[string]any
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.UseNumber()
+	err := d.Decode(&object)
+	form := url.Values{}
+	for name, v := range object {
+		if v != nil {
+			form.Set(name, fmt.Sprint(v))
+		}
+	}
+	return form, err
+}
+
+func (c *call) hasType(want string) bool {
+	kind, _, _ := strings.Cut(c.r.Header.Get("Content-Type"), ";")
+	return strings.EqualFold(strings.TrimSpace(kind), want)
+}
+
+// bodyProblem says what is wrong with a request's body, or "".
+func (c *call) bodyProblem(want bodyFormat) string {
+	switch {
+	case c.json && c.formErr != nil:
+		return "the body is not a JSON object"
+	case c.json:
+		return ""
+	case want == jsonBody:
+		return "the content type is not application/json"
+	case !c.hasType("application/x-www-form-urlencoded"):
+		return "the content type is not application/x-www-form-urlencoded"
+	case c.formErr != nil:
 		return "the body is not a form"
 	}
 	for name, values := range c.form {

@@ -5,7 +5,10 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
+	"encoding/json"
+	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -20,8 +23,9 @@ type state struct {
 	codes     map[string]*issuedCode
 	access    map[string]*issuedAccess
 	refresh   map[string]*issuedRefresh
-	consented map[[2]string]bool // client and subject
-	sweepAt   int                // the number of records at which to sweep next
+	consented map[[2]string]bool         // client and subject
+	grants    map[[2]string][]*userGrant // of fakes that limit them, oldest first
+	sweepAt   int                        // the number of records at which to sweep next
 }
 
 func newState() state {
@@ -30,6 +34,7 @@ func newState() state {
 		access:    make(map[string]*issuedAccess),
 		refresh:   make(map[string]*issuedRefresh),
 		consented: make(map[[2]string]bool),
+		grants:    make(map[[2]string][]*userGrant),
 		sweepAt:   1000,
 	}
 }
@@ -40,7 +45,11 @@ type userGrant struct {
 	client, subject string
 	claims          map[string]any
 	scopes          []string
-	authTime        time.Time // by the clock of the test
+	authTime        time.Time  // by the clock of the test
+	began           time.Time  // by the clock of the Server
+	asked           url.Values // the authorization request
+	used            int        // the newest refresh token that was used, by its number
+	part            string     // which of several that came of one code, in a fake; "": the first
 	dead            bool
 	epoch           int      // of the access tokens that are valid
 	current         string   // the refresh token that was issued last
@@ -64,8 +73,11 @@ func (a *issuedAccess) valid(now time.Time) bool {
 // An issuedRefresh is a refresh token.
 type issuedRefresh struct {
 	grant   *userGrant
+	number  int // in its grant, from 1
+	issued  time.Time
 	expires time.Time // zero: never
 	spent   time.Time // when it was replaced; zero: it was not
+	answer  *issue    // what was given for it then
 }
 
 func (r *issuedRefresh) ended(now time.Time) bool {
@@ -101,23 +113,52 @@ func (s *Server) sweep(now time.Time) {
 type issue struct {
 	client   *Client
 	grant    *userGrant
-	access   string
+	access   string // "": to be made
 	refresh  string
+	ends     time.Time // of the refresh token; zero: never
 	scopes   []string
 	lifetime time.Duration
 	at       time.Time
 	dated    time.Time // the same, by the clock of the test
 	nonce    string
 	idToken  bool
+	keep     bool   // the refresh token is not replaced, whatever the policy
+	second   *issue // of another token in the same answer, by a fake
 }
 
 // serveToken answers a token request (RFC 6749, section 3.2).
 func (s *Server) serveToken(c *call) *Answer {
 	is, a := s.exchange(c)
-	s.decided(c, a)
 	if a != nil {
-		return a
+		a = s.refused(c, a)
+	} else {
+		a = s.tokenAnswer(c, is)
 	}
+	if s.fake.encode != nil {
+		a = s.fake.encode(c, a)
+	}
+	return a
+}
+
+// refused puts a refusal in the words of the provider, and records it.
+func (s *Server) refused(c *call, a *Answer) *Answer {
+	var v struct {
+		Error       string `json:"error"`
+		Description string `json:"error_description"`
+	}
+	json.Unmarshal(a.Body, &v) // no error: refusals are made here
+	if s.fake.refuse != nil {
+		a = s.fake.refuse(c, refused{a.Status, v.Error, v.Description})
+	}
+	if c.request != nil {
+		s.decided(c, a.Status, v.Error)
+	}
+	return a
+}
+
+// tokenAnswer answers a token request that is granted.
+func (s *Server) tokenAnswer(c *call, is *issue) *Answer {
+	s.decided(c, http.StatusOK, "")
 	v := map[string]any{
 		"access_token": is.access,
 		"token_type":   "Bearer",
@@ -127,8 +168,11 @@ func (s *Server) serveToken(c *call) *Answer {
 	if is.refresh != "" {
 		v["refresh_token"] = is.refresh
 	}
-	if is.idToken {
+	if is.idToken && s.Issuer() != "" {
 		v["id_token"] = s.idToken(is)
+	}
+	if s.fake.answer != nil {
+		s.fake.answer(s, c, is, v)
 	}
 	return s.object(Token, v)
 }
@@ -136,8 +180,13 @@ func (s *Server) serveToken(c *call) *Answer {
 // exchange decides about a token request. What it issues is valid, whether the
 // client gets the answer or not.
 func (s *Server) exchange(c *call) (is *issue, refused *Answer) {
-	if problem := c.formProblem(); problem != "" {
+	if problem := c.bodyProblem(s.fake.body); problem != "" {
 		return nil, refusal(http.StatusBadRequest, "invalid_request", problem)
+	}
+	if s.fake.demand != nil {
+		if a := s.fake.demand(c); a != nil {
+			return nil, a
+		}
 	}
 	cred := readCredentials(c.r, c.form)
 
@@ -156,14 +205,16 @@ func (s *Server) exchange(c *call) (is *issue, refused *Answer) {
 	if is.lifetime == 0 {
 		is.lifetime = time.Hour
 	}
-	switch grantType {
-	case "client_credentials":
-		a = s.clientCredentials(c, is)
-	case "authorization_code":
-		a = s.authorizationCode(c, is)
-	case "refresh_token":
-		a = s.refreshToken(c, is)
-	case "":
+	grants := s.fake.grants
+	if grants == nil {
+		grants = codeAndRefresh()
+		grants["client_credentials"] = (*Server).clientCredentials
+	}
+	decide, ok := grants[grantType]
+	switch {
+	case ok:
+		a = decide(s, c, is)
+	case grantType == "":
 		a = refusal(http.StatusBadRequest, "invalid_request", "the parameter grant_type is missing")
 	default:
 		a = refusal(http.StatusBadRequest, "unsupported_grant_type", "not here")
@@ -171,13 +222,7 @@ func (s *Server) exchange(c *call) (is *issue, refused *Answer) {
 	if a != nil {
 		return nil, a
 	}
-
-	is.access = "access-" + rand.Text()
-	t := &issuedAccess{client: client.ID, grant: is.grant, scopes: is.scopes, expires: is.at.Add(is.lifetime)}
-	if is.grant != nil {
-		t.epoch = is.grant.epoch
-	}
-	s.state.access[is.access] = t
+	s.mint(is)
 	s.sweep(is.at)
 
 	c.request.IssuedAccess = Fingerprint(is.access)
@@ -187,12 +232,30 @@ func (s *Server) exchange(c *call) (is *issue, refused *Answer) {
 	return is, nil
 }
 
+// mint makes the access token of an issue, unless it has one that exists.
+func (s *Server) mint(is *issue) {
+	if is.access == "" {
+		is.access = "access-" + rand.Text()
+	}
+	if _, ok := s.state.access[is.access]; ok {
+		return
+	}
+	t := &issuedAccess{client: is.client.ID, grant: is.grant, scopes: is.scopes, expires: is.at.Add(is.lifetime)}
+	if is.grant != nil {
+		t.epoch = is.grant.epoch
+	}
+	s.state.access[is.access] = t
+}
+
 // clientCredentials is RFC 6749, section 4.4.
 func (s *Server) clientCredentials(c *call, is *issue) *Answer {
 	if is.client.Secret == "" {
 		return refusal(http.StatusBadRequest, "unauthorized_client", "not for public clients")
 	}
-	is.scopes = strings.Fields(c.form.Get("scope"))
+	is.scopes = s.fake.split(c.form.Get("scope"))
+	if s.fake.registered != nil {
+		is.scopes = s.fake.registered
+	}
 	for _, scope := range is.scopes {
 		if is.client.Scopes != nil && !slices.Contains(is.client.Scopes, scope) {
 			return refusal(http.StatusBadRequest, "invalid_scope", "not for this client: "+scope)
@@ -224,15 +287,16 @@ func (s *Server) authorizationCode(c *call, is *issue) *Answer {
 	case !is.at.Before(code.expires):
 		return refused("the code has expired")
 	case c.form.Get("redirect_uri") != code.redirect:
-		return refused("the redirect address is not that of the authorization request")
+		return refused(whyRedirect)
 	case code.challenge == "" && verifier != "":
 		// RFC 9700, section 2.1.1: else PKCE could be stripped off.
 		return refused("a code verifier without a code challenge")
 	case code.challenge != "" && (!isVerifier(verifier) || !challengeFits(code.challenge, verifier)):
-		return refused("the code verifier does not fit the code challenge")
+		return refused(whyVerifier)
 	}
 
-	g := &userGrant{client: code.client, subject: code.subject, claims: code.claims, scopes: code.scopes, authTime: code.authTime}
+	g := &userGrant{client: code.client, subject: code.subject, claims: code.claims, scopes: code.scopes,
+		authTime: code.authTime, began: is.at, asked: code.asked}
 	code.grant = g
 	is.grant, is.scopes, is.nonce = g, g.scopes, code.nonce
 	is.idToken = slices.Contains(is.scopes, "openid")
@@ -251,10 +315,17 @@ func challengeFits(challenge, verifier string) bool {
 func (s *Server) issueRefresh(is *issue) {
 	g := is.grant
 	is.refresh = "refresh-" + rand.Text()
-	r := &issuedRefresh{grant: g}
+	r := &issuedRefresh{grant: g, number: 1, issued: is.at}
+	if last, ok := s.state.refresh[g.current]; ok {
+		r.number = last.number + 1
+	}
 	if s.policy.RefreshLifetime > 0 {
 		r.expires = is.at.Add(s.policy.RefreshLifetime)
 	}
+	if end := g.began.Add(s.policy.GrantLifetime); s.policy.GrantLifetime > 0 && (r.expires.IsZero() || end.Before(r.expires)) {
+		r.expires = end
+	}
+	is.ends = r.expires
 	s.state.refresh[is.refresh] = r
 	if g.current != "" {
 		g.spent = append(g.spent, g.current)
@@ -271,7 +342,7 @@ func (s *Server) refreshToken(c *call, is *issue) *Answer {
 	refused := func(why string) *Answer { return refusal(http.StatusBadRequest, "invalid_grant", why) }
 	r, ok := s.state.refresh[c.form.Get("refresh_token")]
 	if !ok || r.grant.client != is.client.ID {
-		return refused("unknown refresh token")
+		return refused(whyUnknownRefresh)
 	}
 	g := r.grant
 	c.request.Subject = g.subject
@@ -281,17 +352,22 @@ func (s *Server) refreshToken(c *call, is *issue) *Answer {
 	}
 	switch {
 	case r.ended(is.at):
-		return refused("the refresh token has ended")
+		return refused(whyEnded)
 	case !s.accepts(r, is.at):
-		if s.policy.Rotation != RotateRefuse {
+		switch s.policy.Rotation {
+		case RotateRefuse, RotateOnUse, RotateReplay:
+		default:
 			g.dead = true
 		}
-		return refused("the refresh token was used before")
+		return refused(whyReplaced)
+	case !r.spent.IsZero() && s.policy.Rotation == RotateReplay:
+		*is = *r.answer
+		return nil
 	}
 
 	is.grant, is.scopes = g, g.scopes
-	if c.form.Has("scope") {
-		is.scopes = strings.Fields(c.form.Get("scope"))
+	if c.form.Has("scope") && s.fake.registered == nil {
+		is.scopes = s.fake.split(c.form.Get("scope"))
 		for _, scope := range is.scopes {
 			if !slices.Contains(g.scopes, scope) {
 				return refusal(http.StatusBadRequest, "invalid_scope", "not granted: "+scope)
@@ -305,9 +381,11 @@ func (s *Server) refreshToken(c *call, is *issue) *Answer {
 	if s.policy.EndAccessOnRefresh {
 		g.epoch++
 	}
-	if s.policy.Rotation != RotateNever {
+	is.ends = r.expires
+	g.used = max(g.used, r.number)
+	if s.policy.Rotation != RotateNever && !is.keep {
 		if r.spent.IsZero() {
-			r.spent = is.at
+			r.spent, r.answer = is.at, is
 		}
 		s.issueRefresh(is)
 	}
@@ -317,40 +395,57 @@ func (s *Server) refreshToken(c *call, is *issue) *Answer {
 // accepts reports whether a refresh token that has not ended may be used, or
 // used again.
 func (s *Server) accepts(r *issuedRefresh, now time.Time) bool {
+	if s.policy.Rotation == RotateOnUse {
+		return r.number >= r.grant.used
+	}
 	if r.spent.IsZero() {
 		return true
 	}
 	switch s.policy.Rotation {
 	case RotateKeep, RotateNever:
 		return true
-	case RotateGrace:
+	case RotateGrace, RotateReplay:
 		return now.Sub(r.spent) <= s.policy.Grace
+	case RotateRefuse:
+		return now.Sub(r.spent) < s.policy.Grace
 	}
 	return false
 }
 
 // serveRevocation is RFC 7009.
 func (s *Server) serveRevocation(c *call) *Answer {
-	if problem := c.formProblem(); problem != "" {
+	a := s.revocation(c)
+	if a.Status != http.StatusOK {
+		a = s.refused(c, a)
+	}
+	return a
+}
+
+func (s *Server) revocation(c *call) *Answer {
+	if problem := c.bodyProblem(s.fake.body); problem != "" {
 		return refusal(http.StatusBadRequest, "invalid_request", problem)
+	}
+	if s.fake.demand != nil {
+		if a := s.fake.demand(c); a != nil {
+			return a
+		}
 	}
 	cred := readCredentials(c.r, c.form)
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	client, a := s.authenticate(cred)
-	if a != nil {
-		return a
-	}
 	token := c.form.Get("token")
+	if !s.fake.openRevocation {
+		client, a := s.authenticate(cred)
+		if a != nil {
+			return a
+		}
+		if of := s.clientOf(token); of != "" && of != client.ID {
+			return refusal(http.StatusBadRequest, "unauthorized_client", "another client's token")
+		}
+	}
 	if token == "" {
 		return refusal(http.StatusBadRequest, "invalid_request", "the parameter token is missing")
-	}
-	if r, ok := s.state.refresh[token]; ok && r.grant.client != client.ID {
-		return refusal(http.StatusBadRequest, "unauthorized_client", "another client's token")
-	}
-	if t, ok := s.state.access[token]; ok && t.client != client.ID {
-		return refusal(http.StatusBadRequest, "unauthorized_client", "another client's token")
 	}
 	if _, ok := s.state.access[token]; ok && s.policy.RevokeRefreshOnly {
 		return refusal(http.StatusBadRequest, "unsupported_token_type", "only refresh tokens are revoked here")
@@ -359,6 +454,17 @@ func (s *Server) serveRevocation(c *call) *Answer {
 		return refusal(http.StatusBadRequest, "invalid_token", "the token has expired or was revoked")
 	}
 	return &Answer{Status: http.StatusOK, Header: http.Header{"Cache-Control": {"no-store"}}}
+}
+
+// clientOf returns the client that has a token, or "". The Server is locked.
+func (s *Server) clientOf(token string) string {
+	if r, ok := s.state.refresh[token]; ok {
+		return r.grant.client
+	}
+	if t, ok := s.state.access[token]; ok {
+		return t.client
+	}
+	return ""
 }
 
 // revoke ends a token, and the grant of a refresh token. It reports whether
@@ -395,9 +501,15 @@ func (s *Server) Revoke(token string) bool {
 func (s *Server) RevokeUser(subject string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.endGrants(func(g *userGrant) bool { return g.subject == subject })
+}
+
+// endGrants ends the grants that are meant, and returns their number. The
+// persons will be asked for consent again. The Server is locked.
+func (s *Server) endGrants(meant func(g *userGrant) bool) int {
 	n := 0
 	end := func(g *userGrant) {
-		if g != nil && g.subject == subject && !g.dead {
+		if g != nil && meant(g) && !g.dead {
 			g.dead = true
 			n++
 		}
@@ -409,7 +521,7 @@ func (s *Server) RevokeUser(subject string) int {
 		end(t.grant)
 	}
 	for who := range s.state.consented {
-		if who[1] == subject {
+		if meant(&userGrant{client: who[0], subject: who[1]}) {
 			delete(s.state.consented, who)
 		}
 	}
@@ -437,22 +549,72 @@ func (s *Server) IsCurrent(refreshToken string) bool {
 // serveAPI answers requests with a valid access token (RFC 6750), and refuses
 // others.
 func (s *Server) serveAPI(c *call) *Answer {
-	scheme, token, _ := strings.Cut(c.r.Header.Get("Authorization"), " ")
-	s.mu.Lock()
-	t, ok := s.state.access[token]
-	ok = ok && strings.EqualFold(scheme, "Bearer") && t.valid(s.now())
-	if ok && c.endpoint == UserInfo {
-		ok = t.grant != nil && slices.Contains(t.scopes, "openid")
-	}
-	s.mu.Unlock()
-	if !ok {
-		a := refusal(http.StatusUnauthorized, "invalid_token", "no valid access token")
-		a.Header.Set("WWW-Authenticate", `Bearer realm="providertest", error="invalid_token"`)
-		return a
+	t, refused := s.authorized(c)
+	if refused != nil {
+		return refused
 	}
 	v := map[string]any{"client_id": t.client, "scope": strings.Join(t.scopes, " ")}
 	if t.grant != nil {
+		if c.endpoint == UserInfo {
+			maps.Copy(v, t.grant.claims)
+		}
 		v["sub"] = t.grant.subject
 	}
+	if c.endpoint == UserInfo && s.fake.userClaims != nil {
+		v = map[string]any{"sub": t.grant.subject}
+		for _, name := range s.fake.userClaims {
+			v[name] = t.grant.subject
+		}
+		maps.Copy(v, t.grant.claims)
+	}
 	return s.object(c.endpoint, v)
+}
+
+// authorized returns the access token that an API request comes with, or
+// refuses the request.
+func (s *Server) authorized(c *call) (*issuedAccess, *Answer) {
+	token := bearerToken(c.r)
+	if s.fake.bearer != nil {
+		token = s.fake.bearer(c.r)
+	}
+	s.mu.Lock()
+	t, ok := s.state.access[token]
+	ok = ok && t.valid(s.now())
+	s.mu.Unlock()
+	if ok && c.endpoint == UserInfo && c.route == nil && (t.grant == nil || !slices.Contains(t.scopes, "openid")) {
+		if s.fake.noOpenID != nil {
+			return nil, s.fake.noOpenID()
+		}
+		ok = false
+	}
+	switch {
+	case !ok && s.fake.unauthorized != nil:
+		return nil, s.fake.unauthorized(c, token)
+	case !ok:
+		a := refusal(http.StatusUnauthorized, "invalid_token", "no valid access token")
+		a.Header.Set("WWW-Authenticate", `Bearer realm="providertest", error="invalid_token"`)
+		return nil, a
+	}
+	if s.fake.apiDemand != nil {
+		if a := s.fake.apiDemand(s, c, t); a != nil {
+			return nil, a
+		}
+	}
+	return t, nil
+}
+
+// insufficientScope refuses a token for want of a scope (RFC 6750, section 3.1).
+func insufficientScope() *Answer {
+	a := refusal(http.StatusForbidden, "insufficient_scope", "the access token lacks the scope openid")
+	a.Header.Set("WWW-Authenticate", `Bearer realm="providertest", error="insufficient_scope", scope="openid"`)
+	return a
+}
+
+// bearerToken returns the token in the Authorization header, or "".
+func bearerToken(r *http.Request) string {
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return ""
+	}
+	return token
 }

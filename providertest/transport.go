@@ -68,6 +68,12 @@ func (t memoryTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if in.Header == nil {
 		in.Header = make(http.Header)
 	}
+	// As net/http does: it names itself, unless the header is there or is empty.
+	if _, ok := in.Header["User-Agent"]; !ok {
+		in.Header.Set("User-Agent", "Go-http-client/1.1")
+	} else if in.Header.Get("User-Agent") == "" {
+		in.Header.Del("User-Agent")
+	}
 	// As net/http does: else a password in the address would be lost.
 	if u := req.URL.User; u != nil && in.Header.Get("Authorization") == "" {
 		password, _ := u.Password()

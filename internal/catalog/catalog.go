@@ -261,7 +261,7 @@ func (p *Provider) check() error {
 		if err != nil {
 			return errors.New("leads to no address")
 		}
-		p.places = append(p.places, u.Host)
+		p.places = append(p.places, strings.ToLower(u.Host))
 	}
 	return nil
 }
@@ -333,14 +333,12 @@ const tenantID = "{tenant_id}"
 
 // HostFits reports whether a host, with a port if it has one, is the provider's.
 func (p *Provider) HostFits(host string) bool {
-	if host == "" {
-		return false
-	}
+	host = strings.ToLower(host)
 	return slices.Contains(p.places, host) || slices.ContainsFunc(p.Hosts, func(h string) bool {
 		if strings.HasPrefix(h, ".") {
-			return strings.HasSuffix(host, h)
+			return strings.HasSuffix(host, h) && isDNSName(host)
 		}
-		return host == h
+		return host == h && h != ""
 	})
 }
 

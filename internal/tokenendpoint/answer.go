@@ -49,9 +49,9 @@ type Answer struct {
 	// RefreshLifetime is that of the refresh token. Zero: not known.
 	RefreshLifetime time.Duration
 
-	// Extra are what Habits.Keep names and the members that no standard has:
-	// strings as they came, all else as JSON. It holds 4 KiB; in this order, and
-	// that of their names, members that do not fit are left out.
+	// Extra has what Habits.Keep names, and then the members that no standard
+	// has, in the order of their names: strings as they came, all else as JSON.
+	// It holds 4 KiB; what does not fit is left out.
 	Extra map[string]string
 }
 
@@ -118,7 +118,7 @@ func parse(body []byte, contentType string, h Habits, start time.Time) *content 
 
 	c.readError(members, h.ErrorPaths)
 	tokens, holder := members, ""
-	if h.TokenPath != "" && c.object && !hasAccessToken(body) {
+	if h.TokenPath != "" && c.object && !mayHaveAccessToken(body) {
 		path := strings.Split(h.TokenPath, ".")
 		tokens, holder = c.readTokenPath(members, h.TokenPath), path[0]
 		c.RefreshToken = cmp.Or(findRefreshToken(body, path), c.RefreshToken)

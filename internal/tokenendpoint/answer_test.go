@@ -399,6 +399,20 @@ func TestThreat074_Memory(t *testing.T) {
 			}
 		})
 	}
+	t.Run("074 with habits", func(t *testing.T) {
+		for _, body := range []string{
+			`{"data":{"x":"` + fill("y") + `"}}`, `{"data":[{"a":[` + fill(`0,`) + `0]}]}`, `{"data":` + fill(`{"data":`),
+			`{"error_codes":[` + fill(`"a",`) + `"b"]}`, `{"list":[` + fill(`{},`) + `{"a":0}]}`, `{` + fill(`"data":{},`) + `"x":0}`,
+		} {
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			habitual(odd, time.Time{}, 200, body)
+			runtime.ReadMemStats(&after)
+			if got, limit := after.TotalAlloc-before.TotalAlloc, uint64(40<<20); got > limit {
+				t.Errorf("%.20s: got %d MiB allocated, want at most %d", body, got>>20, limit>>20)
+			}
+		}
+	})
 	t.Run("074 many fields", func(t *testing.T) {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)

@@ -11,8 +11,8 @@ import (
 
 var errSealed = errors.New("the request is over")
 
-// An onceBody is a form that can be read at most once, reports whether it was,
-// and can be withdrawn.
+// An onceBody is a form, in whatever encoding, that can be read at most once,
+// reports whether it was, and can be withdrawn.
 type onceBody struct {
 	over   func() error // the context's Err: after its end nothing more is sent
 	before func() error

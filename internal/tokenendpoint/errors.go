@@ -195,7 +195,7 @@ func (h *Habits) classify(code string, found []string, status int) (Class, strin
 		}
 		for _, s := range all {
 			if class, ok := h.Errors[s]; ok {
-				return classify(class, true, s, status), cmp.Or(code, s)
+				return classOf(class, true, s, status), cmp.Or(code, s)
 			}
 		}
 	}
@@ -203,12 +203,20 @@ func (h *Habits) classify(code string, found []string, status int) (Class, strin
 		code = found[0]
 	}
 	class, known := codes[code]
-	return classify(class, known, code, status), code
+	return classOf(class, known, code, status), code
 }
 
-// classify goes by the code first, and by the status if that says nothing. class
-// is what is known of the code.
-func classify(class Class, known bool, code string, status int) Class {
+// knowsError reports whether a code is known to be that of an error.
+func (h *Habits) knowsError(code string, status int) bool {
+	_, withStatus := h.Errors[strconv.Itoa(status)+" "+code]
+	_, alone := h.Errors[code]
+	_, general := codes[code]
+	return withStatus || alone || general
+}
+
+// classOf returns the class of a failure with a code, which is of that class if
+// it is known. The status decides if the code says nothing.
+func classOf(class Class, known bool, code string, status int) Class {
 	if known && class != Refused {
 		return class
 	}

@@ -29,7 +29,7 @@ func evaluate(x *exchange) (*Answer, *Error) {
 	if !c.failed && c.problem == nil && whole {
 		return &c.Answer, nil
 	}
-	failed := c.failed || len(c.found) > 0 && c.problem == errNoAccess && whole
+	failed := c.failed || len(c.found) > 0 && c.problem == errNoAccess
 
 	var a *Answer
 	if c.RefreshToken != "" {

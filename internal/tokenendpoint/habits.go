@@ -20,9 +20,9 @@ type Habits struct {
 	// parameter with several values is an array of them.
 	JSON bool
 
-	// Header are further headers of a request. They may replace User-Agent and
-	// Accept. Authorization, Content-Type, Content-Length and Host among them
-	// are left out.
+	// Header has further headers of a request. They may replace User-Agent and
+	// Accept. Authorization, Content-Type, Content-Length and Host in it are
+	// not sent.
 	Header map[string]string
 
 	// TokenPath is the path of the object with the tokens, their lifetimes and
@@ -54,16 +54,17 @@ type Habits struct {
 	// space. Empty, or a space: by commas, if there is no white space.
 	ScopeSeparator string
 
-	// ErrorPaths are the paths of error codes, strings or numbers, beside the
-	// member error. 0 is none. A code that is found there makes a
-	// failure of an answer of success only if that has no access token.
+	// ErrorPaths are the paths of error codes beside the member error: strings,
+	// or numbers other than 0. A code that is found there makes a failure of an
+	// answer with a status of success only if that has no access token.
 	ErrorPaths []string
 
-	// Errors are the classes of error codes: of those at ErrorPaths, in their
-	// order, and then of the member error. A key is a code, or an HTTP status,
-	// a space and a code, which comes before the code alone. Both come before
-	// what codes mean in general. If a code alone is Refused, the status may
-	// still make Unavailable or Configuration of it.
+	// Errors has the classes of error codes. A key is a code, or an HTTP status,
+	// a space and a code ("403 unauthorized_client"), which comes before the
+	// code alone. Both come before what codes mean in general. If an answer has
+	// several codes, those at ErrorPaths come first, in their order, and then
+	// that of the member error. If a code alone is Refused, a status that asks
+	// to come back later, or redirects, says more than the code.
 	Errors map[string]Class
 }
 

@@ -97,40 +97,38 @@ func stringEnd(text []byte, i int) int {
 
 // findRefreshToken returns the refresh_token of an object that need not be valid
 // JSON, or of the object at a path in it. It goes by quotes and brackets alone.
-func findRefreshToken(text []byte, path []string) string {
-	var found string
-	for s := range refreshTokens(text, path) {
-		if found != "" && found != s {
-			return ""
-		}
-		found = s
+func findRefreshToken(text []byte, path []string) (found string) {
+	if !addRefreshToken(&found, text, path) {
+		return ""
 	}
 	return found
 }
 
-// refreshTokens goes through the valid refresh tokens that findRefreshToken looks
-// for.
-func refreshTokens(text []byte, path []string) iter.Seq[string] {
-	return func(yield func(string) bool) {
-		if len(path) > 0 {
-			for i := range findMembers(text, path[0]) {
-				for s := range refreshTokens(startOfObject(text[i:]), path[1:]) {
-					if !yield(s) {
-						return
-					}
-				}
-			}
-			return
-		}
-		for i := range findMembers(text, "refresh_token") {
-			if text[i] != '"' {
-				continue
-			}
-			if s, ok := unquote(text, i, stringEnd(text, i)); ok && validRefreshToken(s) && !yield(s) {
-				return
+// addRefreshToken looks for refresh tokens. It reports false if it finds another
+// one than was found.
+func addRefreshToken(found *string, text []byte, path []string) bool {
+	if len(path) > 0 {
+		for i := range findMembers(text, path[0]) {
+			if !addRefreshToken(found, startOfObject(text[i:]), path[1:]) {
+				return false
 			}
 		}
+		return true
 	}
+	for i := range findMembers(text, "refresh_token") {
+		if text[i] != '"' {
+			continue
+		}
+		s, ok := unquote(text, i, stringEnd(text, i))
+		if !ok || !validRefreshToken(s) {
+			continue
+		}
+		if *found != "" && *found != s {
+			return false
+		}
+		*found = s
+	}
+	return true
 }
 
 // startOfObject returns what follows where a value begins that is an object, or
@@ -145,9 +143,9 @@ func startOfObject(text []byte) []byte {
 	return text
 }
 
-// hasAccessToken reports whether an object that need not be valid JSON has an
-// access_token at its top. It may have one if its end has not come.
-func hasAccessToken(text []byte) bool {
+// mayHaveAccessToken reports whether an object that need not be valid JSON has an
+// access_token at its top, or breaks off before there is one.
+func mayHaveAccessToken(text []byte) bool {
 	for i := range findMembers(text, "access_token") {
 		if rest := text[i:]; !bytes.HasPrefix(rest, []byte("null")) && !bytes.HasPrefix(rest, []byte(`""`)) {
 			return true
@@ -199,9 +197,6 @@ func findMembers(text []byte, name string) iter.Seq[int] {
 				}
 				if i+1 == len(text) || !yield(i+1) {
 					return
-				}
-				if text[i+1] == '"' {
-					i = stringEnd(text, i+1)
 				}
 			case '"':
 				start := i

@@ -102,7 +102,8 @@ func TestRevocationRequests(t *testing.T) {
 		{"credential in another header", func(r *Request) {
 			r.Credential = &Credential{Header: "X-Token", Value: "sentinel-token"}
 			r.Habits = &Habits{Header: map[string]string{"x-token": "other"}}
-		}, "POST", "token=sentinel-token", "", asForm},
+			r.Form = url.Values{"a": {"b"}}
+		}, "POST", "a=b", "", asForm},
 		{"anonymous", func(r *Request) { r.Anonymous, r.AuthMethod = true, "" }, "POST", "token=sentinel-token", "", asForm},
 		{"anonymous with a client in the form", func(r *Request) {
 			r.Anonymous, r.AuthMethod, r.Habits = true, "client_secret_post", &Habits{ClientIDParam: "client_key"}
@@ -122,7 +123,9 @@ func TestRevocationRequests(t *testing.T) {
 					return nil, err
 				}
 				sent = append(sent, sentRequest{req.Method, string(body), req.Header, req.ContentLength})
-				answer, err := json.Marshal(map[string]string{"error": "x", "error_description": "got " + string(body) + req.Header.Get("Authorization") + req.Header.Get("X-Token")})
+				scheme, credential, _ := strings.Cut(req.Header.Get("Authorization"), " ")
+				all := []string{string(body), scheme, credential, scheme + " " + credential, req.Header.Get("X-Token")}
+				answer, err := json.Marshal(map[string]string{"error": "x", "error_description": strings.Join(all, "|")})
 				return &http.Response{StatusCode: 403, Body: io.NopCloser(strings.NewReader(string(answer)))}, err
 			})
 			e := wantClass(t, Revoke(t.Context(), provider, r), Refused) // looks for "sentinel"
@@ -151,7 +154,7 @@ func TestRevocationRequests(t *testing.T) {
 func TestRevocationAnswers(t *testing.T) {
 	habits := &Habits{
 		ErrorPaths: []string{"code", "error.code"},
-		Errors:     map[string]Class{"190": InvalidGrant, "10": Unavailable, "invalid_auth": InvalidGrant, "403 gone": InvalidGrant},
+		Errors:     map[string]Class{"190": InvalidGrant, "10": Unavailable, "invalid_auth": InvalidGrant, "403 gone": InvalidGrant, "200 busy": Unavailable},
 	}
 	for _, tt := range []struct {
 		name   string
@@ -173,6 +176,8 @@ func TestRevocationAnswers(t *testing.T) {
 		{"a nested error, dead", 200, `{"error":{"code":190}}`, habits, false, 0},
 		{"invalid_token", 200, `{"error":"invalid_token"}`, nil, false, 0},
 		{"a known code", 200, `{"code":10}`, habits, false, Unavailable},
+		{"a known code with that status", 200, `{"code":"busy"}`, habits, false, Unavailable},
+		{"a code that is known in general", 200, `{"code":"server_error"}`, habits, false, Unavailable},
 		{"a code that is not known", 200, `{"code":200}`, habits, false, 0},
 		{"a known code, no habits", 200, `{"code":10}`, nil, false, 0},
 		{"no error", 200, `{"error":null,"ok":true}`, nil, false, 0},
@@ -188,6 +193,7 @@ func TestRevocationAnswers(t *testing.T) {
 		{"404 of a token", 404, `<html>`, nil, true, 0},
 		{"403 of a token", 403, ``, nil, true, Refused},
 		{"503 of a token", 503, ``, nil, true, Unavailable},
+		{"404 of a token, but busy", 404, `{"error":"temporarily_unavailable"}`, nil, true, Unavailable},
 		{"401 of something else", 401, ``, nil, false, Configuration},
 		{"404 of something else", 404, ``, nil, false, Configuration},
 	} {

@@ -44,7 +44,7 @@ var (
 // A Request is what to send, and as whom.
 type Request struct {
 	URL  string
-	Form url.Values // of the grant; client authentication is added to a copy
+	Form url.Values // of the grant, or with the token to revoke; client authentication is added to a copy
 
 	ClientID     string
 	ClientSecret string
@@ -54,13 +54,14 @@ type Request struct {
 	// the form has twice.
 	AuthMethod string
 
-	// Anonymous says that the form is sent as it is: without the client's
-	// authentication, and with a client_id only if it has one.
+	// Anonymous says that nothing is added to the form, and the client does not
+	// authenticate. AuthMethod does not matter. A client_id or client_secret
+	// that the form has is sent.
 	Anonymous bool
 
 	// Credential, if not nil, is sent in place of the client's authentication,
-	// and the form is sent as it is. It may be empty then: the request has no
-	// body.
+	// to which applies what Anonymous says. The form may be empty: the request
+	// has no body then, nor Content-Type.
 	Credential *Credential
 
 	// Method is the request's method. Empty: POST.
@@ -113,21 +114,24 @@ const revocationWait = 2 * time.Second
 // a status of success, and also if it says that the token is not valid (RFC 7009,
 // section 2.2), or does not accept it as the credential. A JSON object with an
 // error, or with "ok": false, as Slack sends it, is no success. Any other body is
-// not considered. The error is always an [*Error].
+// not considered, nor is what does not come within two seconds of the header. The
+// error is always an [*Error].
 func Revoke(ctx context.Context, hc *http.Client, r *Request) error {
 	x := send(ctx, hc, r, "revocation endpoint", revocationWait)
 	if x.err != nil {
 		return x.err
 	}
 	c := x.parse(x.body)
-	if x.success() && !c.refusesRevocation(r.habits()) {
+	if x.success() && !c.refusesRevocation(r.habits(), x.status) {
 		return nil
 	}
 	e := refusal(x, c)
 	switch {
 	case e.Class == InvalidGrant,
-		e.Code == "invalid_token" && (x.status == http.StatusBadRequest || x.success()),
-		r.Credential != nil && r.Credential.Token && (x.status == http.StatusUnauthorized || x.status == http.StatusNotFound):
+		e.Code == "invalid_token" && (x.status == http.StatusBadRequest || x.success()):
+		return nil
+	case r.Credential != nil && r.Credential.Token && e.Class != Unavailable &&
+		(x.status == http.StatusUnauthorized || x.status == http.StatusNotFound):
 		return nil
 	}
 	return e
@@ -136,8 +140,8 @@ func Revoke(ctx context.Context, hc *http.Client, r *Request) error {
 // refusesRevocation reports whether a body with a status of success says that the
 // token was not revoked. Since many a success has a code of its own, only those
 // that are known for errors count.
-func (c *content) refusesRevocation(h Habits) bool {
-	known := func(code string) bool { _, ok := h.Errors[code]; return ok }
+func (c *content) refusesRevocation(h Habits, status int) bool {
+	known := func(code string) bool { return h.knowsError(code, status) }
 	return c.object && (c.failed || slices.ContainsFunc(c.found, known))
 }
 
