@@ -4,9 +4,7 @@ package authprofile
 // the name of a [Provider], and then the values of its variables, each after a
 // slash: "github", "shopify/acme", "keycloak/id.example.com/acme". Some
 // variables can be left out: "github/github.example.com" is an Enterprise Server.
-// Provider.Template returns how the templates of a provider are written. A
-// variable comes from whoever may save a profile, and leads to no host but the
-// provider's.
+// Provider.Template returns how the templates of a provider are written.
 //
 // It is plain text, and can be stored and compared as such.
 type Template string
