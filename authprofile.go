@@ -23,11 +23,16 @@
 // provider once, through [Manager.Begin] and [Manager.Finish] or a
 // [RedirectHandler], and from then on the tokens are renewed without them.
 //
-// A user profile names its provider by a [Template], by the URL of a discovery
-// document, or by the addresses themselves. A template also asks for what makes
-// its provider issue a refresh token. Without a template that is for the
-// profile to do, with most providers by the scope "offline_access": a user
-// without a refresh token has to come back when the access token ends.
+// # Providers
+//
+// A profile names its provider by a [Template], by the URL of a discovery
+// document, or by the addresses themselves. A template such as "github" or
+// "shopify/acme" also settles in what the provider differs from the standards,
+// and asks for what makes it issue a refresh token; [Providers] lists those that
+// can be named. An application adds providers of its own by Manager.Providers.
+// Without a template a refresh token is for the profile to ask for, with most
+// providers by the scope "offline_access": a user without one has to come back
+// when the access token ends.
 //
 // # Renewal
 //
@@ -97,7 +102,7 @@ type Profile struct {
 	ClientSecret Secret     `json:"client_secret,omitempty"` // empty: a public client
 	AuthMethod   AuthMethod `json:"auth_method,omitempty"`   // empty: settled from the template or discovery, before the first request
 
-	Template  Template  `json:"template,omitempty"` // TypeUser only
+	Template  Template  `json:"template,omitempty"` // for TypeApp: of a provider with a grant for applications
 	Endpoints Endpoints `json:"endpoints,omitzero"`
 
 	Scopes []string `json:"scopes,omitempty"` // to ask for; a template adds what a refresh token takes

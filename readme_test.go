@@ -1,15 +1,19 @@
 package authprofile_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/url"
 	"os"
 	"os/exec"
 	"path"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/authprofile/authprofile"
 )
 
 // readmeProgram is what the code in README.md stands in: one function for each
@@ -19,6 +23,7 @@ const readmeProgram = `package main
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"os"
@@ -77,6 +82,38 @@ func TestReadmeCompiles(t *testing.T) {
 	}
 	if out, err := exec.Command("go", "vet", file).CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// The rows in the pages are ones that a Manager takes, and a row of the built-in
+// catalogue is as it stands there.
+func TestRowsInThePages(t *testing.T) {
+	builtIn := make(map[string]authprofile.Provider)
+	for _, p := range authprofile.Providers() {
+		builtIn[p.Name] = p
+	}
+	for _, name := range []string{"README.md", "CONTRIBUTING.md"} {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		blocks := regexp.MustCompile("(?s)```json\n\\[?(.*?)\\]?\n```").FindAllStringSubmatch(string(text), -1)
+		if len(blocks) == 0 {
+			t.Errorf("%s: got no row, want one", name)
+		}
+		for _, b := range blocks {
+			var p authprofile.Provider
+			if err := json.Unmarshal([]byte(b[1]), &p); err != nil {
+				t.Errorf("%s: %v", name, err)
+				continue
+			}
+			if err := p.Validate(); err != nil {
+				t.Errorf("%s, %s: %v", name, p.Name, err)
+			}
+			if own, ok := builtIn[p.Name]; ok && !reflect.DeepEqual(p, own) {
+				t.Errorf("%s: got %+v, want the row of the catalogue, %+v", name, p, own)
+			}
+		}
 	}
 }
 

@@ -177,8 +177,9 @@ type Grant struct {
 	Subject string `json:"subject,omitempty"` // "sub" of a verified ID token
 
 	// Account says to people whose account it is at the provider: of a verified
-	// ID token "email", else "preferred_username", else "name"; cleaned and cut
-	// to 256 bytes. It decides nothing, as an account may change all of them.
+	// ID token "email", else "preferred_username", else "name"; without them,
+	// what the provider's API says, if it has a template; cleaned and cut to 256
+	// bytes. It decides nothing, as an account may change all of them.
 	Account string `json:"account,omitempty"`
 
 	Nonce string `json:"-"` // of the authorization that it comes from; kept by renewals

@@ -3,7 +3,8 @@
 //
 //	go run ./examples/quickstart
 //
-// The provider is a fake in memory. For one of your own, see examples/login.
+// The provider is a fake in memory, at the addresses of GitLab and with its
+// habits. For one of your own, see examples/login.
 package main
 
 import (
@@ -29,9 +30,12 @@ func main() {
 }
 
 func run(ctx context.Context, out io.Writer, file string) {
-	provider := must(providertest.Start(providertest.InMemory("https://login.example.com")))
+	provider := must(providertest.Start(providertest.Provider("gitlab")))
 	defer provider.Close()
-	provider.SetPolicy(providertest.Policy{TokenLifetime: 2 * time.Second}) // an hour would be too long to watch
+	policy := provider.Policy()
+	policy.TokenLifetime = 2 * time.Second // two hours would be too long to watch
+	provider.SetPolicy(policy)
+	provider.SetConsent(providertest.Consent{Subject: "ada.lovelace"})
 
 	db := must(sql.Open("sqlite", "file:"+file+"?_pragma=journal_mode(WAL)&_pragma=busy_timeout(10000)"))
 	defer db.Close()
@@ -42,30 +46,31 @@ func run(ctx context.Context, out io.Writer, file string) {
 	m := &authprofile.Manager{Store: store, HTTPClient: provider.Client(), RedirectURL: "https://app.example.com/callback"}
 	other := &authprofile.Manager{Store: store, HTTPClient: provider.Client(), RedirectURL: m.RedirectURL}
 
-	crm := &authprofile.Profile{ // how the service is registered at the provider
-		ID: "crm", Type: authprofile.TypeUser, Scopes: []string{"contacts", "offline_access"}, // with a refresh token
+	gitlab := &authprofile.Profile{ // how the service is registered at the provider
+		ID: "gitlab", Type: authprofile.TypeUser,
+		Template: "gitlab", // or any other of docs/providers.md
 		ClientID: providertest.ClientID, ClientSecret: providertest.ClientSecret,
-		Endpoints: authprofile.Endpoints{DiscoveryURL: provider.DiscoveryURL()},
+		Scopes: []string{"read_user"},
 	}
-	check(m.Save(ctx, crm))
+	check(m.Save(ctx, gitlab))
 	ada := authprofile.AsUser("ada") // the service's own name for one of its users
-	_, err := m.Token(ctx, crm, ada)
+	_, err := m.Token(ctx, gitlab, ada)
 	fmt.Fprintln(out, "Before ada consents:", err)
 
-	flow := must(m.Begin(ctx, crm, "ada"))
+	flow := must(m.Begin(ctx, gitlab, "ada"))
 	callback := must(provider.Authorize(flow.URL)) // plays ada and her browser
 	grant := must(m.Finish(ctx, "ada", callback.Query()))
-	fmt.Fprintf(out, "She consents to %q. Stored: access token %v, refresh token %v.\n", grant.Scopes, grant.AccessToken, grant.RefreshToken)
+	fmt.Fprintf(out, "She consents to %q, as %s. Stored: access token %v, refresh token %v.\n", grant.Scopes, grant.Account, grant.AccessToken, grant.RefreshToken)
 
 	time.Sleep(2 * time.Second) // her access token ends
 	var calls sync.WaitGroup
 	for range 1000 {
-		calls.Go(func() { must(m.Token(ctx, crm, ada)) })
-		calls.Go(func() { must(other.Token(ctx, crm, ada)) })
+		calls.Go(func() { must(m.Token(ctx, gitlab, ada)) })
+		calls.Go(func() { must(other.Token(ctx, gitlab, ada)) })
 	}
 	calls.Wait()
 	fmt.Fprintf(out, "Her access token has ended. 2000 calls in two replicas got a new one; requests to the provider: %d.\n", provider.Count("refresh_token"))
-	resp := must(other.Client(ctx, crm, ada).Get(provider.APIURL()))
+	resp := must(other.Client(ctx, gitlab, ada).Get(provider.APIURL()))
 	fmt.Fprintln(out, "The API accepts it:", resp.Status)
 	check(m.Shutdown(ctx)) // what was renewed is stored
 	check(other.Shutdown(ctx))
