@@ -8,10 +8,10 @@
 //
 // Client secrets and keys, access and refresh tokens, the values of
 // [authprofile.Grant.Extra], code verifiers, nonces and the browser of a flow
-// reach the inner Store encrypted. All else passes through as it is, so that an operator can still
-// ask the database which users have to authorize again. That includes Params and
-// TokenParams of a profile: what a provider wants to have kept secret, such as an
-// "api_key", stands there in the clear.
+// reach the inner Store encrypted. All else passes through as it is, so that an
+// operator can still ask the database which users have to authorize again. That
+// includes Params and TokenParams of a profile: what a provider wants to have
+// kept secret, such as an "api_key", stands there in the clear.
 //
 // A sealed value is printable ASCII that begins with "sealed:1:". It belongs to
 // one field of one record: moved to another row, another column or another
