@@ -90,17 +90,24 @@ const (
 // is allowed, every tenant is.
 //
 // Its JSON is meant for configuration files and APIs. It holds everything but
-// the client secret, which comes out as "[redacted]", a text that is refused
-// on the way in.
+// the client secret and the client's key, which come out as "[redacted]", a text
+// that is refused on the way in.
 type Profile struct {
 	ID          string `json:"id,omitempty"`          // assigned by the first Save if empty (UUIDv7), or chosen by the application: "crm"
 	Name        string `json:"name,omitempty"`        // for people; need not be unique
 	Description string `json:"description,omitempty"` // for people
 
-	Type         Type       `json:"type"`
-	ClientID     string     `json:"client_id"`
-	ClientSecret Secret     `json:"client_secret,omitempty"` // empty: a public client
-	AuthMethod   AuthMethod `json:"auth_method,omitempty"`   // empty: settled from the template or discovery, before the first request
+	Type         Type   `json:"type"`
+	ClientID     string `json:"client_id"`
+	ClientSecret Secret `json:"client_secret,omitempty"` // empty: a public client, or one with a key
+
+	// ClientKey is the client's private key, for AuthPrivateKeyJWT, AuthTLS and
+	// AuthSelfSignedTLS: PEM (PKCS #8, PKCS #1 or SEC 1; CERTIFICATE blocks may
+	// follow) or a JWK (RFC 7517), of at most 64 KiB. A client has a secret or a
+	// key, not both.
+	ClientKey Secret `json:"client_key,omitempty"`
+
+	AuthMethod AuthMethod `json:"auth_method,omitempty"` // empty: settled from the template or discovery, before the first request
 
 	Template  Template  `json:"template,omitempty"` // for TypeApp: of a provider with a grant for applications
 	Endpoints Endpoints `json:"endpoints,omitzero"`
@@ -159,6 +166,10 @@ type Endpoints struct {
 	TokenURL      string `json:"token_url,omitempty"`
 	RevocationURL string `json:"revocation_url,omitempty"`  // optional, with either
 	DeviceAuthURL string `json:"device_auth_url,omitempty"` // optional, with either; kept for the application, which may use it
+
+	// PARURL is where pushed authorization requests go (RFC 9126). It is
+	// optional, with any of the others or with a template. TypeUser only.
+	PARURL string `json:"par_url,omitempty"`
 }
 
 // An AuthMethod is how the client authenticates at the token endpoint.
@@ -179,6 +190,20 @@ const (
 	// AuthBasicRaw is AuthBasic without form-encoding, for servers that do
 	// not decode. No standard has it.
 	AuthBasicRaw AuthMethod = "client_secret_basic_raw"
+
+	// AuthPrivateKeyJWT sends an assertion that is signed anew for each
+	// request by the client's private key (RFC 7523, section 2.2; OpenID
+	// Connect Core 1.0, section 9).
+	AuthPrivateKeyJWT AuthMethod = "private_key_jwt"
+
+	// AuthTLS shows the client's certificate in the TLS handshake. A
+	// certification authority that the provider trusts has issued it (RFC 8705,
+	// section 2.1).
+	AuthTLS AuthMethod = "tls_client_auth"
+
+	// AuthSelfSignedTLS is AuthTLS with a certificate that the client has
+	// signed itself and has registered at the provider (RFC 8705, section 2.2).
+	AuthSelfSignedTLS AuthMethod = "self_signed_tls_client_auth"
 )
 
 // Clone returns a deep copy.
@@ -228,11 +253,11 @@ func (p *Profile) saysTheSame(q *Profile) bool {
 		maps.EqualFunc(p.TokenParams, q.TokenParams, slices.Equal)
 }
 
-// fingerprint hashes all that a Store keeps of p, the secret included.
+// fingerprint hashes all that a Store keeps of p, secrets included.
 func (p *Profile) fingerprint() [sha256.Size]byte {
 	type plain Profile // without methods
 	c := plain(*p)
-	c.ClientSecret = ""
+	c.ClientSecret, c.ClientKey = "", ""
 	c.Created, c.Updated, c.SecretExpires = time.Time{}, time.Time{}, time.Time{} // JSON does not have every time
 	text, err := json.Marshal(c)
 	if err != nil {
@@ -242,14 +267,16 @@ func (p *Profile) fingerprint() [sha256.Size]byte {
 	for _, t := range []time.Time{p.Created, p.Updated, stamp(p.SecretExpires)} {
 		fmt.Fprintf(h, "%d.%d:", t.Unix(), t.Nanosecond())
 	}
-	fmt.Fprintf(h, "%d:", len(p.ClientSecret))
-	io.WriteString(h, string(p.ClientSecret))
+	for _, s := range []Secret{p.ClientSecret, p.ClientKey} {
+		fmt.Fprintf(h, "%d:", len(s))
+		io.WriteString(h, string(s))
+	}
 	h.Write(text)
 	return [sha256.Size]byte(h.Sum(nil))
 }
 
-// Format writes p with its secret redacted, whatever the verb.
+// Format writes p with its secrets redacted, whatever the verb.
 func (p Profile) Format(f fmt.State, verb rune) {
-	fmt.Fprintf(f, "Profile{ID:%q Name:%q Type:%q ClientID:%q ClientSecret:%v AuthMethod:%q Template:%q Endpoints:%+v Scopes:%q RedirectURL:%q Version:%d}",
-		p.ID, p.Name, p.Type, p.ClientID, p.ClientSecret, p.AuthMethod, p.Template, p.Endpoints, p.Scopes, p.RedirectURL, p.Version)
+	fmt.Fprintf(f, "Profile{ID:%q Name:%q Type:%q ClientID:%q ClientSecret:%v ClientKey:%v AuthMethod:%q Template:%q Endpoints:%+v Scopes:%q RedirectURL:%q Version:%d}",
+		p.ID, p.Name, p.Type, p.ClientID, p.ClientSecret, p.ClientKey, p.AuthMethod, p.Template, p.Endpoints, p.Scopes, p.RedirectURL, p.Version)
 }

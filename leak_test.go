@@ -3,11 +3,17 @@ package authprofile_test
 import (
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"log/slog"
+	"math/big"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -186,13 +192,38 @@ const (
 // sentinelHeader is how the client's secret travels.
 var sentinelHeader = base64.StdEncoding.EncodeToString([]byte(providertest.ClientID + ":" + url.QueryEscape(sentinelSecret)))
 
+// plantKey makes a client's private key, and notes it: whole, each line of it,
+// and its number, in all the ways that a JWK or package fmt may write that.
+func (v *vault) plantKey(t *testing.T) string {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	number, err := key.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	v.plant("number of the client's key", string(number))
+	v.plant("number of the client's key, decimal", new(big.Int).SetBytes(number).String())
+	v.plant("client's key, DER", string(der))
+	text := string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
+	for line := range strings.Lines(text) {
+		v.plant("line of the client's key", strings.TrimSpace(line))
+	}
+	return v.plant("client's key", text)
+}
+
 // A leakTest runs flows, and shows the vault what comes out.
 type leakTest struct {
 	*world
-	v             *vault
-	logger        *slog.Logger
-	site          *authprofile.RedirectHandler
-	user, service *authprofile.Profile
+	v                    *vault
+	logger               *slog.Logger
+	site                 *authprofile.RedirectHandler
+	user, service, keyed *authprofile.Profile // keyed: a service with a key in place of a secret
 }
 
 // TestThreat135_136_137_138_140_NothingLeaks plants a sentinel in every secret
@@ -228,6 +259,7 @@ func TestThreat135_136_137_138_140_NothingLeaks(t *testing.T) {
 			}
 		}
 		l.showValues()
+		l.showKey()
 		l.showRequests()
 	})
 
@@ -277,6 +309,10 @@ func newLeakTest(w *world, v *vault, logger *slog.Logger) *leakTest {
 	})
 	l.service = w.save(&authprofile.Profile{
 		ID: "app", Type: authprofile.TypeApp, ClientID: providertest.ClientID, ClientSecret: sentinelSecret,
+		Endpoints: authprofile.Endpoints{TokenURL: w.srv.TokenURL()},
+	})
+	l.keyed = w.save(&authprofile.Profile{
+		ID: "keyed", Type: authprofile.TypeApp, ClientID: "keyed", ClientKey: authprofile.Secret(v.plantKey(w.T)),
 		Endpoints: authprofile.Endpoints{TokenURL: w.srv.TokenURL()},
 	})
 	return l
@@ -532,6 +568,39 @@ func (l *leakTest) showValues() {
 	}
 	for where, value := range map[string]any{"Grant": g, "Grant value": *g, "Flow": f, "Flow value": *f} {
 		v.showWithUser(where, value)
+	}
+	if err := l.m.Shutdown(l.Context()); err != nil {
+		l.Fatal(err)
+	}
+}
+
+// showKey shows a profile that has a key, and what comes of it. The provider
+// knows neither its client nor its key.
+func (l *leakTest) showKey() {
+	l.forget()
+	p := l.keyed
+	damaged := p.Clone()
+	damaged.ClientSecret, damaged.ClientKey = sentinelSecret, p.ClientKey+"\xff"
+	_, refused := l.m.Token(l.Context(), p)
+	_, sent := l.m.Client(l.Context(), p).Get("https://api.example.com/")
+	invalid := l.m.Save(l.Context(), damaged)
+	if refused == nil || sent == nil || invalid == nil {
+		l.Fatalf("got %v, %v and %v, want three errors", refused, sent, invalid)
+	}
+	for where, value := range map[string]any{
+		"Profile with a key":          p,
+		"value of one":                *p,
+		"list of them":                []*authprofile.Profile{p, damaged},
+		"store that has one":          l.store,
+		"Manager that has read one":   l.m,
+		"Source of one":               l.m.Source(l.Context(), p),
+		"Client of one":               l.m.Client(l.Context(), p),
+		"Check of one":                l.m.Check(l.Context(), p),
+		"error of its token":          refused,
+		"error of its request":        sent,
+		"error of a key that is none": invalid,
+	} {
+		l.v.showValue(where, value)
 	}
 	if err := l.m.Shutdown(l.Context()); err != nil {
 		l.Fatal(err)

@@ -3,6 +3,7 @@ package authprofile_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/url"
 	"reflect"
 	"strings"
@@ -107,8 +108,8 @@ func TestUnsaved(t *testing.T) {
 	}
 	var paths []string
 	eachChange("", reflect.ValueOf(read()).Elem(), func(path string, _ func()) { paths = append(paths, path) })
-	if len(paths) < 38 {
-		t.Errorf("got %d ways to change a profile: %q, want 38 or more", len(paths), paths)
+	if len(paths) < 42 {
+		t.Errorf("got %d ways to change a profile: %q, want 42 or more", len(paths), paths)
 	}
 	for i, path := range paths {
 		p := read()
@@ -189,31 +190,44 @@ func check[T any](t *testing.T, clone func(*T) *T) {
 func TestProfileJSON(t *testing.T) {
 	p := new(authprofile.Profile)
 	fillFields(reflect.ValueOf(p).Elem())
-	p.ClientSecret = "hunter2"
+	p.ClientSecret, p.ClientKey = "hunter2", "hunter3"
 	text, err := json.Marshal(p)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if strings.Contains(string(text), "hunter2") || !strings.Contains(string(text), `"client_secret":"[redacted]"`) {
-		t.Errorf("got %s, want the secret redacted", text)
+	if strings.Contains(string(text), "hunter") || !strings.Contains(string(text), `"client_secret":"[redacted]","client_key":"[redacted]",`) {
+		t.Errorf("got %s, want secret and key redacted", text)
+	}
+	if !strings.Contains(string(text), `"par_url":"text"`) {
+		t.Errorf("got %s, want it with every address", text)
 	}
 	var back authprofile.Profile
 	var fe *authprofile.FieldError
 	if err := json.Unmarshal(text, &back); !errors.As(err, &fe) {
 		t.Errorf("got %v, want the placeholder to be refused as a *FieldError", err)
 	}
-	for _, with := range []string{"", `"client_secret":"hunter2",`} {
+	for _, with := range []struct{ secret, key authprofile.Secret }{{}, {"hunter2", ""}, {"", "hunter3"}, {"hunter2", "hunter3"}} {
 		back = authprofile.Profile{}
-		in := strings.Replace(string(text), `"client_secret":"[redacted]",`, with, 1)
+		in := ""
+		if with.secret != "" {
+			in += fmt.Sprintf(`"client_secret":%q,`, string(with.secret))
+		}
+		if with.key != "" {
+			in += fmt.Sprintf(`"client_key":%q,`, string(with.key))
+		}
+		in = strings.Replace(string(text), `"client_secret":"[redacted]","client_key":"[redacted]",`, in, 1)
 		if err := json.Unmarshal([]byte(in), &back); err != nil {
 			t.Fatal(err)
 		}
 		want := p.Clone()
-		if with == "" {
-			want.ClientSecret = ""
-		}
+		want.ClientSecret, want.ClientKey = with.secret, with.key
 		if !reflect.DeepEqual(&back, want) {
-			t.Errorf("got %+v, want everything back but the secret: %+v", back, want)
+			t.Errorf("got %+v, want everything back, secret and key as they were given: %+v", back, want)
+		}
+	}
+	for _, member := range []string{"client_secret", "client_key"} {
+		if err := json.Unmarshal([]byte(`{"`+member+`":"[redacted]"}`), &back); !errors.As(err, &fe) {
+			t.Errorf("got %v, want the placeholder as %s to be refused as a *FieldError", err, member)
 		}
 	}
 	// What is not there is not in the text either.
@@ -228,10 +242,43 @@ func TestProfileJSON(t *testing.T) {
 
 // The placeholder is kept out of a Store on every way.
 func TestPlaceholderIsNoSecret(t *testing.T) {
-	p := validApp("")
-	p.ClientSecret = "[redacted]"
-	var fe *authprofile.FieldError
-	if err := new(authprofile.Manager).Save(t.Context(), p); !errors.As(err, &fe) || fe.Field != "ClientSecret" {
-		t.Errorf("got %v, want a *FieldError of ClientSecret", err)
+	for field, set := range map[string]func(p *authprofile.Profile){
+		"ClientSecret": func(p *authprofile.Profile) { p.ClientSecret = "[redacted]" },
+		"ClientKey":    func(p *authprofile.Profile) { p.ClientSecret, p.ClientKey = "", "[redacted]" },
+	} {
+		p := validApp("")
+		set(p)
+		var fe *authprofile.FieldError
+		if err := new(authprofile.Manager).Save(t.Context(), p); !errors.As(err, &fe) || fe.Field != field {
+			t.Errorf("got %v, want a *FieldError of %s", err, field)
+		}
+	}
+}
+
+// What is printed of a profile says whether it has a key, and no more.
+func TestProfileShowsThatItHasAKey(t *testing.T) {
+	p := validApp("crm")
+	for _, want := range []string{`ClientSecret:[redacted] ClientKey: `, `ClientSecret: ClientKey:[redacted] `} {
+		if got := fmt.Sprintf("%+v", p); !strings.Contains(got, want) {
+			t.Errorf("got %s, want %s in it", got, want)
+		}
+		p.ClientSecret, p.ClientKey = "", "-----BEGIN PRIVATE KEY-----"
+	}
+}
+
+// A text moves from one secret of a profile to the other: the profile is not what
+// it was.
+func TestUnsavedAfterASecretBecomesAKey(t *testing.T) {
+	for _, text := range []authprofile.Secret{"hunter2", "0:", "1:0"} {
+		p := validApp("crm")
+		p.ClientSecret = text
+		m := new(authprofile.Manager)
+		if err := m.Save(t.Context(), p); err != nil || p.Unsaved() {
+			t.Fatalf("got unsaved after Save, %v; want saved", err)
+		}
+		p.ClientSecret, p.ClientKey = "", text
+		if !p.Unsaved() {
+			t.Errorf("%q: got saved, want unsaved", string(text))
+		}
 	}
 }

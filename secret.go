@@ -6,9 +6,9 @@ import (
 	"log/slog"
 )
 
-// A Secret is text that must not be seen: a client secret, a token, a code
-// verifier. It shows itself as "[redacted]" under the verbs of package fmt, in
-// package log/slog, and as JSON or text. Use string(s) to use it.
+// A Secret is text that must not be seen: a client secret, a private key, a
+// token, a code verifier. It shows itself as "[redacted]" under the verbs of
+// package fmt, in package log/slog, and as JSON or text. Use string(s) to use it.
 //
 // An empty Secret holds nothing to hide and shows itself as empty.
 //

@@ -25,6 +25,7 @@ const (
 	maxName        = 512
 	maxDescription = 4096
 	maxClient      = 4096
+	maxKey         = 64 << 10 // a private key and its chain of certificates
 	maxList        = 16384
 )
 
@@ -68,6 +69,13 @@ func (p *Profile) validate(providers *catalog.Catalog) error {
 	v.add("ClientSecret", checkVisible(string(p.ClientSecret)))
 	if p.ClientSecret == redacted {
 		v.add("ClientSecret", `is the placeholder "[redacted]", not a secret`)
+	}
+	v.add("ClientKey", checkText(string(p.ClientKey), maxKey))
+	if p.ClientKey == redacted {
+		v.add("ClientKey", `is the placeholder "[redacted]", not a key`)
+	}
+	if p.ClientKey != "" && p.ClientSecret != "" {
+		v.add("ClientKey", "is not wanted beside a client secret")
 	}
 
 	if p.AuthMethod != "" {
@@ -191,6 +199,13 @@ func (p *Profile) validateProvider(v *problems, providers *catalog.Catalog) {
 		v.add("Endpoints."+a.field, checkAddress(a.value))
 		if p.Template != "" {
 			v.add("Endpoints."+a.field, "is not wanted with a template, which knows its addresses")
+		}
+	}
+
+	if e.PARURL != "" {
+		v.add("Endpoints.PARURL", checkAddress(e.PARURL))
+		if p.Type == TypeApp {
+			v.add("Endpoints.PARURL", "is for user profiles: an application is not sent anywhere to log in")
 		}
 	}
 

@@ -31,6 +31,8 @@ func fieldsOf(t *testing.T, err error) []string {
 	return fields
 }
 
+const pemKey Secret = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g\n-----END PRIVATE KEY-----\n" // of RFC 8037, appendix A
+
 func TestValidate(t *testing.T) {
 	app := func(edit func(*Profile)) *Profile {
 		p := &Profile{Type: TypeApp, ClientID: "c", ClientSecret: "s", Endpoints: Endpoints{TokenURL: "https://a.test/t"}}
@@ -91,6 +93,28 @@ func TestValidate(t *testing.T) {
 		{"a method that is not there", app(func(p *Profile) { p.AuthMethod = "private_key_jwt" }), "AuthMethod"},
 		{"placeholder", app(func(p *Profile) { p.ClientSecret = redacted }), "ClientSecret"},
 
+		{"key", app(func(p *Profile) { p.ClientSecret, p.ClientKey = "", pemKey }), ""},
+		{"key of a user profile", user(func(p *Profile) { p.ClientKey = pemKey }), ""},
+		{"key longest", user(func(p *Profile) { p.ClientKey = pemKey + Secret(strings.Repeat("\n", maxKey-len(pemKey))) }), ""},
+		{"key too long", user(func(p *Profile) { p.ClientKey = pemKey + Secret(strings.Repeat("\n", maxKey-len(pemKey)+1)) }), "ClientKey"},
+		{"key not UTF-8", user(func(p *Profile) { p.ClientKey = pemKey + "\xff" }), "ClientKey"},
+		{"key with a zero byte", user(func(p *Profile) { p.ClientKey = pemKey + "\x00" }), "ClientKey"},
+		{"placeholder as key", user(func(p *Profile) { p.ClientKey = redacted }), "ClientKey"},
+		{"key beside a secret", app(func(p *Profile) { p.ClientKey = pemKey }), "ClientKey"},
+		{"placeholders", app(func(p *Profile) { p.ClientSecret, p.ClientKey = redacted, redacted }), "ClientSecret ClientKey ClientKey"},
+
+		{"PAR address", user(func(p *Profile) {
+			p.Endpoints = Endpoints{AuthURL: "https://a.test/a", TokenURL: "https://a.test/t", PARURL: "https://a.test/par"}
+		}), ""},
+		{"PAR address with discovery", user(func(p *Profile) { p.Endpoints.PARURL = "https://a.test/par" }), ""},
+		{"PAR address with a template", user(func(p *Profile) { p.Template, p.Endpoints = Google, Endpoints{PARURL: "https://a.test/par"} }), ""},
+		{"PAR address on loopback", user(func(p *Profile) { p.Endpoints.PARURL = "http://[::1]:8080/par" }), ""},
+		{"PAR address and nothing else", user(func(p *Profile) { p.Endpoints = Endpoints{PARURL: "https://a.test/par"} }), "Endpoints"},
+		{"PAR address in the clear", user(func(p *Profile) { p.Endpoints.PARURL = "http://a.test/par" }), "Endpoints.PARURL"},
+		{"PAR address with a template, in the clear", user(func(p *Profile) { p.Template, p.Endpoints = Google, Endpoints{PARURL: "http://a.test/par"} }), "Endpoints.PARURL"},
+		{"PAR address that is none", user(func(p *Profile) { p.Endpoints.PARURL = "/par" }), "Endpoints.PARURL"},
+		{"PAR address of an app", app(func(p *Profile) { p.Endpoints.PARURL = "https://a.test/par" }), "Endpoints.PARURL"},
+
 		{"ID longest", app(func(p *Profile) { p.ID = strings.Repeat("x", maxID) }), ""},
 		{"ID too long", app(func(p *Profile) { p.ID = strings.Repeat("x", maxID+1) }), "ID"},
 		{"ID a path", app(func(p *Profile) { p.ID = ".." }), "ID"},
@@ -145,6 +169,12 @@ func TestThreat034_CharactersOfAProfile(t *testing.T) {
 		}
 		if text := fmt.Sprint(err); strings.Contains(text, "s"+bad) || strings.Contains(text, "me.test") {
 			t.Errorf("034 %q: got %q, want no value in it", bad, text)
+		}
+	}
+	for _, bad := range []Secret{pemKey + "\xff", redacted, "\x00" + pemKey, pemKey + Secret(strings.Repeat("x", maxKey))} {
+		p := &Profile{Type: TypeUser, ClientID: "c", ClientSecret: "s", ClientKey: bad, Template: Google}
+		if text := fmt.Sprint(p.Validate()); strings.Contains(text, "BEGIN") || strings.Contains(text, string(pemKey[30:40])) {
+			t.Errorf("034 key: got %q, want nothing of it", text)
 		}
 	}
 	p := &Profile{Type: TypeApp, ClientID: "a: %+&=/\\\"'~", ClientSecret: "a: %+&=/\\\"'~", Endpoints: Endpoints{TokenURL: "https://a.test/"}}

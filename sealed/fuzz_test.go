@@ -28,22 +28,35 @@ func TestValuesOfEarlierVersionsOpen(t *testing.T) {
 	}
 }
 
-// A profile as versions have sealed it that knew no APIHosts: without any it
-// still opens, and what it had is still covered.
+// Profiles as versions have sealed them that did not know all fields: without
+// what they did not know they still open, and what they had is still covered.
 func TestProfilesOfEarlierVersionsOpen(t *testing.T) {
-	stored := &authprofile.Profile{
+	first := &authprofile.Profile{ // before APIHosts
 		ID: "crm", Type: authprofile.TypeApp, ClientID: "reports",
 		ClientSecret: "sealed:1:AQJrMcrn-sjpeWBhqAryb9a_qmhlUWkSGOLpGy98fIR7QLA-vEogQ77bIzVtPEYTqVRGQe5DkHK4DObgmhgv2JkWyndJjvzGCUI8gLakbyE:40_rgmn1S-oLa5-N8nWGlG9lxLR911irkMpDAiCLgO1s8v2Oo8GGKMvf0RD8",
 		Endpoints:    authprofile.Endpoints{TokenURL: "https://auth.example.com/token"},
 	}
-	for _, hosts := range [][]string{nil, {"api.example.com"}} {
-		c := stored.Clone()
-		c.APIHosts = hosts
-		inner := new(authprofile.MemStore)
-		must(t, inner.PutProfile(t.Context(), c))
-		p, err := sealed.New(inner, newKeyring(t, "k1")).Profile(t.Context(), "crm")
-		if want := hosts == nil; (err == nil) != want || err == nil && p.ClientSecret != "the client secret" {
-			t.Errorf("with APIHosts %q: got %v and error %v, want the secret: %t", hosts, p, err, want)
+	second := &authprofile.Profile{ // before ClientKey and PARURL
+		ID: "crm", Type: authprofile.TypeUser, ClientID: "reports", Template: authprofile.Google,
+		ClientSecret: "sealed:1:AQJrMfxVJWIqmm_TBgrijqBL1YNSA_LZMuyQENjC52qYAMR-3RJ5GRzJ3585Y_nu-3OEmOINvvrVb1S_jzmkcuRarrXp4JdhzxeWH3HbJZs:SUTBGBvopJjGWKWgLMexXK3u_iUy-SOghmXmqigFAYdrqvmTxr011qN_dGPb",
+		APIHosts:     []string{"api.example.com"},
+	}
+	for _, stored := range []*authprofile.Profile{first, second} {
+		for name, edit := range map[string]func(p *authprofile.Profile){
+			"nothing":           func(*authprofile.Profile) {},
+			"an API host":       func(p *authprofile.Profile) { p.APIHosts = append(p.APIHosts, "evil.example.com") },
+			"a PAR address":     func(p *authprofile.Profile) { p.Endpoints.PARURL = "https://evil.example.com/par" },
+			"a key":             func(p *authprofile.Profile) { p.ClientKey = p.ClientSecret },
+			"a key, not sealed": func(p *authprofile.Profile) { p.ClientKey = "planted" },
+		} {
+			c := stored.Clone()
+			edit(c)
+			inner := new(authprofile.MemStore)
+			must(t, inner.PutProfile(t.Context(), c))
+			p, err := sealed.New(inner, newKeyring(t, "k1")).Profile(t.Context(), "crm")
+			if want := name == "nothing"; (err == nil) != want || err == nil && (p.ClientSecret != "the client secret" || p.ClientKey != "") {
+				t.Errorf("%s with %s added: got %v and error %v, want the secret: %t", stored.Type, name, p, err, want)
+			}
 		}
 	}
 }

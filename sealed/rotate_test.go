@@ -28,7 +28,7 @@ func populate(t testing.TB, s authprofile.Store, n int) (records int) {
 	for i := range n {
 		id := fmt.Sprintf("p%03d", i)
 		must(t, s.PutProfile(t.Context(), &authprofile.Profile{ID: id, ClientID: "c", ClientSecret: authprofile.Secret(id),
-			SecretExpires: maintained, KeepAlive: -1}))
+			ClientKey: authprofile.Secret("key of " + id), SecretExpires: maintained, KeepAlive: -1}))
 		records++
 	}
 	for i := range n {
@@ -61,6 +61,9 @@ func checkPopulated(t *testing.T, s authprofile.Store, n int) {
 	for _, p := range profiles {
 		if string(p.ClientSecret) != p.ID {
 			t.Errorf("profile %s has another secret than before", p.ID)
+		}
+		if string(p.ClientKey) != "key of "+p.ID {
+			t.Errorf("profile %s has another key than before", p.ID)
 		}
 		if !p.SecretExpires.Equal(maintained) || p.KeepAlive != -1 {
 			t.Errorf("profile %s: got a secret that expires at %v, kept alive after %v; want %v and -1ns", p.ID, p.SecretExpires, p.KeepAlive, maintained)

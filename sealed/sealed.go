@@ -6,12 +6,12 @@
 //
 // # What is sealed
 //
-// Client secrets, access and refresh tokens, the values of [authprofile.Grant.Extra],
-// code verifiers, nonces and the browser of a flow reach the inner Store
-// encrypted. All else passes through as it is, so that an operator can still
-// ask the database which users have to authorize again. That includes Params and
-// TokenParams of a profile: what a provider wants to have kept secret, such as an
-// "api_key", stands there in the clear.
+// Client secrets and keys, access and refresh tokens, the values of
+// [authprofile.Grant.Extra], code verifiers, nonces and the browser of a flow
+// reach the inner Store encrypted. All else passes through as it is, so that an
+// operator can still ask the database which users have to authorize again. That
+// includes Params and TokenParams of a profile: what a provider wants to have
+// kept secret, such as an "api_key", stands there in the clear.
 //
 // A sealed value is printable ASCII that begins with "sealed:1:". It belongs to
 // one field of one record: moved to another row, another column or another
@@ -21,8 +21,9 @@
 // (Type, ClientID, AuthMethod, Template, Endpoints, RedirectURL and APIHosts), and
 // that of a flow covers everything but Expires. A record in which one of these is edited
 // in the database can no longer be read; to change them, save the profile.
-// Versions of this package that do not know APIHosts cannot read a profile that
-// has them: give it some when all programs have a version that does.
+// Versions of this package that do not know APIHosts, ClientKey or
+// Endpoints.PARURL cannot read a profile that has one of them: give it that when
+// all programs have a version that does.
 //
 // A value that is not sealed is refused, never used. If it were accepted, an
 // attacker who can write to the database could plant one. [SealExisting] is for
@@ -421,18 +422,23 @@ func profileRecord(p *authprofile.Profile) record {
 		p.ID, string(p.Type), p.ClientID, string(p.AuthMethod), string(p.Template), p.RedirectURL,
 		e.DiscoveryURL, e.AuthURL, e.TokenURL, e.RevocationURL, e.DeviceAuthURL,
 	}
-	// A list that came later, with its name and its length: none at all is what
-	// the seals of earlier versions cover.
+	// Fields that came later, each with its name, a list with its length too:
+	// none at all is what the seals of earlier versions cover.
 	if len(p.APIHosts) > 0 {
 		bound = append(append(bound, "APIHosts", strconv.Itoa(len(p.APIHosts))), p.APIHosts...)
+	}
+	if e.PARURL != "" {
+		bound = append(bound, "PARURL", e.PARURL)
 	}
 	return record{
 		kind:  "profile",
 		bound: bound,
 		// A public client has an empty secret, which is sealed too: else the
 		// addresses to which its users' tokens are sent would not be covered.
-		fields: []field{{name: "ClientSecret", always: true, value: string(p.ClientSecret),
-			set: func(v string) { p.ClientSecret = authprofile.Secret(v) }}},
+		fields: []field{
+			{name: "ClientSecret", always: true, value: string(p.ClientSecret), set: func(v string) { p.ClientSecret = authprofile.Secret(v) }},
+			{name: "ClientKey", value: string(p.ClientKey), set: func(v string) { p.ClientKey = authprofile.Secret(v) }},
+		},
 	}
 }
 

@@ -137,7 +137,7 @@ func texts(v reflect.Value) (list []string) {
 
 // secretsOf returns the secrets that must not be seen in an inner Store.
 func secretsOf(p *authprofile.Profile, g *authprofile.Grant, f *authprofile.Flow) []string {
-	list := []string{string(p.ClientSecret), string(g.AccessToken), string(g.RefreshToken), g.Nonce,
+	list := []string{string(p.ClientSecret), string(p.ClientKey), string(g.AccessToken), string(g.RefreshToken), g.Nonce,
 		string(f.Verifier), f.Nonce, f.Browser}
 	for _, v := range g.Extra {
 		list = append(list, string(v))
@@ -238,9 +238,9 @@ func (p places) all() []string { return slices.Concat(p.sealed, p.covered, p.cle
 
 var placesOfFields = map[string]places{
 	"Profile": {
-		sealed: []string{"ClientSecret"},
+		sealed: []string{"ClientSecret", "ClientKey"},
 		covered: []string{"ID", "Type", "ClientID", "AuthMethod", "Template", "RedirectURL", "APIHosts",
-			"Endpoints.DiscoveryURL", "Endpoints.AuthURL", "Endpoints.TokenURL", "Endpoints.RevocationURL", "Endpoints.DeviceAuthURL"},
+			"Endpoints.DiscoveryURL", "Endpoints.AuthURL", "Endpoints.TokenURL", "Endpoints.RevocationURL", "Endpoints.DeviceAuthURL", "Endpoints.PARURL"},
 		clear: []string{"Name", "Description", "Scopes", "Params", "TokenParams", "SecretExpires", "KeepAlive", "Version", "Created", "Updated"},
 	},
 	"Grant": {
@@ -552,12 +552,15 @@ func checkTellsNothing(t *testing.T, err error, grants ...*authprofile.Grant) {
 // having its secrets sent elsewhere.
 func TestThreat132_ProfileCovers(t *testing.T) {
 	places := placesOfFields["Profile"]
-	for _, secret := range []string{"planted", ""} { // and of a public client
+	for _, has := range []struct{ secret, key authprofile.Secret }{{"planted", "planted"}, {"planted", ""}, {"", "planted"}, {"", ""}} { // also a public client
 		s, inner := newStore(t)
 		p := fullProfile()
-		p.ClientSecret = authprofile.Secret(secret)
+		p.ClientSecret, p.ClientKey = has.secret, has.key
 		must(t, s.PutProfile(t.Context(), p))
 		for _, name := range places.all() {
+			if name == "ClientKey" && has.key == "" { // there is nothing to take away: see TestThreat132_KeyOfAClient
+				continue
+			}
 			for _, change := range []func(reflect.Value){func(v reflect.Value) { fill(v, "another") }, reflect.Value.SetZero} {
 				edited, err := inner.Profile(t.Context(), p.ID)
 				must(t, err)
@@ -565,31 +568,91 @@ func TestThreat132_ProfileCovers(t *testing.T) {
 				there := sealed.New(&oneProfile{Store: inner, p: edited}, newKeyring(t, "k1"))
 				_, err = there.Profile(t.Context(), edited.ID)
 				if want := !slices.Contains(places.clear, name); (err != nil) != want {
-					t.Errorf("secret %q, %s changed: got error %v, want one: %t", secret, name, err, want)
+					t.Errorf("secret %q, key %q, %s changed: got error %v, want one: %t", string(has.secret), string(has.key), name, err, want)
 				}
 			}
 		}
 	}
 }
 
-// Each of the hosts is covered, and their order; a profile without any opens as
-// it did before there were such lists.
+// Each of the hosts is covered, and their order, and none can be taken for the
+// address of pushed authorization requests, or the other way round.
 func TestThreat132_ProfileCoversAPIHosts(t *testing.T) {
 	ctx := t.Context()
 	s, inner := newStore(t)
 	p := fullProfile()
-	lists := [][]string{nil, {""}, {"", ""}, {"APIHosts", "1", "a"}, {"a"}, {"b"}, {"a", "b"}, {"b", "a"}, {"ab"}, {"a b"}, {"a", "b", "c"}, {"1", "a"}}
-	for i, hosts := range lists {
-		p.APIHosts = hosts
+	type fields struct {
+		hosts []string
+		par   string
+	}
+	lists := []fields{
+		{nil, ""}, {[]string{""}, ""}, {[]string{"", ""}, ""}, {[]string{"APIHosts", "1", "a"}, ""}, {[]string{"a"}, ""}, {[]string{"b"}, ""},
+		{[]string{"a", "b"}, ""}, {[]string{"b", "a"}, ""}, {[]string{"ab"}, ""}, {[]string{"a b"}, ""}, {[]string{"a", "b", "c"}, ""}, {[]string{"1", "a"}, ""},
+		{nil, "a"}, {nil, "b"}, {[]string{"a"}, "a"}, {[]string{"a"}, "b"}, {[]string{"PARURL", "a"}, ""}, {[]string{"a", "PARURL", "a"}, ""}, {nil, "APIHosts"},
+	}
+	for i, was := range lists {
+		p.APIHosts, p.Endpoints.PARURL = was.hosts, was.par
 		must(t, s.PutProfile(ctx, p))
 		for j, other := range lists {
 			edited, err := inner.Profile(ctx, p.ID)
 			must(t, err)
-			edited.APIHosts = other
+			edited.APIHosts, edited.Endpoints.PARURL = other.hosts, other.par
 			_, err = sealed.New(&oneProfile{Store: inner, p: edited}, newKeyring(t, "k1")).Profile(ctx, p.ID)
 			if want := i != j; (err != nil) != want {
-				t.Errorf("APIHosts %q instead of %q: got error %v, want one: %t", other, hosts, err, want)
+				t.Errorf("%q instead of %q: got error %v, want one: %t", other, was, err, want)
 			}
+		}
+	}
+}
+
+// The key of a client is bound to its profile and to its place there, and none
+// can be planted.
+func TestThreat132_KeyOfAClient(t *testing.T) {
+	ctx := t.Context()
+	s, inner := newStore(t)
+	for id, p := range map[string]*authprofile.Profile{
+		"key":    {ClientKey: "planted key"},
+		"other":  {ClientKey: "planted key of another"},
+		"secret": {ClientSecret: "planted secret"},
+	} {
+		p.ID, p.ClientID = id, "c"
+		must(t, s.PutProfile(ctx, p))
+	}
+	kept := func(id string) *authprofile.Profile {
+		p, err := inner.Profile(ctx, id)
+		must(t, err)
+		return p
+	}
+	older := kept("key").ClientKey
+	p, err := s.Profile(ctx, "key")
+	must(t, err)
+	must(t, s.PutProfile(ctx, p))
+
+	for name, edited := range map[string]struct {
+		id   string
+		edit func(p *authprofile.Profile)
+	}{
+		"key of another": {"key", func(p *authprofile.Profile) { p.ClientKey = kept("other").ClientKey }},
+		"key and secret of other": {"key", func(p *authprofile.Profile) {
+			p.ClientSecret, p.ClientKey = kept("other").ClientSecret, kept("other").ClientKey
+		}},
+		"older key":             {"key", func(p *authprofile.Profile) { p.ClientKey = older }},
+		"key left out":          {"key", func(p *authprofile.Profile) { p.ClientKey = "" }},
+		"columns exchanged":     {"key", func(p *authprofile.Profile) { p.ClientSecret, p.ClientKey = p.ClientKey, p.ClientSecret }},
+		"key as secret":         {"key", func(p *authprofile.Profile) { p.ClientSecret, p.ClientKey = p.ClientKey, "" }},
+		"secret as key":         {"secret", func(p *authprofile.Profile) { p.ClientKey = p.ClientSecret }},
+		"key beside the secret": {"secret", func(p *authprofile.Profile) { p.ClientKey = kept("key").ClientKey }},
+		"plain key":             {"key", func(p *authprofile.Profile) { p.ClientKey = "planted key" }},
+		"plain key added":       {"secret", func(p *authprofile.Profile) { p.ClientKey = "planted key" }},
+		"all of it plain":       {"key", func(p *authprofile.Profile) { p.ClientSecret, p.ClientKey = "", "planted key" }},
+	} {
+		p := kept(edited.id)
+		edited.edit(p)
+		got, err := sealed.New(&oneProfile{Store: inner, p: p}, newKeyring(t, "k1")).Profile(ctx, p.ID)
+		if err == nil {
+			t.Errorf("%s: got %+v, want an error", name, got)
+		} else if text := err.Error(); strings.Contains(text, "planted") || strings.Contains(text, "sealed:1:") {
+			t.Errorf("%s: got error %q, want no value in it", name, text)
 		}
 	}
 }

@@ -41,8 +41,10 @@ func profileColumns(d *dialect, p *authprofile.Profile) []column {
 		{"params", params{&p.Params}},
 		{"token_params", sparse{"{}", params{&p.TokenParams}}},
 		{"api_hosts", sparse{"[]", list{&p.APIHosts}}},
+		{"client_key", sparse{"", secret{d, &p.ClientKey}}},
 		{"secret_expires", when{d, &p.SecretExpires}},
 		{"keep_alive_ns", sparse{int64(0), duration(&p.KeepAlive)}},
+		{"par_url", sparse{"", text[string]{&p.Endpoints.PARURL}}},
 	}
 }
 

@@ -191,8 +191,11 @@ func where(conditions []string) string {
 // selected is how a column is read.
 func (d *dialect) selected(c column) string {
 	v := c.value
-	if o, ok := v.(optional); ok {
-		v = o.value
+	switch w := v.(type) {
+	case optional:
+		v = w.value
+	case sparse:
+		v = w.value
 	}
 	switch v.(type) {
 	case when:

@@ -121,8 +121,7 @@ var steps = []step{
 		// to say, but for due: its default is a time long ago, so that Maintain
 		// looks once at each grant that was there before, and at each that a
 		// replica of that release creates. A constant default is kept beside the
-		// rows. client_key and par_url are for a release to come, and nothing
-		// writes to them yet.
+		// rows.
 		{sql: `ALTER TABLE {p}profiles
 	ADD COLUMN token_params {text},
 	ADD COLUMN api_hosts {text},

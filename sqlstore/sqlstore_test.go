@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -65,8 +66,9 @@ func TestSchemaPrefix(t *testing.T) {
 	}
 }
 
-// reserved are columns that are there for a release to come, or for an index.
-var reserved = []string{"refused", "client_key", "par_url", "status_key"}
+// internal are columns that no record has: for what a statement does, or for an
+// index.
+var internal = []string{"refused", "status_key"}
 
 // Every column of a record is in its table, and the other way round.
 func TestColumns(t *testing.T) {
@@ -87,7 +89,7 @@ func TestColumns(t *testing.T) {
 			def, _, _ = strings.Cut(def, "\n)")
 			var got, want []string
 			for line := range strings.Lines(def) {
-				if column := strings.Fields(line)[0]; column != "PRIMARY" && !slices.Contains(reserved, column) {
+				if column := strings.Fields(line)[0]; column != "PRIMARY" && !slices.Contains(internal, column) {
 					got = append(got, column)
 				}
 			}
@@ -97,7 +99,7 @@ func TestColumns(t *testing.T) {
 					continue
 				}
 				for i, word := range words {
-					if word == "COLUMN" && !slices.Contains(reserved, words[i+1]) {
+					if word == "COLUMN" && !slices.Contains(internal, words[i+1]) {
 						got = append(got, words[i+1])
 					}
 				}
@@ -535,6 +537,48 @@ func TestTimesBeyondDatabases(t *testing.T) {
 	}
 }
 
+// What columns that came later do not say is NULL, and otherwise they are
+// written and read as others of their kind.
+func TestColumnsThatCameLater(t *testing.T) {
+	later := []string{"token_params", "api_hosts", "client_key", "keep_alive_ns", "par_url"}
+	for name, d := range dialects {
+		full := &authprofile.Profile{
+			TokenParams: url.Values{"audience": {"a"}}, APIHosts: []string{"a"}, ClientKey: "key \x00\xff", KeepAlive: -1,
+			Endpoints: authprofile.Endpoints{PARURL: "https://a.test/par"},
+		}
+		written := make(map[string]driver.Value)
+		for _, c := range profileColumns(d, full) {
+			v, err := c.value.Value()
+			if err != nil {
+				t.Fatal(err)
+			}
+			written[c.name] = v
+		}
+		if got, ok := written["client_key"].([]byte); !ok || string(got) != string(full.ClientKey) {
+			t.Errorf("%s: got the key as %T, want bytes, as they are", name, written["client_key"])
+		}
+		got := new(authprofile.Profile)
+		for _, c := range profileColumns(d, got) {
+			if !slices.Contains(later, c.name) {
+				continue
+			}
+			if v, err := c.value.Value(); v != nil || err != nil {
+				t.Errorf("%s: got %s of nothing as %v, error %v; want NULL", name, c.name, v, err)
+			}
+			if err := c.value.Scan(nil); err != nil || !reflect.DeepEqual(got, new(authprofile.Profile)) {
+				t.Errorf("%s: got %s of NULL as %+v, error %v; want nothing", name, c.name, got, err)
+			}
+			if written[c.name] == nil {
+				t.Errorf("%s: got %s as NULL, want what the profile has", name, c.name)
+			}
+			read := d.selected(c)
+			if want := fmt.Sprintf(d.bytesRead, c.name); c.name == "client_key" && read != want || c.name != "client_key" && read != c.name {
+				t.Errorf("%s: got %s read as %s", name, c.name, read)
+			}
+		}
+	}
+}
+
 // Drivers return text as string or bytes, numbers and flags in several ways.
 func TestScan(t *testing.T) {
 	d, pg := dialects[MySQL], dialects[Postgres]
@@ -567,6 +611,8 @@ func TestScan(t *testing.T) {
 		{when{pg, &at}, []byte("-62135596799999"), func() bool { return at == firstTime }},
 		{when{pg, &at}, nil, func() bool { return at.IsZero() }},
 		{secret{pg, &sec}, "YQ\nA=", func() bool { return sec == "a\x00" }},
+		{sparse{"", secret{pg, &sec}}, "Yg==", func() bool { return sec == "b" }},
+		{sparse{"", secret{d, &sec}}, []byte("c"), func() bool { return sec == "c" }},
 		{list{&l}, []byte(`["a","b"]`), func() bool { return slices.Equal(l, []string{"a", "b"}) }},
 	} {
 		if err := c.v.Scan(c.src); err != nil || !c.ok() {
@@ -579,7 +625,7 @@ func TestScan(t *testing.T) {
 	}{
 		{text[string]{&s}, nil}, {text[string]{&s}, int64(1)}, {text[string]{&s}, escaped + "!"},
 		{number[int]{&n}, "S3CRET"}, {number[int]{&n}, nil}, {boolean{&b}, "S3CRET"}, {boolean{&b}, nil},
-		{when{d, &at}, "S3CRET"}, {when{d, &at}, int64(7)}, {when{pg, &at}, "S3CRET"}, {when{pg, &at}, int64(math.MaxInt64)}, {secret{pg, &sec}, "S3CRET!"}, {list{&l}, `S3CRET`}, {list{&l}, `["` + strings.ReplaceAll(escaped, `\`, `\\`) + `!"]`},
+		{when{d, &at}, "S3CRET"}, {when{d, &at}, int64(7)}, {when{pg, &at}, "S3CRET"}, {when{pg, &at}, int64(math.MaxInt64)}, {secret{pg, &sec}, "S3CRET!"}, {sparse{"", secret{pg, &sec}}, "S3CRET!"}, {sparse{"", secret{d, &sec}}, int64(1)}, {list{&l}, `S3CRET`}, {list{&l}, `["` + strings.ReplaceAll(escaped, `\`, `\\`) + `!"]`},
 	} {
 		if err := c.v.Scan(c.src); !errors.Is(err, errColumn) || bytes.Contains([]byte(err.Error()), []byte("S3CRET")) {
 			t.Errorf("%T from %v: got error %v, want %v", c.v, c.src, err, errColumn)

@@ -356,13 +356,17 @@ func (v optional) Scan(src any) error {
 // were added to tables in use: they are NULL in all rows that were there, and in
 // those that replicas insert which do not know them.
 type sparse struct {
-	nothing driver.Value
+	nothing driver.Value // of bytes: a string of them, since bytes cannot be compared
 	value
 }
 
 func (v sparse) Value() (driver.Value, error) {
 	x, err := v.value.Value()
-	if x == v.nothing {
+	is := x
+	if b, ok := x.([]byte); ok {
+		is = string(b)
+	}
+	if is == v.nothing {
 		return nil, err
 	}
 	return x, err

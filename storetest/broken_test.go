@@ -309,6 +309,23 @@ func putting(p func(ctx context.Context, p *profile, put func(*profile) error) e
 	}
 }
 
+// replacing keeps something of the profile that is replaced in the one that is
+// put in its place.
+func replacing(keep func(old, p *profile)) func(*broken) {
+	return func(b *broken) {
+		s := b.Store
+		b.putProfile = func(ctx context.Context, p *profile) error {
+			c := p.Clone()
+			if old, err := s.Profile(ctx, p.ID); err == nil {
+				keep(old, c)
+			}
+			err := s.PutProfile(ctx, c)
+			p.Version, p.Created, p.Updated = c.Version, c.Created, c.Updated
+			return err
+		}
+	}
+}
+
 // versioned gives versions of its own to callers, and translates.
 func versioned(next func(id string, last int64, life int) int64) func(*broken) {
 	return func(b *broken) {
@@ -744,6 +761,36 @@ var brokenStores = []struct {
 			p.ClientSecret = "[redacted]"
 		}
 	}, nil, nil)},
+	{"a key comes back as it went in: redacted", "ProfileFields", onRead(func(p *profile) {
+		if p.ClientKey != "" {
+			p.ClientKey = "[redacted]"
+		}
+	}, nil, nil)},
+	{"every field is kept: the key in the place of the secret", "ProfileOneField", onRead(func(p *profile) {
+		if p.ClientSecret == "" {
+			p.ClientSecret, p.ClientKey = p.ClientKey, ""
+		}
+	}, nil, nil)},
+	{"every field is kept: key and secret exchanged", "ProfileFields", onRead(func(p *profile) {
+		p.ClientSecret, p.ClientKey = p.ClientKey, p.ClientSecret
+	}, nil, nil)},
+	{"every field is kept: the key without its last line end", "ProfileStrings", onRead(func(p *profile) {
+		p.ClientKey = authprofile.Secret(strings.TrimSuffix(string(p.ClientKey), "\n"))
+	}, nil, nil)},
+	{"every field is replaced: the key is not", "ProfileFields", replacing(func(old, p *profile) { p.ClientKey = old.ClientKey })},
+	{"every field is replaced: the key is not, by none", "ProfileFields", replacing(func(old, p *profile) {
+		if p.ClientKey == "" {
+			p.ClientKey = old.ClientKey
+		}
+	})},
+	{"every field is kept: the address of pushed requests in the place of another", "ProfileFields", onRead(func(p *profile) {
+		p.Endpoints.PARURL, p.Endpoints.AuthURL = p.Endpoints.AuthURL, p.Endpoints.PARURL
+	}, nil, nil)},
+	{"every field is replaced: the address of pushed requests is not, by none", "ProfileFields", replacing(func(old, p *profile) {
+		if p.Endpoints.PARURL == "" {
+			p.Endpoints.PARURL = old.Endpoints.PARURL
+		}
+	})},
 	{"strings are kept byte by byte: trimmed", "GrantStrings", text(strings.TrimSpace)},
 	{"strings are kept byte by byte: cut at 4095 bytes", "ProfileStrings", text(func(s string) string { return s[:min(len(s), 4095)] })},
 	{"strings are kept byte by byte: cut at 65535 bytes", "GrantStrings", text(func(s string) string { return s[:min(len(s), 65535)] })},
@@ -1948,18 +1995,11 @@ var brokenStores = []struct {
 			p.KeepAlive = time.Duration(d / 2)
 		}
 	}, nil, nil)},
-	{"every duration is replaced: also by none", "ProfileKeepAlive", func(b *broken) {
-		s := b.Store
-		b.putProfile = func(ctx context.Context, p *profile) error {
-			c := p.Clone()
-			if old, err := s.Profile(ctx, p.ID); err == nil && c.KeepAlive == 0 {
-				c.KeepAlive = old.KeepAlive
-			}
-			err := s.PutProfile(ctx, c)
-			p.Version, p.Created, p.Updated = c.Version, c.Created, c.Updated
-			return err
+	{"every duration is replaced: also by none", "ProfileKeepAlive", replacing(func(old, p *profile) {
+		if p.KeepAlive == 0 {
+			p.KeepAlive = old.KeepAlive
 		}
-	}},
+	})},
 	{"a grant needs no status: refused", "GrantWithoutStatus", putting(nil, func(ctx context.Context, g *grant, put func(*grant) error) error {
 		if g.Status == "" {
 			return errors.New("a grant without a status")

@@ -93,7 +93,7 @@ func plant(t *testing.T, store authprofile.Store, how string) (secrets []string)
 	}
 	p := &authprofile.Profile{
 		ID: "profile-" + how, Type: authprofile.TypeUser, ClientID: "client", ClientSecret: secret("client-secret"),
-		Template: authprofile.Google,
+		ClientKey: secret("client-key"), Template: authprofile.Google,
 	}
 	if err := store.PutProfile(ctx, p); err != nil {
 		t.Fatal(err)

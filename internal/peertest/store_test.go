@@ -205,9 +205,9 @@ func TestStoreStrings(t *testing.T) {
 			} {
 				secret := authprofile.Secret(text)
 				p := &authprofile.Profile{
-					ID: text, Name: text, Description: text, Type: authprofile.Type(text), ClientID: text, ClientSecret: secret,
+					ID: text, Name: text, Description: text, Type: authprofile.Type(text), ClientID: text, ClientSecret: secret, ClientKey: secret,
 					AuthMethod: authprofile.AuthMethod(text), Template: authprofile.Template(text),
-					Endpoints: authprofile.Endpoints{DiscoveryURL: text, AuthURL: text, TokenURL: text, RevocationURL: text, DeviceAuthURL: text},
+					Endpoints: authprofile.Endpoints{DiscoveryURL: text, AuthURL: text, TokenURL: text, RevocationURL: text, DeviceAuthURL: text, PARURL: text},
 					Scopes:    []string{text}, RedirectURL: text, Params: url.Values{text: {text}},
 					TokenParams: url.Values{text: {text}}, APIHosts: []string{text},
 				}

@@ -303,6 +303,7 @@ func TestUpgradeBeside(t *testing.T) {
 				func() error { // learns what is new
 					p.TokenParams = map[string][]string{"audience": {"https://api.example.com"}}
 					p.APIHosts = []string{".example.com"}
+					p.ClientKey, p.Endpoints.PARURL = "client key \x00\xff", "https://p.example.com"
 					g.Account, g.EndsBy = "ann@example.com", authprofile.EndsIdle
 					g.Authorized, g.Ends = at, at.Add(24*time.Hour)
 					g.Due, g.Told, g.ToldAt, g.Warned = at.Add(time.Hour), authprofile.StatusNeedsConfiguration, at.Add(time.Minute), at.Add(time.Second)
@@ -322,6 +323,7 @@ func TestUpgradeBeside(t *testing.T) {
 				},
 				func() error { // and by the new one, with nothing to say
 					p.TokenParams, p.APIHosts, p.SecretExpires, p.KeepAlive = nil, nil, time.Time{}, 0
+					p.ClientKey, p.Endpoints.PARURL = "", ""
 					g.Account, g.EndsBy, g.Authorized, g.Ends = "", "", time.Time{}, time.Time{}
 					g.Due, g.Told, g.ToldAt, g.Warned = time.Time{}, "", time.Time{}, time.Time{}
 					if err := s.PutProfile(ctx, p); err != nil {
