@@ -162,9 +162,8 @@ func present(base *http.Transport, cert tls.Certificate) *http.Transport {
 		t.TLSClientConfig = new(tls.Config)
 	}
 	c := t.TLSClientConfig
-	// Among Certificates, package tls looks for one that is signed by an authority
-	// that the server names, and presents none if there is none.
-	c.Certificates = nil
+	// It goes before Certificates, of which package tls presents none that the
+	// authorities named by the server have not signed.
 	c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &cert, nil }
 	// A session that is resumed has the certificate that it began with, and the
 	// cache may be that of other connections.

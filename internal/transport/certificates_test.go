@@ -17,6 +17,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -285,23 +286,21 @@ func TestConnectionsBelongToOneOwnerAndCertificate(t *testing.T) {
 func TestWhatTellsCertificatesApart(t *testing.T) {
 	a, b := newCertificate(t, "a", nil), newCertificate(t, "b", nil)
 	c := new(Certificates)
-	seen := make(map[http.RoundTripper]string)
-	for name, cert := range map[string]tls.Certificate{
-		"a":                {Certificate: a.Certificate, PrivateKey: a.PrivateKey},
-		"b":                {Certificate: b.Certificate, PrivateKey: b.PrivateKey},
-		"a by b's key":     {Certificate: a.Certificate, PrivateKey: b.PrivateKey},
-		"a with a chain":   {Certificate: [][]byte{a.Certificate[0], b.Certificate[0]}, PrivateKey: a.PrivateKey},
-		"both in one part": {Certificate: [][]byte{append(append([]byte(nil), a.Certificate[0]...), b.Certificate[0]...)}, PrivateKey: a.PrivateKey},
-	} {
-		tr := clientOf(t, c, nil, "owner", cert).Transport
-		if other, ok := seen[tr]; ok {
-			t.Errorf("%s: got the connections of %s, want others", name, other)
-		}
-		seen[tr] = name
-		again := cert
-		again.Leaf = a.Leaf // parsed or not
-		if got := clientOf(t, c, nil, "owner", again).Transport; got != tr {
-			t.Errorf("%s, again: got other connections, want the same", name)
+	all := []tls.Certificate{
+		{Certificate: a.Certificate, PrivateKey: a.PrivateKey},
+		{Certificate: b.Certificate, PrivateKey: b.PrivateKey},
+		{Certificate: a.Certificate, PrivateKey: b.PrivateKey},
+		{Certificate: [][]byte{a.Certificate[0], b.Certificate[0]}, PrivateKey: a.PrivateKey},
+		{Certificate: [][]byte{slices.Concat(a.Certificate[0], b.Certificate[0])}, PrivateKey: a.PrivateKey},
+	}
+	for i, one := range all {
+		for j, other := range all {
+			before := clientOf(t, c, nil, "owner", one).Transport
+			other.Leaf = a.Leaf // parsed or not
+			after := clientOf(t, c, nil, "owner", other).Transport
+			if same := before == after; same != (i == j) {
+				t.Errorf("%d and %d: got the same connections: %t, want %t", i, j, same, i == j)
+			}
 		}
 	}
 	for name, cert := range map[string]tls.Certificate{
@@ -587,6 +586,30 @@ func TestCertificatesKeepTheClientsSettings(t *testing.T) {
 	}
 	if got := clientOf(t, new(Certificates), nil, "a", cert).Transport.(presenter).transport; got == Shared() || !samePings(got.HTTP2, pings()) {
 		t.Error("no client: got other settings than those of the shared transport, or that itself, want a copy")
+	}
+}
+
+// An HTTP/2 transport that was set up by hand keeps connections for all copies of
+// its transport.
+func TestNoConnectionOfAnotherHTTP2(t *testing.T) {
+	s := serve(t, tls.RequestClientCert, nil, true)
+	byHand := s.client(t).Transport
+	base := s.client(t)
+	tr := base.Transport.(*http.Transport)
+	tr.HTTP2 = nil
+	tr.TLSNextProto = map[string]func(string, *tls.Conn) http.RoundTripper{"h2": func(string, *tls.Conn) http.RoundTripper { return byHand }}
+	tr.TLSClientConfig.NextProtos = []string{"h2"}
+	if got := must(t, base, s.URL); got.name != "none" || got.protocol != "HTTP/2.0" {
+		t.Fatalf("without a certificate: got %+v, want none and HTTP/2", got)
+	}
+	hc := clientOf(t, new(Certificates), base, "a", newCertificate(t, "a", nil))
+	for kind, hc := range map[string]*http.Client{"kept": hc, "fresh": Fresh(hc)} {
+		if got := must(t, hc, s.URL); got.name != "a" || got.protocol != "HTTP/2.0" {
+			t.Errorf("%s: got %+v, want the certificate and HTTP/2", kind, got)
+		}
+	}
+	if got := hc.Transport.(presenter).transport.HTTP2; !samePings(got, pings()) {
+		t.Errorf("got %+v for HTTP/2, want %+v", got, pings())
 	}
 }
 
