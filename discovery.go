@@ -20,6 +20,7 @@ type Metadata struct {
 	TokenURL      string
 	RevocationURL string
 	DeviceAuthURL string
+	PARURL        string // pushed_authorization_request_endpoint (RFC 9126, section 5)
 	JWKSURL       string
 
 	AuthMethods          []string // token_endpoint_auth_methods_supported
@@ -32,6 +33,10 @@ type Metadata struct {
 	// IssuerParameter says that the provider names itself when it sends a
 	// user back (RFC 9207).
 	IssuerParameter bool
+
+	// RequirePAR says that the provider takes no other authorization requests
+	// than pushed ones (RFC 9126, section 5).
+	RequirePAR bool
 }
 
 // Discover returns what the discovery document at a URL says. Most programs

@@ -57,6 +57,8 @@ func TestDiscover(t *testing.T) {
 		"code_challenge_methods_supported":               []string{"S256"},
 		"id_token_signing_alg_values_supported":          []string{"ES256"},
 		"authorization_response_iss_parameter_supported": true,
+		"pushed_authorization_request_endpoint":          webtest.Issuer + "/par",
+		"require_pushed_authorization_requests":          true,
 		"userinfo_endpoint":                              nil,
 		"an_unknown_member":                              map[string]any{"deep": []any{1, "two", nil}},
 	})))
@@ -69,9 +71,9 @@ func TestDiscover(t *testing.T) {
 		want := Metadata{
 			URL: webtest.DocumentURL, Issuer: webtest.Issuer,
 			AuthURL: webtest.Issuer + "/authorize", TokenURL: webtest.Issuer + "/token", RevocationURL: webtest.Issuer + "/revoke",
-			DeviceAuthURL: webtest.Issuer + "/device", JWKSURL: webtest.Issuer + "/keys",
+			DeviceAuthURL: webtest.Issuer + "/device", PARURL: webtest.Issuer + "/par", JWKSURL: webtest.Issuer + "/keys",
 			AuthMethods: []string{"client_secret_post"}, Scopes: []string{"openid", "email"}, GrantTypes: []string{"authorization_code"},
-			ResponseTypes: []string{"code"}, CodeChallengeMethods: []string{"S256"}, SigningAlgs: []string{"ES256"}, IssuerParameter: true,
+			ResponseTypes: []string{"code"}, CodeChallengeMethods: []string{"S256"}, SigningAlgs: []string{"ES256"}, IssuerParameter: true, RequirePAR: true,
 		}
 		if fmt.Sprint(*got) != fmt.Sprint(want) {
 			t.Errorf("got %+v, want %+v", *got, want)

@@ -166,6 +166,10 @@ func TestConformance_ListsOfTheDiscoveryDocument(t *testing.T) {
 		},
 		"066 no optional addresses": func(a map[string]any) {
 			a["revocation_endpoint"], a["device_authorization_endpoint"], a["userinfo_endpoint"] = "/revoke", 7, []any{}
+			a["pushed_authorization_request_endpoint"], a["mtls_endpoint_aliases"] = "/par", []any{"/token"}
+		},
+		"066 aliases": func(a map[string]any) {
+			a["mtls_endpoint_aliases"] = map[string]any{"token_endpoint": "https://evil.example.com/token", "revocation_endpoint": "/revoke"}
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -242,7 +242,7 @@ func TestThreat053_PoisonedDocuments(t *testing.T) {
 				t.Fatal(err)
 			}
 			changes := make(map[string]any)
-			for _, member := range []string{"token_endpoint", "authorization_endpoint", "revocation_endpoint", "jwks_uri"} {
+			for _, member := range []string{"token_endpoint", "authorization_endpoint", "revocation_endpoint", MemberPAR, "jwks_uri"} {
 				for _, move := range []struct {
 					endpoint string
 					warned   bool
@@ -280,7 +280,6 @@ func TestThreat053_PoisonedDocuments(t *testing.T) {
 		{"053 not with a template", "", "google", map[string]any{"issuer": "https://accounts.google.com"}, "token_endpoint is on a host that is not the provider's"},
 		{"053 nor its page", "", "google", map[string]any{"issuer": "https://accounts.google.com", "token_endpoint": "https://oauth2.googleapis.com/token"},
 			"authorization_endpoint is on a host that is not the provider's"},
-		{"065 aliases are not used", webtest.DocumentURL, "", map[string]any{"mtls_endpoint_aliases": map[string]any{"token_endpoint": "javascript:1"}}, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var p *catalog.Provider
@@ -314,7 +313,7 @@ var exampleMetadata = Metadata{
 }
 
 func TestThreat054_Endpoints(t *testing.T) {
-	for _, member := range []string{"authorization_endpoint", "token_endpoint", "revocation_endpoint", "device_authorization_endpoint", "jwks_uri"} {
+	for _, member := range []string{"authorization_endpoint", "token_endpoint", "revocation_endpoint", "device_authorization_endpoint", MemberPAR, "jwks_uri"} {
 		for _, value := range []any{
 			"javascript:S3NT1NEL", "file:///S3NT1NEL", "data:,S3NT1NEL", "/S3NT1NEL", "//S3NT1NEL/x", "S3NT1NEL", "", "https://", "https:///S3NT1NEL",
 			"ftp://S3NT1NEL/", "https://S3NT1NEL:99999/", "https://a%41/S3NT1NEL", "https://[fe80::1%25eth0]/S3NT1NEL",
@@ -339,7 +338,7 @@ func TestThreat054_Endpoints(t *testing.T) {
 				c.Close()
 				want := exampleMetadata
 				*map[string]*string{"authorization_endpoint": &want.AuthURL, "revocation_endpoint": &want.RevocationURL,
-					"device_authorization_endpoint": &want.DeviceAuthURL, "jwks_uri": &want.JWKSURL}[member] = ""
+					"device_authorization_endpoint": &want.DeviceAuthURL, MemberPAR: &want.PARURL, "jwks_uri": &want.JWKSURL}[member] = ""
 				if fmt.Sprint(md.Metadata) != fmt.Sprint(want) {
 					t.Errorf("got %+v, want %+v", md.Metadata, want)
 				}
@@ -522,19 +521,6 @@ func TestThreat058_OddAdvice(t *testing.T) {
 				t.Errorf("got %+v, want %+v", got.Metadata, want)
 			}
 		})
-	}
-}
-
-// A protection that is announced in an odd way is announced.
-func TestThreat035_AnnouncementOfTheIssuerParameter(t *testing.T) {
-	for value, want := range map[string]bool{
-		`true`: true, `"true"`: true, `"True"`: true, `1`: true, `"yes"`: true, `{}`: true, `[true]`: true, `true,"authorization_response_iss_parameter_supported":false`: true,
-		`false`: false, `null`: false, `"false"`: false, `"False"`: false, `0`: false, `""`: false,
-	} {
-		document := strings.Replace(webtest.Document(nil), "{", `{"authorization_response_iss_parameter_supported":`+value+`,`, 1)
-		if md, problem := parse(webtest.DocumentURL, nil, []byte(document)); problem != "" || md.IssuerParameter != want {
-			t.Errorf("035 %s: got %+v, %q, want announced: %t", value, md, problem, want)
-		}
 	}
 }
 
@@ -967,6 +953,9 @@ func FuzzDiscovery(f *testing.F) {
 	f.Add("https://accounts.google.com"+issuer.WellKnownOpenID, "google", []byte(recorded.Document("google")))
 	f.Add("", "microsoft/common", []byte(recorded.Document("microsoft-common")))
 	f.Add(webtest.DocumentURL, "", []byte(webtest.Document(nil)))
+	f.Add(webtest.DocumentURL, "", []byte(webtest.Document(map[string]any{
+		MemberPAR: webtest.Issuer + "/par", memberTLS: map[string]any{"token_endpoint": "https://mtls.example.com/token", "revocation_endpoint": 7},
+	})))
 	f.Fuzz(func(t *testing.T, documentURL, template string, body []byte) {
 		var p *catalog.Provider
 		if template != "" {
@@ -995,7 +984,8 @@ func FuzzDiscovery(f *testing.F) {
 		if p == nil && address.OriginOf(md.Issuer) != address.OriginOf(documentURL) {
 			t.Errorf("issuer: got %q at %q, want the same origin", md.Issuer, documentURL)
 		}
-		for _, a := range []string{md.Issuer, md.AuthURL, md.TokenURL, md.RevocationURL, md.DeviceAuthURL, md.JWKSURL} {
+		for _, a := range []string{md.Issuer, md.AuthURL, md.TokenURL, md.RevocationURL, md.DeviceAuthURL, md.PARURL, md.JWKSURL,
+			md.TLS.TokenURL, md.TLS.RevocationURL, md.TLS.PARURL} {
 			if a == "" {
 				continue
 			}

@@ -1,8 +1,10 @@
 package discovery
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
 	"net/url"
@@ -24,6 +26,7 @@ type Metadata struct {
 	TokenURL      string
 	RevocationURL string
 	DeviceAuthURL string
+	PARURL        string
 	JWKSURL       string
 
 	AuthMethods          []string // token_endpoint_auth_methods_supported
@@ -36,11 +39,33 @@ type Metadata struct {
 	// IssuerParameter says that the provider names itself when it sends a
 	// user back (RFC 9207).
 	IssuerParameter bool
+
+	// RequirePAR says that the provider takes no other authorization requests
+	// than pushed ones (RFC 9126, section 5).
+	RequirePAR bool
+}
+
+// Aliases are the addresses that clients use in place of those in Metadata if
+// they authenticate by a certificate, or have tokens bound to one (RFC 8705,
+// section 5). One is empty if the provider gives none, which means that the other
+// address is for these clients, too, and if it cannot be used: see
+// [Document.Unusable].
+type Aliases struct {
+	TokenURL      string
+	RevocationURL string
+	PARURL        string
 }
 
 // A Document is a discovery document that was read.
 type Document struct {
 	Metadata
+
+	TLS             Aliases
+	AuthSigningAlgs []string // token_endpoint_auth_signing_alg_values_supported
+
+	// CertificateBoundTokens says that the provider can bind access tokens to
+	// the certificate of the client (RFC 8705, section 3.3).
+	CertificateBoundTokens bool
 
 	// unusable says what is wrong with addresses that were given and left out,
 	// by the names of the members.
@@ -52,12 +77,22 @@ const (
 	MemberAuth       = "authorization_endpoint"
 	MemberKeys       = "jwks_uri"
 	MemberRevocation = "revocation_endpoint"
+	MemberPAR        = "pushed_authorization_request_endpoint"
+
+	// Those of Document.TLS.
+	MemberTLSToken      = memberTLS + ".token_endpoint"
+	MemberTLSRevocation = memberTLS + ".revocation_endpoint"
+	MemberTLSPAR        = memberTLS + ".pushed_authorization_request_endpoint"
 )
+
+// memberTLS is the object that has the members of Document.TLS.
+const memberTLS = "mtls_endpoint_aliases"
 
 // Unusable says why the address that the document gives under a member was left
 // out. It is nil if the address can be used, or if there is none.
 func (d *Document) Unusable(member string) error {
-	if problem := d.unusable[member]; problem != "" {
+	object, _, _ := strings.Cut(member, ".")
+	if problem := cmp.Or(d.unusable[member], d.unusable[object]); problem != "" {
 		return wrong(d.URL, problem)
 	}
 	return nil
@@ -106,6 +141,10 @@ func (c *Cache) compare(before, after *Document) {
 		{MemberAuth, before.AuthURL, after.AuthURL},
 		{"token_endpoint", before.TokenURL, after.TokenURL},
 		{MemberRevocation, before.RevocationURL, after.RevocationURL},
+		{MemberPAR, before.PARURL, after.PARURL},
+		{MemberTLSToken, before.TLS.TokenURL, after.TLS.TokenURL},
+		{MemberTLSRevocation, before.TLS.RevocationURL, after.TLS.RevocationURL},
+		{MemberTLSPAR, before.TLS.PARURL, after.TLS.PARURL},
 		{MemberKeys, before.JWKSURL, after.JWKSURL},
 	} {
 		was, is := address.OriginOf(m.before), address.OriginOf(m.after)
@@ -135,7 +174,7 @@ func parseDocument(documentURL string, p *catalog.Provider, body []byte) (*Docum
 		return nil, errors.New("issuer " + problem)
 	}
 
-	endpoint := func(name string) (string, error) {
+	endpoint := func(o Object, name string) (string, error) {
 		s, err := o.Text(name)
 		if err != nil {
 			return "", err
@@ -147,23 +186,40 @@ func parseDocument(documentURL string, p *catalog.Provider, body []byte) (*Docum
 		}
 		return s, nil
 	}
-	if doc.TokenURL, err = endpoint("token_endpoint"); err != nil {
+	if doc.TokenURL, err = endpoint(o, "token_endpoint"); err != nil {
 		return nil, err
 	}
 	if doc.TokenURL == "" {
 		return nil, errors.New("token_endpoint is missing")
 	}
+	leaveOut := func(member string, err error) {
+		if doc.unusable == nil {
+			doc.unusable = make(map[string]string)
+		}
+		doc.unusable[member] = err.Error()
+	}
 	for name, field := range map[string]*string{
 		MemberAuth:                      &doc.AuthURL,
 		MemberRevocation:                &doc.RevocationURL,
 		"device_authorization_endpoint": &doc.DeviceAuthURL,
+		MemberPAR:                       &doc.PARURL,
 		MemberKeys:                      &doc.JWKSURL,
 	} {
-		if *field, err = endpoint(name); err != nil {
-			if doc.unusable == nil {
-				doc.unusable = make(map[string]string)
-			}
-			doc.unusable[name] = err.Error()
+		if *field, err = endpoint(o, name); err != nil {
+			leaveOut(name, err)
+		}
+	}
+	aliases, err := o.Object(memberTLS)
+	if err != nil {
+		leaveOut(memberTLS, err)
+	}
+	for member, field := range map[string]*string{
+		MemberTLSToken:      &doc.TLS.TokenURL,
+		MemberTLSRevocation: &doc.TLS.RevocationURL,
+		MemberTLSPAR:        &doc.TLS.PARURL,
+	} {
+		if *field, err = endpoint(aliases, strings.TrimPrefix(member, memberTLS+".")); err != nil {
+			leaveOut(member, fmt.Errorf("%s.%w", memberTLS, err))
 		}
 	}
 
@@ -174,10 +230,14 @@ func parseDocument(documentURL string, p *catalog.Provider, body []byte) (*Docum
 		"response_types_supported":              &doc.ResponseTypes,
 		"code_challenge_methods_supported":      &doc.CodeChallengeMethods,
 		"id_token_signing_alg_values_supported": &doc.SigningAlgs,
+
+		"token_endpoint_auth_signing_alg_values_supported": &doc.AuthSigningAlgs,
 	} {
 		*field = o.advice(name)
 	}
 	doc.IssuerParameter = o.promised("authorization_response_iss_parameter_supported")
+	doc.RequirePAR = o.promised("require_pushed_authorization_requests")
+	doc.CertificateBoundTokens = o.promised("tls_client_certificate_bound_access_tokens")
 	return doc, nil
 }
 

@@ -66,6 +66,17 @@ func (o Object) Text(name string) (s string, err error) {
 	return s, nil
 }
 
+// Object reads a member that, if there is one, is an object.
+func (o Object) Object(name string) (Object, error) {
+	if !o.Has(name) {
+		return nil, nil
+	}
+	if object, err := ParseObject(o[name]); err == nil {
+		return object, nil
+	}
+	return nil, o.wrong(name, "is not an object")
+}
+
 // List reads a member that, if there is one, is a list of strings.
 func (o Object) List(name string) (list []string, err error) {
 	if !o.Has(name) {

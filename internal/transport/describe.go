@@ -59,12 +59,14 @@ func (d *described) Format(f fmt.State, verb rune) { safetext.Format(f, verb, d.
 var errNotTLS = errors.New("the server does not speak TLS")
 
 // Permanent returns the part of an error that waiting does not help against, or
-// nil: the address must not be connected to, or client and server cannot agree
-// on TLS, most often because one does not trust the other's certificate. The
-// address has to be corrected, or the server.
+// nil: the address must not be connected to, or not with a client certificate, or
+// client and server cannot agree on TLS, most often because one does not trust
+// the other's certificate. The address has to be corrected, or the server.
 func Permanent(err error) error {
-	if errors.Is(err, ErrRefused) {
-		return ErrRefused
+	for _, refusal := range []error{ErrRefused, errPlainHTTP, errTLSProxy} {
+		if errors.Is(err, refusal) {
+			return refusal
+		}
 	}
 	if e, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		return e
@@ -102,7 +104,7 @@ func permanentText(err error) string {
 	if err == ErrRefused {
 		return "the host has an address that this program may not connect to"
 	}
-	if err == errNotTLS {
+	if err == errNotTLS || err == errPlainHTTP || err == errTLSProxy {
 		return err.Error()
 	}
 	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {

@@ -6,18 +6,38 @@ import (
 )
 
 // Fresh returns a client like hc that makes a connection for each request. For
-// that its Transport must be an [*http.Transport]; any other is used as it is.
+// that its Transport must be an [*http.Transport], or hc must be of
+// [Certificates.Client]; any other is used as it is.
 func Fresh(hc *http.Client) *http.Client {
-	t, ok := hc.Transport.(*http.Transport)
-	if !ok {
+	c := *hc
+	switch t := hc.Transport.(type) {
+	case *http.Transport:
+		c.Transport = withoutKeepAlives(t)
+	case presenter:
+		c.Transport = presenter{withoutKeepAlives(t.transport)}
+	default:
 		return hc
 	}
-	t = t.Clone()
+	return &c
+}
+
+func withoutKeepAlives(t *http.Transport) *http.Transport {
+	t = clone(t)
 	t.DisableKeepAlives = true
+	return t
+}
+
+// clone returns a transport that speaks what t speaks, over connections of its
+// own.
+func clone(t *http.Transport) *http.Transport {
+	t = t.Clone()
 	if len(t.TLSNextProto) > 0 {
 		// An HTTP/2 transport that was set up by hand would go on using its
 		// kept connections. net/http has an HTTP/2 of its own.
 		t.TLSNextProto = nil
+		if t.HTTP2 == nil {
+			t.HTTP2 = pings()
+		}
 	}
 	if t.TLSNextProto == nil && t.TLSClientConfig != nil && slices.Contains(t.TLSClientConfig.NextProtos, "h2") {
 		// net/http has put "h2" there itself. In the copy it takes that for a
@@ -25,7 +45,5 @@ func Fresh(hc *http.Client) *http.Client {
 		// the copy would offer HTTP/2 to the server, and then speak HTTP/1.1.
 		t.ForceAttemptHTTP2 = true
 	}
-	c := *hc
-	c.Transport = t
-	return &c
+	return t
 }

@@ -9,7 +9,8 @@ import (
 	"testing"
 )
 
-// Whatever a client speaks with a server, a fresh one can speak with it.
+// Whatever a client speaks with a server, a fresh one can speak with it, and one
+// that presents a certificate.
 func TestFreshSpeaksWhatTheClientSpeaks(t *testing.T) {
 	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.Proto) }))
 	srv.EnableHTTP2 = true
@@ -18,6 +19,7 @@ func TestFreshSpeaksWhatTheClientSpeaks(t *testing.T) {
 	roots := x509.NewCertPool()
 	roots.AddCert(srv.Certificate())
 	other := srv.Client().Transport
+	cert := newCertificate(t, "a", nil)
 
 	for name, tr := range map[string]*http.Transport{
 		"of nothing":     {},
@@ -41,9 +43,12 @@ func TestFreshSpeaksWhatTheClientSpeaks(t *testing.T) {
 			t.Fatalf("%s: %v", name, err)
 		}
 		fresh := Fresh(hc)
-		got, err := protocol(fresh, srv.URL)
-		if err != nil || got != want {
-			t.Errorf("%s: got protocol %q, error %v; want %q", name, got, err, want)
+		presenting := clientOf(t, new(Certificates), hc, "a", cert)
+		for kind, hc := range map[string]*http.Client{"fresh": fresh, "with a certificate": presenting, "fresh, with one": Fresh(presenting)} {
+			got, err := protocol(hc, srv.URL)
+			if err != nil || got != want {
+				t.Errorf("%s, %s: got protocol %q, error %v; want %q", name, kind, got, err, want)
+			}
 		}
 		tr.CloseIdleConnections()
 	}

@@ -29,15 +29,20 @@ func New(d *net.Dialer) *http.Transport {
 		TLSHandshakeTimeout:    10 * time.Second,
 		ExpectContinueTimeout:  time.Second,
 		MaxResponseHeaderBytes: 256 << 10,
-		HTTP2: &http.HTTP2Config{
-			// HTTP/2 goes on using a connection after a request on it has timed
-			// out. If the network has silently dropped the connection, no
-			// request would ever be answered again. So when nothing arrives on
-			// it a ping is sent, and without an answer it is closed. The sum of
-			// the two must be well below the time that a request has.
-			SendPingTimeout:  5 * time.Second,
-			PingTimeout:      5 * time.Second,
-			WriteByteTimeout: 10 * time.Second,
-		},
+		HTTP2:                  pings(),
+	}
+}
+
+// pings returns how silent connections of HTTP/2 are found out.
+//
+// HTTP/2 goes on using a connection after a request on it has timed out. If the
+// network has silently dropped the connection, no request would ever be answered
+// again. So when nothing arrives on it a ping is sent, and without an answer it
+// is closed. The sum of the two must be well below the time that a request has.
+func pings() *http.HTTP2Config {
+	return &http.HTTP2Config{
+		SendPingTimeout:  5 * time.Second,
+		PingTimeout:      5 * time.Second,
+		WriteByteTimeout: 10 * time.Second,
 	}
 }
