@@ -28,9 +28,8 @@ const (
 	// maxPools is how many profiles have connections that are kept.
 	maxPools = 1000
 
-	// maxIdle is for how long connections are kept if the application has set
-	// no limit. A pool that has left may get one more, from a request that was
-	// in flight.
+	// maxIdle is the IdleConnTimeout if the application has set none. Nothing
+	// else would end a connection of HTTP/2 that was in use when its pool left.
 	maxIdle = 90 * time.Second
 )
 
@@ -38,7 +37,7 @@ const (
 // The zero value is ready to use, by several goroutines at once.
 //
 // A connection belongs to one owner and one certificate, and is never used for
-// another. The connections of the owners that were used last are kept.
+// another. Connections are kept for 1,000 owners, those that were used last.
 type Certificates struct {
 	mu      sync.Mutex
 	byOwner map[string]*list.Element // of recent
@@ -62,8 +61,9 @@ type pool struct {
 // on the client.
 //
 // The owner is a profile's ID. It has connections for one certificate at a time:
-// those for the one before are closed, once no request is using them. An empty
-// owner is that of a profile that has no ID: none of its connections is kept.
+// those for the one before are closed. One that is in use then is closed after its
+// requests, and one of HTTP/2 once it has been idle for IdleConnTimeout. An empty
+// owner is that of a profile without an ID: none of its connections is kept.
 //
 // The error is ErrTransport, or says that the certificate lacks a part.
 func (c *Certificates) Client(base *http.Client, owner string, cert tls.Certificate) (*http.Client, error) {
@@ -94,14 +94,16 @@ func (c *Certificates) Client(base *http.Client, owner string, cert tls.Certific
 func (c *Certificates) use(owner string, identity [sha256.Size]byte, base *http.Transport, cert tls.Certificate) (used, left *pool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if e := c.byOwner[owner]; e != nil {
+	e := c.byOwner[owner]
+	if e != nil {
 		c.recent.MoveToFront(e)
-		used = e.Value.(*pool)
-		if used.certificate == identity && used.base == base {
+		if used = e.Value.(*pool); used.certificate == identity && used.base == base {
 			return used, nil
 		}
 		left = used
-		used = &pool{owner, identity, base, present(base, cert)}
+	}
+	used = &pool{owner, identity, base, present(base, cert)}
+	if e != nil {
 		e.Value = used
 		return used, left
 	}
@@ -112,12 +114,12 @@ func (c *Certificates) use(owner string, identity [sha256.Size]byte, base *http.
 	if c.byOwner == nil {
 		c.byOwner = make(map[string]*list.Element)
 	}
-	used = &pool{owner, identity, base, present(base, cert)}
 	c.byOwner[owner] = c.recent.PushFront(used)
 	return used, left
 }
 
-// Close closes the connections that no request is using.
+// Close closes all connections, those in use as Client says. It may be called at
+// any time: clients that are made afterwards have new connections.
 func (c *Certificates) Close() {
 	c.mu.Lock()
 	var all []*pool
@@ -162,8 +164,8 @@ func present(base *http.Transport, cert tls.Certificate) *http.Transport {
 		t.TLSClientConfig = new(tls.Config)
 	}
 	c := t.TLSClientConfig
-	// It goes before Certificates, of which package tls presents none that the
-	// authorities named by the server have not signed.
+	// Package tls prefers GetClientCertificate to Certificates. Of those it would
+	// present only one that is signed by an authority that the server names.
 	c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &cert, nil }
 	// A session that is resumed has the certificate that it began with, and the
 	// cache may be that of other connections.
