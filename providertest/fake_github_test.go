@@ -71,7 +71,7 @@ func TestGitHubApp(t *testing.T) {
 		"access_token": "*", "expires_in": 28800, "refresh_token": "*", "refresh_token_expires_in": 15897600, "scope": "", "token_type": "bearer",
 	})
 	second := sent{post: true, header: acceptJSON, form: refreshForm(first.at("refresh_token"))}.to(t, srv).
-		want(t, "refresh", 200, map[string]any{"access_token": "*", "refresh_token": "*"})
+		want(t, "refresh", 200, map[string]any{"access_token": "*", "refresh_token": "*", "scope": ""})
 	repos := srv.APIURL() + "/repos"
 	sent{method: "GET", address: repos, bearer: first.at("access_token")}.to(t, srv).want(t, "old access token", 401, map[string]any{"message": "Bad credentials"})
 	sent{post: true, header: acceptJSON, form: refreshForm(first.at("refresh_token"))}.to(t, srv).

@@ -1,6 +1,8 @@
 package providertest_test
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -52,6 +54,9 @@ func TestMicrosoftErrors(t *testing.T) {
 		g := r.to(t, srv).want(t, what, status, map[string]any{"error": code, "trace_id": "*", "correlation_id": "*"})
 		if got := g.errorCode(); got != number {
 			t.Errorf("%s: got error code %v, want %v", what, got, number)
+		}
+		if got, want := g.text(t, "error_description"), fmt.Sprintf("AADSTS%.0f: ", number); !strings.HasPrefix(got, want) {
+			t.Errorf("%s: got description %q, want one that begins with %s", what, got, want)
 		}
 	}
 	check("wrong secret", sent{post: true, secret: "x", form: refreshForm("x")}, 401, "invalid_client", 7000215)

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// quickBooksRealm is the company that everyone connects.
+// quickBooksRealm is the company that every user connects.
 const quickBooksRealm = "4620816365291273790"
 
 // fakeQuickBooks plays QuickBooks Online, in production.

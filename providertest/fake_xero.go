@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// xeroTenants are the organizations that everyone connects.
+// xeroTenants are the organizations that every user connects.
 var xeroTenants = [...][2]string{
 	{"70784a63-d24b-46a9-a4db-0e70a274b056", "Acme Ltd"},
 	{"e0da6937-de07-4a14-adee-37abfac298ce", "Acme Holdings"},

@@ -12,6 +12,7 @@ func TestZoom(t *testing.T) {
 	sent{post: true, form: codeForm(t, srv)}.to(t, srv).want(t, "credentials in the form", 401, map[string]any{"reason": "*", "error": "invalid_client"})
 	first := sent{basic: true, form: codeForm(t, srv)}.to(t, srv).want(t, "exchange", 200, map[string]any{
 		"access_token": "*", "token_type": "bearer", "expires_in": 3600, "refresh_token": "*", "scope": "user:read:user meeting:read:meeting",
+		"api_url": "https://api.zoom.us",
 	})
 	next := sent{basic: true, form: refreshForm(first.at("refresh_token"))}.to(t, srv).want(t, "refresh", 200, map[string]any{"refresh_token": "*"})
 	dead := map[string]any{"reason": "*", "error": "invalid_grant", "error_description": nil}

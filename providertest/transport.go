@@ -68,7 +68,8 @@ func (t memoryTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if in.Header == nil {
 		in.Header = make(http.Header)
 	}
-	// As net/http does: it names itself, unless the header is there or is empty.
+	// As net/http does: it names itself, unless the client does; an empty name is
+	// not sent.
 	if _, ok := in.Header["User-Agent"]; !ok {
 		in.Header.Set("User-Agent", "Go-http-client/1.1")
 	} else if in.Header.Get("User-Agent") == "" {
