@@ -63,13 +63,21 @@ type Provider struct {
 	Hosts         []string `json:"hosts,omitempty"`
 	FormerOrigins []string `json:"former_origins,omitempty"` // of the token endpoint: "https://www.example.com"
 
-	AuthMethod    AuthMethod        `json:"auth_method,omitempty"`     // empty: as the document says, or AuthBasic
+	AuthMethod AuthMethod `json:"auth_method,omitempty"` // empty: as the document says, or AuthBasic
+	// AssertionAudience is whom the client's assertions are for: "issuer"; empty:
+	// the token endpoint.
+	AssertionAudience string `json:"assertion_audience,omitempty"`
+
 	ClientIDParam string            `json:"client_id_param,omitempty"` // the name of client_id, if another
 	BodyFormat    string            `json:"body_format,omitempty"`     // "json": of token requests; empty: a form
 	Headers       map[string]string `json:"headers,omitempty"`         // further ones, of token and revocation requests
 	AuthParams    map[string]string `json:"auth_params,omitempty"`     // of the authorization request; the profile's Params come before them
 	TokenParams   map[string]string `json:"token_params,omitempty"`    // of the exchange of a code; the profile's TokenParams come before them
 	RefreshParams map[string]string `json:"refresh_params,omitempty"`  // of a renewal; a value "{redirect_uri}" stands for the redirect address
+
+	// RefreshOmit are parameters of the profile's TokenParams that the provider
+	// refuses in a renewal: "resource".
+	RefreshOmit []string `json:"refresh_omit,omitempty"`
 
 	// RedirectURI is sent as redirect_uri in place of the redirect address.
 	RedirectURI string `json:"redirect_uri,omitempty"`

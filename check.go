@@ -83,7 +83,7 @@ func (m *Manager) Check(ctx context.Context, p *Profile, opts ...Option) []Step 
 	docs := discovery.NewCache(pb.http, slog.New(slog.DiscardHandler))
 	defer docs.Close()
 
-	c := &checking{profile: p.Clone(), options: parseOptions(opts), prober: pb, providers: &resolver{docs, e.catalog, m.RedirectAddress}}
+	c := &checking{profile: p.Clone(), options: parseOptions(opts), prober: pb, providers: &resolver{docs, e.catalog, m.RedirectAddress, e.credentials, new(resources)}}
 	if c.redirect = m.RedirectAddress(c.profile); c.redirect != "" || m.RedirectURL == "" {
 		c.redirectErr = m.checkRedirect(c.profile)
 	}
@@ -199,6 +199,7 @@ func (c *checking) addresses() []fieldAddress {
 		{"Endpoints.TokenURL", e.TokenURL},
 		{"Endpoints.AuthURL", e.AuthURL},
 		{"Endpoints.RevocationURL", e.RevocationURL},
+		{"Endpoints.PARURL", e.PARURL},
 	}...)
 	return slices.DeleteFunc(list, func(a fieldAddress) bool { return a.url == "" })
 }
@@ -276,6 +277,9 @@ func (c *checking) testAuthorization(ctx context.Context) Step {
 	f := &Flow{RedirectURL: c.redirect}
 	if err := f.compose(c.profile, c.provider, nil); err != nil {
 		return failed("the authorization endpoint is not an address")
+	}
+	if err := c.provider.push(ctx, c.prober.http, c.profile, f); err != nil {
+		return failed("the endpoint for pushed authorization requests: " + err.Error())
 	}
 	a, err := c.prober.ask(ctx, requestTimeout, http.MethodGet, f.URL)
 	if err != nil {
@@ -365,7 +369,7 @@ func (c *checking) testClient(ctx context.Context) Step {
 	}
 	within, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	a, err := doWithin(within, c.prober.http, tokenRequest(p, pr, form))
+	a, err := doWithin(within, pr.freshClient(c.prober.http), tokenRequest(p, pr, form))
 	if !c.isApp() {
 		if err == nil {
 			return skipped("the provider's answer does not tell: it issues a token for a code that it does not know")

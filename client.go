@@ -24,6 +24,9 @@ import (
 // provider of a template wants it in, or else in Authorization, and headers that
 // its API demands are added to requests that lack them.
 //
+// A token that says it is bound to the profile's certificate (RFC 8705, section 3.1)
+// is sent over connections that present it.
+//
 // If the API answers 401, the request is repeated once with a different token, provided that there is one and that
 // the body can be sent again (it is empty, or the request has GetBody). If it
 // cannot, the API's answer is returned, and the next request has the different
@@ -85,11 +88,15 @@ func (t *authTransport) setHeaders(headers map[string]string) {
 type authHeader struct {
 	tok   *oauth2.Token
 	value []string
+
+	// base carries requests with the token: over the certificate of the profile,
+	// if the token is bound to that.
+	base http.RoundTripper
 }
 
 func (t *authTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if !sameOriginThroughout(req) {
-		return t.roundTrip(req, req)
+		return t.roundTrip(t.base, req, req)
 	}
 	if u := req.URL; u.Scheme != "https" && !(u.Scheme == "http" && address.IsLoopback(u.Hostname())) {
 		closeBody(req)
@@ -105,7 +112,12 @@ func (t *authTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 		closeBody(req)
 		return nil, err
 	}
-	resp, err := t.roundTrip(req, t.with(req, tok, req.Body))
+	sent, base, err := t.with(req, tok, req.Body)
+	if err != nil {
+		closeBody(req)
+		return nil, wrap("client", t.src.id, t.src.opts.user, err)
+	}
+	resp, err := t.roundTrip(base, req, sent)
 	if err != nil {
 		return resp, err
 	}
@@ -134,15 +146,22 @@ func (t *authTransport) repeat(req *http.Request, resp *http.Response, refused *
 		}
 		return resp, nil // the API's own answer says more than ours
 	}
+	sent, base, err := t.with(req, tok, body)
+	if err != nil {
+		if body != nil {
+			body.Close()
+		}
+		return resp, nil
+	}
 	resp.Body.Close() // unread: it may have no end
-	return t.roundTrip(req, t.with(req, tok, body))
+	return t.roundTrip(base, req, sent)
 }
 
 // roundTrip sends a copy of req. The response says that it answers req itself:
 // that has no token in it for others to find, and it is how a redirect tells
 // where it comes from.
-func (t *authTransport) roundTrip(req, sent *http.Request) (*http.Response, error) {
-	resp, err := t.base.RoundTrip(sent)
+func (t *authTransport) roundTrip(base http.RoundTripper, req, sent *http.Request) (*http.Response, error) {
+	resp, err := base.RoundTrip(sent)
 	if resp != nil {
 		resp.Request = req
 	}
@@ -180,15 +199,25 @@ func bodyAgain(req *http.Request) (body io.ReadCloser, ok bool) {
 	return body, err == nil
 }
 
-// with returns a copy of the request with the token.
-func (t *authTransport) with(req *http.Request, tok *oauth2.Token, body io.ReadCloser) *http.Request {
+// with returns a copy of the request with the token, and the transport to send it
+// by.
+func (t *authTransport) with(req *http.Request, tok *oauth2.Token, body io.ReadCloser) (*http.Request, http.RoundTripper, error) {
 	h := t.header.Load()
 	if h == nil || h.tok != tok {
 		value := tok.Type() + " " + tok.AccessToken
 		if t.tokenHeader != "" {
 			value = t.tokenPrefix + tok.AccessToken
 		}
-		h = &authHeader{tok: tok, value: []string{value}}
+		h = &authHeader{tok: tok, value: []string{value}, base: t.base}
+		if thumbprint := thumbprintOf(tok.AccessToken); thumbprint != "" {
+			base, err := t.src.e.boundTransport(req.Context(), t.src.ref, thumbprint)
+			if err != nil {
+				return nil, nil, err
+			}
+			if base != nil {
+				h.base = base
+			}
+		}
 		t.header.Store(h)
 	}
 	c := new(http.Request)
@@ -208,7 +237,7 @@ func (t *authTransport) with(req *http.Request, tok *oauth2.Token, body io.ReadC
 	} else {
 		c.Header["Authorization"] = h.value
 	}
-	return c
+	return c, h.base, nil
 }
 
 // sameOriginThroughout reports whether the request, and all before it whose

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -101,6 +102,9 @@ func (m *Manager) begin(ctx context.Context, p *Profile, f *Flow, opts []oauth2.
 	}
 	if f.Nonce != "" && pr.keysErr != nil { // Finish could not verify the ID token
 		return nil, pr.keysErr
+	}
+	if err := pr.push(ctx, e.fresh, p, f); err != nil {
+		return nil, err
 	}
 	if err := e.store.PutFlow(ctx, f); err != nil {
 		return nil, err
@@ -392,7 +396,7 @@ func (e *engine) exchange(ctx context.Context, f *Flow, p *Profile, pr *provider
 			return nil, err
 		}
 	}
-	a, err := e.sendCode(ctx, p.ID, tokenRequest(p, pr, codeForm(p, pr, f, given.code)), told)
+	a, err := e.sendCode(ctx, pr.freshClient(e.fresh), p.ID, tokenRequest(p, pr, codeForm(p, pr, f, given.code)), told)
 	if err != nil {
 		return nil, exchangeError(err)
 	}
@@ -433,10 +437,10 @@ func codeForm(p *Profile, pr *provider, f *Flow, code string) url.Values {
 
 // sendCode sends a code, which cannot be sent twice, over a connection that is
 // known to live: a new one. A code that was not sent is sent once more.
-func (e *engine) sendCode(ctx context.Context, profileID string, req *tokenendpoint.Request, told *reports) (*tokenendpoint.Answer, error) {
+func (e *engine) sendCode(ctx context.Context, hc *http.Client, profileID string, req *tokenendpoint.Request, told *reports) (*tokenendpoint.Answer, error) {
 	for try := 1; ; try++ {
 		ctx, cancel := transport.WithTimeout(ctx, requestTimeout)
-		a, err := doTraced(ctx, e.fresh, req, profileID, e.events, told.report)
+		a, err := doTraced(ctx, hc, req, profileID, e.events, told.report)
 		cancel()
 		if te := asTokenError(err); te == nil || te.Class != tokenendpoint.Unsent || try == 2 {
 			return a, err

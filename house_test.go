@@ -24,7 +24,7 @@ const modulePath = "github.com/authprofile/authprofile"
 // the definitions of its own layer and of those before it.
 var layers = [][]string{
 	// What is stored, and the errors.
-	{"authprofile.go", "store.go", "secret.go", "errors.go", "validate.go", "templates.go", "pages.go", "memstore.go", "notice.go", "trace.go", "catalogue.go"},
+	{"authprofile.go", "store.go", "secret.go", "errors.go", "validate.go", "templates.go", "pages.go", "memstore.go", "notice.go", "trace.go", "catalogue.go", "keys.go", "resource.go"},
 	// What is known of a provider, what is sent, what an answer means, and what
 	// is told of it.
 	{"provider.go", "dialect.go", "request.go", "probe.go", "expiry.go", "failure.go", "due.go", "events.go", "tasks.go"},

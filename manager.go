@@ -87,6 +87,14 @@ type Manager struct {
 	// for OpenTelemetry. If nil, there is none, which costs nothing.
 	Trace *Trace
 
+	// Assertion returns what the client of a profile authenticates by at the
+	// audience, if its AuthMethod is AuthPrivateKeyJWT and it has no ClientKey: a
+	// signed assertion (RFC 7523, section 2.2). It is called for each request, and
+	// must not change p. Package assertion has functions for files that the
+	// platform renews, and for keys that do not leave a KMS or HSM. If it fails,
+	// nothing is sent, and the renewal is tried again later.
+	Assertion func(ctx context.Context, p *Profile, audience string) (string, error)
+
 	// Providers are those that templates can name besides the built-in ones, or in
 	// place of those of the same names. One that [Provider.Validate] has a problem
 	// with is ErrConfiguration where a profile names it, with every problem.
@@ -123,13 +131,15 @@ type engine struct {
 	docs      *discovery.Cache
 	catalog   *catalog.Catalog
 	providers *resolver
-	cache     *tokencache.Cache
-	lifetimes *lifetimes
-	events    events
-	tasks     *tasks
-	writer    *writer
-	renewals  *renewals
-	keeper    *keeper
+
+	credentials *credentials
+	cache       *tokencache.Cache
+	lifetimes   *lifetimes
+	events      events
+	tasks       *tasks
+	writer      *writer
+	renewals    *renewals
+	keeper      *keeper
 }
 
 // engine returns the Manager's engine, made at the first call.
@@ -158,7 +168,8 @@ func newEngine(m *Manager) *engine {
 	e.fresh = transport.Fresh(e.http)
 	e.docs = discovery.NewCache(e.fresh, e.events.log)
 	e.catalog = newCatalog(m.Providers)
-	e.providers = &resolver{e.docs, e.catalog, m.RedirectAddress}
+	e.credentials = &credentials{assertion: m.Assertion, http: e.http, now: e.lifetimes.now}
+	e.providers = &resolver{e.docs, e.catalog, m.RedirectAddress, e.credentials, new(resources)}
 	e.tasks = &tasks{events: e.events, closing: make(chan struct{})}
 	e.bounded = bounded{e.store, e.events, e.tasks}
 	e.writer = &writer{
@@ -248,7 +259,11 @@ func (e *engine) savedBefore(ctx context.Context, p *Profile, conflict error) (*
 // validate is p.Validate with the providers of m and the redirect address that p
 // gets from it.
 func (m *Manager) validate(p *Profile) error {
-	return errors.Join(append(unjoin(p.validate(m.engine().catalog)), unjoin(m.checkRedirect(p))...)...)
+	problems := append(unjoin(p.validate(m.engine().catalog)), unjoin(m.checkRedirect(p))...)
+	if p.AuthMethod == AuthPrivateKeyJWT && p.ClientKey == "" && m.Assertion == nil {
+		problems = append(problems, &FieldError{Field: fieldAuthMethod, Problem: "needs a client key, or Manager.Assertion"})
+	}
+	return errors.Join(problems...)
 }
 
 // checkRedirect says what is wrong with the redirect address that p gets from m,
@@ -334,6 +349,7 @@ func (m *Manager) Shutdown(ctx context.Context) error {
 	go func() {
 		e.tasks.wg.Wait()
 		e.docs.Close()
+		e.credentials.certificates.Close()
 		if t, ok := e.http.Transport.(*http.Transport); ok && t == transport.Shared() {
 			t.CloseIdleConnections() // others, who may share them, open new ones
 		}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"time"
 
@@ -19,6 +20,8 @@ import (
 type provider struct {
 	authURL, tokenURL, refreshURL, revocationURL string
 
+	parURL string // where authorization requests are pushed; empty: they are not
+
 	authErr       error // why there is no authURL; nil: there is one
 	revocationErr error // why the provider's revocation address cannot be used; nil: it can, or there is none
 	keysErr       error // why the provider's keys for ID tokens cannot be used; nil: they can, or there are none
@@ -29,7 +32,10 @@ type provider struct {
 
 	documentField string // of the profile, that names the document; empty: there is none
 	authMethod    AuthMethod
-	redirectURI   string // what a renewal says as redirect_uri where the provider wants it
+	assertion     func(context.Context) (string, error) // what the client authenticates by; nil: it has something else
+	tls           *http.Client                          // that presents the client's certificate; nil: it has none
+	omitResource bool // it refuses the parameter resource in a renewal
+	redirectURI   string                                // what a renewal says as redirect_uri where the provider wants it
 	dialect       dialect
 
 	upkeep upkeep
@@ -71,6 +77,9 @@ type resolver struct {
 	docs     *discovery.Cache
 	catalog  *catalog.Catalog
 	redirect func(*Profile) string // Manager.RedirectAddress
+
+	credentials *credentials
+	resources   *resources
 }
 
 // resolve settles how to talk to the provider of p. It needs the network only
@@ -110,9 +119,10 @@ func (r resolver) resolve(ctx context.Context, p *Profile) (*provider, error) {
 	pr.upkeep = upkeepOf(p, known)
 
 	var methods []string
+	var doc *discovery.Document
 	if documentURL != "" {
-		doc, err := r.docs.Document(ctx, documentURL, known)
-		if err != nil {
+		var err error
+		if doc, err = r.docs.Document(ctx, documentURL, known); err != nil {
 			return nil, documentError(err, pr.documentField)
 		}
 		pr.authURL, pr.tokenURL = cmp.Or(pr.dialect.AuthURL, doc.AuthURL), cmp.Or(pr.dialect.TokenURL, doc.TokenURL)
@@ -138,6 +148,11 @@ func (r resolver) resolve(ctx context.Context, p *Profile) (*provider, error) {
 	pr.refreshURL = cmp.Or(pr.dialect.RefreshURL, pr.tokenURL)
 	pr.issuer.Origin = address.ShortOriginOf(pr.tokenURL)
 	pr.authMethod = p.settleAuthMethod(pr.dialect.authMethod(p), methods)
+	pr.settlePAR(p, doc)
+	pr.omitResource = r.resources.isRefused(p)
+	if err := r.credentials.settleKey(pr, p, doc); err != nil {
+		return nil, err
+	}
 	return pr, nil
 }
 
@@ -230,6 +245,8 @@ func (p *Profile) settleAuthMethod(ofTemplate AuthMethod, listed []string) AuthM
 	switch {
 	case p.AuthMethod != "":
 		return p.AuthMethod
+	case p.ClientKey != "":
+		return AuthPrivateKeyJWT
 	case p.ClientSecret == "":
 		return AuthNone
 	case ofTemplate != "":

@@ -465,6 +465,12 @@ func (n *renewal) askTwice(l *heldLease, g *Grant) (*tokenendpoint.Answer, error
 	if te == nil {
 		return answer, err
 	}
+	if n.grant.spends && n.providers.resources.note(n.profile, n.grant.request(n.profile, n.provider, g), te) && l.extend(n.ctx) == nil {
+		again := *n.provider
+		again.omitResource = true
+		n.provider = &again
+		return n.ask(l, g)
+	}
 	lost := te.Class == tokenendpoint.Lost
 	if !brokeBefore(te) && !(lost && (!n.interrupted || !n.grant.spends)) || l.extend(n.ctx) != nil {
 		return answer, err
@@ -475,7 +481,7 @@ func (n *renewal) askTwice(l *heldLease, g *Grant) (*tokenendpoint.Answer, error
 
 // ask sends the token request under the lease.
 func (n *renewal) ask(l *heldLease, g *Grant) (*tokenendpoint.Answer, error) {
-	req := n.grant.request(n.profile, n.provider, g)
+	req, hc := n.grant.request(n.profile, n.provider, g), n.provider.client(n.http)
 	late := *n // the renewal goes on, and may find another profile or provider
 	late.reports = reports{}
 	var traced *tracedRequest
@@ -483,7 +489,7 @@ func (n *renewal) ask(l *heldLease, g *Grant) (*tokenendpoint.Answer, error) {
 		req.BeforeSend = beforeSend
 		ctx, traced = n.events.beginRequest(ctx, g.ProfileID, req)
 		defer traced.ended()
-		return tokenendpoint.Do(ctx, n.http, req)
+		return tokenendpoint.Do(ctx, hc, req)
 	}, func(old *Grant, a *tokenendpoint.Answer, err error) {
 		late.report(func() { traced.tell(a, err, isWithdrawn(err)) })
 		late.storeLate(old, a, err)
@@ -580,7 +586,7 @@ func (n *renewal) askFreely(g *Grant) (*tokenendpoint.Answer, error) {
 		ctx, cancel := transport.WithTimeout(n.ctx, requestTimeout)
 		defer cancel()
 		req := n.grant.request(n.profile, n.provider, g)
-		return doTraced(ctx, n.http, req, n.ref.key.ProfileID, n.events, n.report)
+		return doTraced(ctx, n.provider.client(n.http), req, n.ref.key.ProfileID, n.events, n.report)
 	}
 	a, err := request()
 	if te := asTokenError(err); te != nil && (brokeBefore(te) || te.Class == tokenendpoint.Lost) {

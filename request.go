@@ -71,6 +71,12 @@ func clientCredentialsForm(p *Profile, pr *provider, _ *Grant) url.Values {
 func refreshTokenForm(p *Profile, pr *provider, g *Grant) url.Values {
 	texts := map[string]string{"{redirect_uri}": pr.redirectURI, "{token}": string(g.RefreshToken)}
 	form := p.tokenForm(cmp.Or(pr.dialect.RefreshGrant, "refresh_token"), pr.dialect.RefreshParams, texts)
+	for _, name := range pr.dialect.RefreshOmit {
+		form.Del(name)
+	}
+	if pr.omitResource {
+		form.Del("resource")
+	}
 	if pr.dialect.RefreshGrant == "" {
 		form.Set("refresh_token", string(g.RefreshToken))
 	}
@@ -104,6 +110,8 @@ func tokenRequest(p *Profile, pr *provider, form url.Values) *tokenendpoint.Requ
 		ClientID:     p.ClientID,
 		ClientSecret: string(p.ClientSecret),
 		AuthMethod:   string(pr.authMethod),
+		HasKey:       p.ClientKey != "",
+		Assertion:    pr.assertion,
 		Habits:       pr.dialect.habits(),
 	}
 }
@@ -239,7 +247,7 @@ func revoke(ctx context.Context, hc *http.Client, p *Profile, pr *provider, g *G
 	var errs []error
 	refreshEnded := false
 	for _, r := range pr.revocationRequests(p, g) {
-		err := foreign.CallWithin(ctx, func() error { return tokenendpoint.Revoke(ctx, hc, r.req) })
+		err := foreign.CallWithin(ctx, func() error { return tokenendpoint.Revoke(ctx, pr.client(hc), r.req) })
 		if te := asTokenError(err); te != nil && te.Code == "unsupported_token_type" && refreshEnded {
 			// Some revoke refresh tokens only: the access token has ended with
 			// its refresh token, or ends soon. Nothing more can be done.

@@ -1,6 +1,7 @@
 package authprofile
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -74,12 +75,17 @@ func (p *Profile) validate(providers *catalog.Catalog) error {
 	if p.ClientKey == redacted {
 		v.add("ClientKey", `is the placeholder "[redacted]", not a key`)
 	}
-	if p.ClientKey != "" && p.ClientSecret != "" {
+	switch {
+	case p.ClientKey != "" && p.ClientSecret != "":
 		v.add("ClientKey", "is not wanted beside a client secret")
+	case p.ClientKey != "" && p.AuthMethod != "" && !slices.Contains(byKey, p.AuthMethod):
+		v.add("ClientKey", "is not wanted with this AuthMethod")
+	case p.ClientKey != redacted:
+		v.add("ClientKey", p.checkKey())
 	}
 
 	if p.AuthMethod != "" {
-		r := tokenendpoint.Request{AuthMethod: string(p.AuthMethod), ClientSecret: string(p.ClientSecret)}
+		r := tokenendpoint.Request{AuthMethod: string(p.AuthMethod), ClientSecret: string(p.ClientSecret), HasKey: p.ClientKey != "", Assertion: anAssertion}
 		if err := r.CheckAuth(); err != nil {
 			v.add("AuthMethod", err.Error())
 		}
@@ -105,7 +111,9 @@ func (p *Profile) validate(providers *catalog.Catalog) error {
 	}
 
 	v.addParams("Params", p.Params)
+	v.add("Params", checkResource(p.Params))
 	v.addParams("TokenParams", p.TokenParams)
+	v.add("TokenParams", checkResource(p.TokenParams))
 	if p.Type == TypeApp && len(p.TokenParams) > 0 {
 		v.add("TokenParams", "are for user profiles: the Params of an app profile go to the token endpoint")
 	}
@@ -130,6 +138,9 @@ func (p *Profile) validate(providers *catalog.Catalog) error {
 	}
 	return v.join()
 }
+
+// anAssertion stands for Manager.Assertion, which a profile does not know.
+func anAssertion(context.Context) (string, error) { return "", nil }
 
 // addParams adds what is wrong with extra parameters.
 func (v *problems) addParams(field string, params url.Values) {

@@ -213,6 +213,7 @@ func (c *checker) address(member, s string) {
 // What a member may be that stands for one of several ways.
 var choices = map[string][]string{
 	"auth_method":            {"", "client_secret_basic", "client_secret_post", "client_secret_basic_raw"},
+	"assertion_audience":     {"", "issuer"},
 	"app.auth":               {"", "client_secret_basic", "client_secret_post", "client_secret_basic_raw"},
 	"body_format":            {"", "json"},
 	"pkce":                   {"", "required", "off"},
@@ -235,6 +236,7 @@ func (c *checker) values(r *Row) {
 		}
 	}
 	choose("auth_method", r.AuthMethod)
+	choose("assertion_audience", r.AssertionAudience)
 	choose("body_format", r.BodyFormat)
 	choose("pkce", r.PKCE)
 	choose("id_token", r.IDToken)

@@ -34,23 +34,25 @@ type Row struct {
 	Hosts         []string          `json:"hosts,omitempty"`
 	FormerOrigins []string          `json:"former_origins,omitempty"`
 
-	AuthMethod       string            `json:"auth_method,omitempty"`
-	ClientIDParam    string            `json:"client_id_param,omitempty"`
-	BodyFormat       string            `json:"body_format,omitempty"`
-	Headers          map[string]string `json:"headers,omitempty"`
-	AuthParams       map[string]string `json:"auth_params,omitempty"`
-	TokenParams      map[string]string `json:"token_params,omitempty"`
-	RefreshParams    map[string]string `json:"refresh_params,omitempty"`
-	RedirectURI      string            `json:"redirect_uri,omitempty"`
-	RefreshGrant     string            `json:"refresh_grant,omitempty"`
-	Scopes           []string          `json:"scopes,omitempty"`
-	ScopeSeparator   string            `json:"scope_separator,omitempty"`
-	ScopeParams      []string          `json:"scope_params,omitempty"`
-	ScopeOnRefresh   bool              `json:"scope_on_refresh,omitempty"`
-	ScopesRegistered bool              `json:"scopes_registered,omitempty"`
-	PKCE             string            `json:"pkce,omitempty"`
-	App              *Request          `json:"app,omitempty"`
-	AppGrant         string            `json:"app_grant,omitempty"`
+	AuthMethod        string            `json:"auth_method,omitempty"`
+	AssertionAudience string            `json:"assertion_audience,omitempty"`
+	ClientIDParam     string            `json:"client_id_param,omitempty"`
+	BodyFormat        string            `json:"body_format,omitempty"`
+	Headers           map[string]string `json:"headers,omitempty"`
+	AuthParams        map[string]string `json:"auth_params,omitempty"`
+	TokenParams       map[string]string `json:"token_params,omitempty"`
+	RefreshParams     map[string]string `json:"refresh_params,omitempty"`
+	RefreshOmit       []string          `json:"refresh_omit,omitempty"`
+	RedirectURI       string            `json:"redirect_uri,omitempty"`
+	RefreshGrant      string            `json:"refresh_grant,omitempty"`
+	Scopes            []string          `json:"scopes,omitempty"`
+	ScopeSeparator    string            `json:"scope_separator,omitempty"`
+	ScopeParams       []string          `json:"scope_params,omitempty"`
+	ScopeOnRefresh    bool              `json:"scope_on_refresh,omitempty"`
+	ScopesRegistered  bool              `json:"scopes_registered,omitempty"`
+	PKCE              string            `json:"pkce,omitempty"`
+	App               *Request          `json:"app,omitempty"`
+	AppGrant          string            `json:"app_grant,omitempty"`
 
 	CallbackCode   string            `json:"callback_code,omitempty"`
 	CallbackKeep   []string          `json:"callback_keep,omitempty"`

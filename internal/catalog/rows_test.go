@@ -116,6 +116,7 @@ func TestCheck(t *testing.T) {
 			r.Variables[0].Example, r.Variables[0].Pattern = "acme.example.com", `^[a-z]+\.example\.[a-z.]+$`
 		}},
 		{"auth_method", func(r *Row) { r.AuthMethod = "basic" }},
+		{"assertion_audience", func(r *Row) { r.AssertionAudience = "token" }},
 		{"body_format", func(r *Row) { r.BodyFormat = "xml" }},
 		{"pkce", func(r *Row) { r.PKCE = "plain" }},
 		{"id_token", func(r *Row) { r.IDToken = "maybe" }},

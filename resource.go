@@ -1,0 +1,57 @@
+package authprofile
+
+import (
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/authprofile/authprofile/internal/tokenendpoint"
+)
+
+// resources are the profiles whose provider refuses the parameter resource (RFC
+// 8707) in a renewal: some demand it there, others refuse it, and a row says so of
+// few. A refusal for that reason, invalid_target, spends no refresh token: so it is
+// asked once with the parameter, and then without, until the profile changes or the
+// process ends.
+type resources struct {
+	mu      sync.Mutex
+	refused map[string]int64 // versions, by ID
+}
+
+// maxResources is how many profiles are remembered.
+const maxResources = 10_000
+
+func (r *resources) isRefused(p *Profile) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	version, ok := r.refused[p.ID]
+	return ok && version == p.Version
+}
+
+// note notes that the provider of p has refused resource, if that is what te says
+// of a request that had it. It reports whether the request may be repeated without.
+func (r *resources) note(p *Profile, req *tokenendpoint.Request, te *tokenendpoint.Error) bool {
+	if te.Code != "invalid_target" || !req.Form.Has("resource") {
+		return false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.refused == nil || len(r.refused) >= maxResources {
+		r.refused = make(map[string]int64)
+	}
+	r.refused[p.ID] = p.Version
+	return true
+}
+
+// checkResource says what is wrong with the resources in parameters (RFC 8707,
+// section 2), or nothing.
+func checkResource(params url.Values) string {
+	if slices.ContainsFunc(params["resource"], func(s string) bool {
+		u, err := url.Parse(s)
+		return err != nil || !u.IsAbs() || strings.Contains(s, "#")
+	}) {
+		return `have a "resource" that is not an absolute URI without a fragment (RFC 8707, section 2)`
+	}
+	return ""
+}
