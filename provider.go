@@ -34,7 +34,7 @@ type provider struct {
 	authMethod    AuthMethod
 	assertion     func(context.Context) (string, error) // what the client authenticates by; nil: it has something else
 	tls           *http.Client                          // that presents the client's certificate; nil: it has none
-	omitResource bool // it refuses the parameter resource in a renewal
+	omitResource  bool                                  // it refuses the parameter resource in a renewal
 	redirectURI   string                                // what a renewal says as redirect_uri where the provider wants it
 	dialect       dialect
 

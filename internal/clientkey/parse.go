@@ -5,6 +5,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/rsa"
 	"crypto/x509"
+	"encoding/asn1"
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
@@ -128,6 +129,9 @@ func parseBlock(b *pem.Block) (crypto.Signer, error) {
 	if len(b.Bytes) > maxKeyDER {
 		return nil, errUnreadable
 	}
+	if hasLongInteger(b.Bytes) {
+		return nil, errLongRSA
+	}
 	key, err := parse(b.Bytes)
 	if err != nil {
 		return nil, errUnreadable
@@ -137,6 +141,25 @@ func parseBlock(b *pem.Block) (crypto.Signer, error) {
 		return nil, errKind
 	}
 	return signer, nil
+}
+
+// hasLongInteger reports whether a key in DER has a number of more than maxRSA
+// bits. To check a key with such numbers can take minutes.
+func hasLongInteger(der []byte) bool {
+	for len(der) > 0 {
+		var v asn1.RawValue
+		rest, err := asn1.Unmarshal(der, &v)
+		switch {
+		case err != nil:
+			return false
+		case v.Tag == asn1.TagInteger && len(v.Bytes) > maxRSA/8+1: // a byte may be the sign
+			return true
+		case (v.IsCompound || v.Tag == asn1.TagOctetString) && hasLongInteger(v.Bytes):
+			return true
+		}
+		der = rest
+	}
+	return false
 }
 
 func parseJWK(text string) (*Key, error) {
@@ -159,8 +182,11 @@ func parseJWK(text string) (*Key, error) {
 		return nil, errKind
 	case !has("d"):
 		return nil, errPublic
-	case len(members["n"]) > base64.RawURLEncoding.EncodedLen(maxRSA/8)+len(`""`):
-		return nil, errLongRSA
+	}
+	for _, name := range []string{"n", "e", "d", "p", "q", "dp", "dq", "qi"} {
+		if len(members[name]) > base64.RawURLEncoding.EncodedLen(maxRSA/8)+len(`""`) {
+			return nil, errLongRSA
+		}
 	}
 
 	var certificates struct {

@@ -8,8 +8,10 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
+	"encoding/asn1"
 	"encoding/base64"
 	"encoding/pem"
+	"math/big"
 	"slices"
 	"strings"
 	"testing"
@@ -73,6 +75,7 @@ func TestParseRefuses(t *testing.T) {
 		return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: []byte("sentinel-of-a-key"), Headers: map[string]string{"Proc-Type": "4,ENCRYPTED", "DEK-Info": "AES-256-CBC,00"}}))
 	}
 	short := must(rsa.GenerateKey(rand.Reader, 1024))
+	long := must(asn1.Marshal([]any{0, new(big.Int).Lsh(big.NewInt(1), 9000)}))
 	type m = map[string]any
 	for _, tt := range []struct {
 		name, text string
@@ -131,6 +134,9 @@ func TestParseRefuses(t *testing.T) {
 		{"RSA with a d of its own", jwk(second, m{"d": "AQAB"}), errJWK},
 		{"a member twice", strings.TrimSuffix(jwk(key, nil), "}") + `,"d":"AQAB"}`, errJWK},
 		{"RSA of 8200 bits", jwk(second, m{"n": base64.RawURLEncoding.EncodeToString(make([]byte, 1025))}), errLongRSA},
+		{"RSA with a long prime", jwk(second, m{"p": base64.RawURLEncoding.EncodeToString(make([]byte, 1025))}), errLongRSA},
+		{"RSA with a long prime, PKCS #1", block("RSA PRIVATE KEY", long), errLongRSA},
+		{"RSA with a long prime, PKCS #8", block("PRIVATE KEY", must(asn1.Marshal([]any{0, long}))), errLongRSA},
 		{"alg of a MAC", jwk(key, m{"alg": "HS256"}), errAlgorithm},
 		{"alg of another curve", jwk(key, m{"alg": "ES384"}), errAlgorithm},
 		{"alg of another kind", jwk(key, m{"alg": "RS256"}), errAlgorithm},

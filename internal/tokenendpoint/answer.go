@@ -99,9 +99,7 @@ type content struct {
 // The times of the answer are counted from start, when its request began.
 func parse(body []byte, contentType string, h Habits, start time.Time) *content {
 	c := new(content)
-	body = bytes.TrimLeft(body, " \t\r\n")
-	body = bytes.TrimPrefix(body, []byte("\ufeff"))
-	body = bytes.TrimLeft(body, " \t\r\n")
+	body = trim(body)
 
 	var members map[string]json.RawMessage
 	switch mediaType, _, _ := strings.Cut(contentType, ";"); {
@@ -126,6 +124,13 @@ func parse(body []byte, contentType string, h Habits, start time.Time) *content 
 	c.readAnswer(tokens, &h, start)
 	c.Extra = readExtra(members, h.Keep, holder)
 	return c
+}
+
+// trim returns a body without what may stand before a JSON text.
+func trim(body []byte) []byte {
+	body = bytes.TrimLeft(body, " \t\r\n")
+	body = bytes.TrimPrefix(body, []byte("\ufeff"))
+	return bytes.TrimLeft(body, " \t\r\n")
 }
 
 // readTokenPath returns the members of the object with the tokens.

@@ -1,6 +1,7 @@
 package tokenendpoint
 
 import (
+	"context"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -12,20 +13,35 @@ import (
 )
 
 func TestCheckAuth(t *testing.T) {
-	for _, tt := range []struct{ method, secret, want string }{
-		{"none", "", ""},
-		{"none", "s", `"none" is for clients without a secret`},
-		{"client_secret_post", "s", ""},
-		{"client_secret_post", "", "needs a client secret"},
-		{"client_secret_basic", "s", ""},
-		{"client_secret_basic", "", "needs a client secret"},
-		{"client_secret_basic_raw", "s", ""},
-		{"client_secret_basic_raw", "", "needs a client secret"},
-		{"", "s", "is unknown"},
-		{"private_key_jwt", "", "is unknown"},
+	assert := func(context.Context) (string, error) { return "a.b.c", nil }
+	for _, tt := range []struct {
+		method, secret string
+		key            bool
+		assertion      func(context.Context) (string, error)
+		want           string
+	}{
+		{"none", "", false, nil, ""},
+		{"none", "s", false, nil, `"none" is for clients without a secret`},
+		{"client_secret_post", "s", false, nil, ""},
+		{"client_secret_post", "", false, nil, "needs a client secret"},
+		{"client_secret_basic", "s", false, nil, ""},
+		{"client_secret_basic", "", false, nil, "needs a client secret"},
+		{"client_secret_basic_raw", "s", false, nil, ""},
+		{"client_secret_basic_raw", "", false, nil, "needs a client secret"},
+		{"", "s", false, nil, "is unknown"},
+		{"private_key", "", true, nil, "is unknown"},
+		{"private_key_jwt", "", false, nil, "needs a client key, or Manager.Assertion"},
+		{"private_key_jwt", "", true, nil, ""},
+		{"private_key_jwt", "", false, assert, ""},
+		{"private_key_jwt", "s", true, nil, `"private_key_jwt" is for clients without a secret`},
+		{"tls_client_auth", "", false, assert, "needs a client key"},
+		{"tls_client_auth", "", true, nil, ""},
+		{"tls_client_auth", "s", true, nil, `"tls_client_auth" is for clients without a secret`},
+		{"self_signed_tls_client_auth", "", false, nil, "needs a client key"},
+		{"self_signed_tls_client_auth", "", true, nil, ""},
 	} {
 		got := ""
-		if err := (&Request{AuthMethod: tt.method, ClientSecret: tt.secret}).CheckAuth(); err != nil {
+		if err := (&Request{AuthMethod: tt.method, ClientSecret: tt.secret, HasKey: tt.key, Assertion: tt.assertion}).CheckAuth(); err != nil {
 			got = err.Error()
 		}
 		if got != tt.want {
@@ -51,6 +67,7 @@ func TestThreat135_NoCredentialIsRepeated(t *testing.T) {
 				}
 			}
 			r.ClientID, r.AuthMethod = "reports", method
+			r.Assertion = func(context.Context) (string, error) { return "header.claims.signature", nil }
 
 			var sent []string
 			provider := roundTrip(func(req *http.Request) (*http.Response, error) {
@@ -90,8 +107,8 @@ func TestThreat135_NoCredentialIsRepeated(t *testing.T) {
 			if !strings.Contains(e.Description, "[redacted]") {
 				t.Errorf("got description %q, want what was repeated to be redacted", e.Description)
 			}
-			if alone := m.check(&Request{AuthMethod: method}) == nil; alone != (len(sent) == 0) {
-				t.Errorf("got %d credentials sent, want some if and only if the method needs a secret", len(sent))
+			if without := m.check(&Request{AuthMethod: method, HasKey: true}) == nil && !m.asserts; without != (len(sent) == 0) {
+				t.Errorf("got %d credentials sent, want some if and only if the method has them in the request", len(sent))
 			}
 		})
 	}

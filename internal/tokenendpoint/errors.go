@@ -34,8 +34,8 @@ const (
 	// Unavailable: the provider asks to come back later.
 	Unavailable
 
-	// Unreadable: the answer has a status of success and no usable access
-	// token, or broke off after a refresh token, which is returned with the
+	// Unreadable: the answer has a status of success and no usable access token
+	// (or request_uri, see Push), or broke off after a refresh token, which is returned with the
 	// error.
 	Unreadable
 
@@ -52,7 +52,7 @@ var classNames = map[Class]string{
 	InvalidGrant:  "the grant is not valid",
 	Configuration: "the client, the address or the server is not set up for this",
 	Unavailable:   "not available now",
-	Unreadable:    "an answer without a usable token",
+	Unreadable:    "an answer that cannot be used",
 	Refused:       "refused",
 	Interaction:   "a person is needed",
 }

@@ -176,7 +176,7 @@ func TestThreat135_WhatWasSentIsNotRepeatedInAnyForm(t *testing.T) {
 			Form:     map[string][]string{"grant_type": {"refresh_token"}, "refresh_token": {refresh}},
 			ClientID: "reports", ClientSecret: secret, AuthMethod: method,
 		}
-		auth, err := authenticate(r)
+		auth, err := authenticate(r, "")
 		if err != nil {
 			t.Fatal(err)
 		}

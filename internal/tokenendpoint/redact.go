@@ -17,7 +17,7 @@ import (
 // secretParams are the parameters of a grant whose values an error must not
 // show, even if the provider repeats them. Those of the client's authentication
 // are known from how it was made.
-var secretParams = []string{"assertion", "client_assertion", "code", "code_verifier", "device_code", "password"}
+var secretParams = []string{"assertion", "client_assertion", "code", "code_verifier", "device_code", "id_token_hint", "login_hint", "password"}
 
 // isSecretParam reports whether a parameter is one of secretParams, or has a name
 // such as refresh_token, fb_exchange_token or client_secret.

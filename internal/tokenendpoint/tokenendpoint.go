@@ -54,6 +54,18 @@ type Request struct {
 	// the form has twice.
 	AuthMethod string
 
+	// HasKey says that there is a client's key: for the TLS methods, with which
+	// the http.Client authenticates, or to make assertions of.
+	HasKey bool
+
+	// Assertion returns what the client authenticates by with private_key_jwt
+	// (RFC 7523, section 2.2). It is called once for each request that is sent,
+	// before anything of the form leaves and before BeforeSend. If it fails, or
+	// has not returned when the time of the request is over, nothing is sent.
+	Assertion func(ctx context.Context) (string, error)
+
+	namesClient bool // the form has client_id, whatever AuthMethod is
+
 	// Anonymous says that nothing is added to the form, and the client does not
 	// authenticate. AuthMethod does not matter. A client_id or client_secret
 	// that the form has is sent.
@@ -176,8 +188,12 @@ func send(ctx context.Context, hc *http.Client, r *Request, endpoint string, wai
 	if len(r.Form) == 0 && r.Credential == nil {
 		return fail(Unsent, errForm)
 	}
+	asserts := r.needsAssertion()
+	if asserts && r.Assertion == nil {
+		return fail(Configuration, errNoAssertion)
+	}
 	var err error
-	if x.sent, err = authenticate(r); err != nil {
+	if x.sent, err = authenticate(r, ""); err != nil {
 		return fail(Configuration, err)
 	}
 
@@ -200,6 +216,15 @@ func send(ctx context.Context, hc *http.Client, r *Request, endpoint string, wai
 	if wait > 0 {
 		sending, cancel = context.WithCancel(ctx)
 		defer cancel()
+	}
+	if asserts && validAddress(r.URL) {
+		assertion, err := r.assert(ctx)
+		if err != nil {
+			return fail(Unsent, err)
+		}
+		if x.sent, err = authenticate(r, assertion); err != nil {
+			return fail(Configuration, err)
+		}
 	}
 	req, body, err := x.newRequest(sending)
 	if err != nil {
@@ -256,6 +281,12 @@ func send(ctx context.Context, hc *http.Client, r *Request, endpoint string, wai
 	}
 }
 
+// validAddress reports whether a request can be sent to an address.
+func validAddress(s string) bool {
+	u, err := url.Parse(s)
+	return err == nil && u.Host != "" && (u.Scheme == "https" || u.Scheme == "http")
+}
+
 // newRequest returns the request to send, and its body. The request has
 // http.NoBody if that is empty.
 func (x *exchange) newRequest(ctx context.Context) (*http.Request, *onceBody, error) {
@@ -266,7 +297,7 @@ func (x *exchange) newRequest(ctx context.Context) (*http.Request, *onceBody, er
 	}
 	body := newOnceBody(ctx, encoded, r.BeforeSend)
 	req, err := http.NewRequestWithContext(ctx, cmp.Or(r.Method, http.MethodPost), r.URL, body)
-	if err != nil || req.URL.Host == "" || req.URL.Scheme != "https" && req.URL.Scheme != "http" {
+	if err != nil || !validAddress(r.URL) {
 		return nil, nil, errURL
 	}
 	// Without GetBody, net/http cannot send the form again by itself.
