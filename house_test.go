@@ -24,10 +24,10 @@ const modulePath = "github.com/authprofile/authprofile"
 // the definitions of its own layer and of those before it.
 var layers = [][]string{
 	// What is stored, and the errors.
-	{"authprofile.go", "store.go", "secret.go", "errors.go", "validate.go", "templates.go", "pages.go", "memstore.go", "notice.go", "trace.go", "catalogue.go", "keys.go", "resource.go"},
+	{"authprofile.go", "store.go", "secret.go", "errors.go", "validate.go", "templates.go", "pages.go", "memstore.go", "notice.go", "trace.go", "catalogue.go"},
 	// What is known of a provider, what is sent, what an answer means, and what
 	// is told of it.
-	{"provider.go", "dialect.go", "request.go", "probe.go", "expiry.go", "failure.go", "due.go", "events.go", "tasks.go"},
+	{"provider.go", "keys.go", "par.go", "resource.go", "dialect.go", "request.go", "probe.go", "expiry.go", "failure.go", "due.go", "events.go", "tasks.go"},
 	// How a grant is stored, and who may renew it.
 	{"persist.go", "lease.go", "company.go", "memo.go", "account.go"},
 	// One renewal.
@@ -37,7 +37,7 @@ var layers = [][]string{
 	// What is done about grants that are due, and what is told of them.
 	{"pace.go", "records.go", "notices.go", "keeper.go"},
 	// What callers call.
-	{"manager.go", "token.go", "client.go", "flows.go", "callback.go", "redirect.go", "grants.go", "discovery.go", "maintain.go", "check.go"},
+	{"manager.go", "token.go", "client.go", "flows.go", "callback.go", "redirect.go", "grants.go", "discovery.go", "maintain.go", "check.go", "bound.go"},
 }
 
 // maxFileLines is the longest that a file of the package may be.

@@ -47,26 +47,6 @@ func (k *clientKeys) parse(text Secret) (*clientkey.Key, error) {
 	return key, nil
 }
 
-// byKey are the client authentication methods that take a key in place of a secret.
-var byKey = []AuthMethod{AuthPrivateKeyJWT, AuthTLS, AuthSelfSignedTLS}
-
-// checkKey says what is wrong with the key of a profile, or nothing.
-func (p *Profile) checkKey() string {
-	if p.ClientKey == "" {
-		return ""
-	}
-	key, err := clientkey.Parse(string(p.ClientKey))
-	if err != nil {
-		return err.Error()
-	}
-	if p.AuthMethod == AuthTLS || p.AuthMethod == AuthSelfSignedTLS {
-		if _, err := key.TLSCertificate(); err != nil {
-			return err.Error()
-		}
-	}
-	return ""
-}
-
 // The fields of a profile that decide how its client authenticates.
 const (
 	fieldAuthMethod = "AuthMethod"

@@ -1,9 +1,6 @@
 package authprofile
 
 import (
-	"net/url"
-	"slices"
-	"strings"
 	"sync"
 
 	"github.com/authprofile/authprofile/internal/tokenendpoint"
@@ -42,16 +39,4 @@ func (r *resources) note(p *Profile, req *tokenendpoint.Request, te *tokenendpoi
 	}
 	r.refused[p.ID] = p.Version
 	return true
-}
-
-// checkResource says what is wrong with the resources in parameters (RFC 8707,
-// section 2), or nothing.
-func checkResource(params url.Values) string {
-	if slices.ContainsFunc(params["resource"], func(s string) bool {
-		u, err := url.Parse(s)
-		return err != nil || !u.IsAbs() || strings.Contains(s, "#")
-	}) {
-		return `have a "resource" that is not an absolute URI without a fragment (RFC 8707, section 2)`
-	}
-	return ""
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/authprofile/authprofile/internal/address"
 	"github.com/authprofile/authprofile/internal/catalog"
+	"github.com/authprofile/authprofile/internal/clientkey"
 	"github.com/authprofile/authprofile/internal/tokenendpoint"
 )
 
@@ -80,7 +81,7 @@ func (p *Profile) validate(providers *catalog.Catalog) error {
 		v.add("ClientKey", "is not wanted beside a client secret")
 	case p.ClientKey != "" && p.AuthMethod != "" && !slices.Contains(byKey, p.AuthMethod):
 		v.add("ClientKey", "is not wanted with this AuthMethod")
-	case p.ClientKey != redacted:
+	case p.ClientKey != redacted && len(p.ClientKey) <= maxKey:
 		v.add("ClientKey", p.checkKey())
 	}
 
@@ -342,6 +343,35 @@ func checkText(s string, limit int) string {
 		return fmt.Sprintf("is longer than %d bytes", limit)
 	case !utf8.ValidString(s) || strings.ContainsRune(s, 0):
 		return "is not valid UTF-8 text"
+	}
+	return ""
+}
+
+// byKey are the client authentication methods that take a key in place of a secret.
+var byKey = []AuthMethod{AuthPrivateKeyJWT, AuthTLS, AuthSelfSignedTLS}
+
+// checkKey says what is wrong with the key of a profile, or nothing.
+func (p *Profile) checkKey() string {
+	if p.ClientKey == "" {
+		return ""
+	}
+	key, err := clientkey.Parse(string(p.ClientKey))
+	if err != nil {
+		return err.Error()
+	}
+	if p.AuthMethod == AuthTLS || p.AuthMethod == AuthSelfSignedTLS {
+		if _, err := key.TLSCertificate(); err != nil {
+			return err.Error()
+		}
+	}
+	return ""
+}
+
+// checkResource says what is wrong with the resources in parameters, or nothing.
+// RFC 8707, section 2 wants absolute URIs; providers have names of other kinds.
+func checkResource(params url.Values) string {
+	if slices.ContainsFunc(params["resource"], func(s string) bool { return strings.Contains(s, "#") }) {
+		return `have a "resource" with a fragment (RFC 8707, section 2)`
 	}
 	return ""
 }
