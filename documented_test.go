@@ -6,11 +6,13 @@ import "time"
 // has them.
 var documentedProviders = []documentedProvider{{
 	template: "adobe", discovery: "https://ims-na1.adobelogin.com/ims/.well-known/openid-configuration", issuer: "https://ims-na1.adobelogin.com",
-	auth: "https://ims-na1.adobelogin.com/ims/authorize/v2", token: "https://ims-na1.adobelogin.com/ims/token/v3", by: "basic",
+	isApp: true,
+	auth:  "https://ims-na1.adobelogin.com/ims/authorize/v2", token: "https://ims-na1.adobelogin.com/ims/token/v3", by: "basic",
 	scope: "read,write,offline_access", account: "https://ims-na1.adobelogin.com/ims/userinfo/v2", whoami: `{"sub":"A1@AdobeID","name":"Ada"}`, name: "Ada",
 	revocation: "https://ims-na1.adobelogin.com/ims/revoke", revokes: both("POST basic form "),
 }, {
 	template: "amazon-sp/sellercentral.amazon.de/amzn1.sellerapps.app.0bf296b5-EXAMPLE",
+	isApp:    true,
 	auth:     "https://sellercentral.amazon.de/apps/authorize/consent", token: "https://api.amazon.com/auth/o2/token", by: "post", noPKCE: true,
 	ask: "application_id=amzn1.sellerapps.app.0bf296b5-EXAMPLE", code: "spapi_oauth_code", callback: "code=&spapi_oauth_code=SENTINEL-spapi&selling_partner_id=A3F",
 	kept: "selling_partner_id=A3F",
@@ -22,6 +24,8 @@ var documentedProviders = []documentedProvider{{
 	revocation: "https://app.asana.com/-/oauth_revoke", revokes: []string{"POST post form " + inBody + revokeRefresh},
 }, {
 	template: "azure-devops/contoso.com", discovery: "https://login.microsoftonline.com/contoso.com/v2.0/.well-known/openid-configuration",
+	ends:   90 * day,
+	isApp:  true,
 	issuer: "https://login.microsoftonline.com/" + tenantGUID + "/v2.0", auth: "https://login.microsoftonline.com/contoso.com/oauth2/v2.0/authorize",
 	token: "https://login.microsoftonline.com/contoso.com/oauth2/v2.0/token", by: "post", scope: "read write offline_access", renew: "scope=read write offline_access",
 	account: "https://app.vssps.visualstudio.com/_apis/profile/profiles/me", whoami: `{"id":"u-1","displayName":"Ada"}`, name: "Ada",
@@ -49,6 +53,7 @@ var documentedProviders = []documentedProvider{{
 	account: "https://api.clickup.com/api/v2/user", whoami: `{"user":{"id":1,"username":"Ada"}}`, name: "Ada",
 }, {
 	template: "discord", auth: "https://discord.com/oauth2/authorize", token: "https://discord.com/api/oauth2/token", by: "basic", scope: "read write",
+	isApp:    true,
 	callback: "guild_id=7&permissions=8", kept: "guild_id=7&permissions=8&guild.id=7&webhook.url=https://discord.com/w",
 	answer:  `{"access_token":"access-1","refresh_token":"refresh-1","expires_in":604800,"token_type":"Bearer","guild":{"id":"7"},"webhook":{"id":"w","url":"https://discord.com/w"}}`,
 	life:    7 * day,
@@ -56,12 +61,14 @@ var documentedProviders = []documentedProvider{{
 	revocation: "https://discord.com/api/oauth2/token/revoke", revokes: both("POST basic form "),
 }, {
 	template: "ebay/Acme_Ltd-AcmeApp-PRD-a1b2c3", auth: "https://auth.ebay.com/oauth2/authorize", token: "https://api.ebay.com/identity/v1/oauth2/token", by: "basic",
+	isApp: true,
 	scope: "read write", redirectURI: "Acme_Ltd-AcmeApp-PRD-a1b2c3", callback: "expires_in=299", renew: "scope=read write",
 	answer:  `{"access_token":"access-1","refresh_token":"refresh-1","expires_in":7200,"refresh_token_expires_in":47304000,"token_type":"User Access Token"}`,
 	life:    2 * time.Hour,
 	account: "https://apiz.ebay.com/commerce/identity/v1/user/", whoami: `{"userId":"u","username":"ada"}`, name: "ada",
 }, {
 	template: "facebook", auth: "https://www.facebook.com/v22.0/dialog/oauth", token: "https://graph.facebook.com/v22.0/oauth/access_token", by: "post", scope: "read,write",
+	isApp:  true,
 	answer: `{"access_token":"access-1","token_type":"bearer","expires_in":5184000}`, life: 60 * day,
 	renew:   "grant_type=fb_exchange_token&fb_exchange_token=access-1",
 	account: "https://graph.facebook.com/v22.0/me", whoami: `{"id":"1","name":"Ada"}`, name: "Ada",
@@ -78,7 +85,8 @@ var documentedProviders = []documentedProvider{{
 	account: "https://api.freshbooks.com/auth/api/v1/users/me", whoami: `{"response":{"id":1,"email":"ada@example.com"}}`, name: "ada@example.com",
 }, {
 	template: "gitea", discovery: "https://gitea.com/.well-known/openid-configuration", issuer: "https://gitea.com/",
-	auth: "https://gitea.com/login/oauth/authorize", token: "https://gitea.com/login/oauth/access_token", by: "basic", scope: "read write",
+	refused: `401 {"error":"unauthorized_client"}`,
+	auth:    "https://gitea.com/login/oauth/authorize", token: "https://gitea.com/login/oauth/access_token", by: "basic", scope: "read write",
 	account: "https://gitea.com/api/v1/user", whoami: `{"id":1,"login":"ada"}`, name: "ada",
 }, {
 	template: "gong", auth: "https://app.gong.io/oauth2/authorize", token: "https://app.gong.io/oauth2/generate-customer-token", by: "basic", noPKCE: true, scope: "read write", ask: "access_type=offline",
@@ -110,6 +118,7 @@ var documentedProviders = []documentedProvider{{
 	revocation: "https://api.miro.com/v2/oauth/revoke", revokes: []string{"POST none JSON accessToken=access-2&clientId=client-1&clientSecret=" + scriptedSecret},
 }, {
 	template: "monday", auth: "https://auth.monday.com/oauth2/authorize", token: "https://auth.monday.com/oauth_ms/oauth/token", by: "post", scope: "read write",
+	isApp:  true,
 	answer: `{"access_token":"{jwt}","refresh_token":"refresh-1","token_type":"Bearer"}`, life: 2 * time.Hour,
 	account: "https://api.monday.com/v2", whoami: `{"data":{"me":{"id":"7","name":"Ada"}}}`, name: "Ada",
 	revocation: "https://auth.monday.com/oauth_ms/oauth/revoke", revokes: both("POST post form " + inBody),
@@ -124,29 +133,35 @@ var documentedProviders = []documentedProvider{{
 	answer: `{"access_token":"access-1","refresh_token":"refresh-1","expires_in":7200,"token_type":"bearer","created_at":1}`, life: 2 * time.Hour, kept: "created_at=1",
 }, {
 	template: "paypal/sandbox", auth: "https://www.sandbox.paypal.com/signin/authorize", token: "https://api-m.sandbox.paypal.com/v1/oauth2/token", by: "basic", scope: "openid",
+	isApp:  true,
 	answer: `{"access_token":"access-1","refresh_token":"refresh-1","expires_in":"28800","token_type":"Bearer","nonce":"n","app_id":"APP-1"}`, life: 8 * time.Hour, kept: "app_id=APP-1&nonce=n",
 	account: "https://api-m.sandbox.paypal.com/v1/identity/oauth2/userinfo", whoami: `{"user_id":"u","name":"Ada"}`, name: "Ada",
 	dead: `400 {"error":"invalid_refresh_token"}`,
 }, {
 	template: "pinterest", auth: "https://www.pinterest.com/oauth/", token: "https://api.pinterest.com/v5/oauth/token", by: "basic", scope: "read,write", exchange: "continuous_refresh=true",
+	isApp:  true,
 	answer: `{"access_token":"access-1","refresh_token":"refresh-1","response_type":"authorization_code","expires_in":"2592000","refresh_token_expires_in":5184000,"token_type":"bearer"}`, life: 30 * day,
-	account: "https://api.pinterest.com/v5/user_account", whoami: `{"username":"ada"}`, name: "ada", unavailable: `401 {"code":283,"message":"no"}`,
+	account: "https://api.pinterest.com/v5/user_account", whoami: `{"username":"ada"}`, name: "ada", refused: `401 {"code":283,"message":"no"}`,
 }, {
 	template: "pipedrive", auth: "https://oauth.pipedrive.com/oauth/authorize", token: "https://oauth.pipedrive.com/oauth/token", by: "basic", noPKCE: true,
+	ends: 60 * day, denied: "user_denied",
 	answer: `{"access_token":"access-1","refresh_token":"refresh-1","expires_in":3599,"token_type":"Bearer","scope":"base,deals:read","api_domain":"https://acme.pipedrive.com"}`,
 	life:   3599 * time.Second, granted: "base deals:read", kept: "api_domain=https://acme.pipedrive.com",
 	account: "https://acme.pipedrive.com/api/v1/users/me", whoami: `{"success":true,"data":{"id":1,"name":"Ada"}}`, name: "Ada",
 	revocation: "https://oauth.pipedrive.com/oauth/revoke", revokes: []string{"POST basic form " + revokeRefresh},
 }, {
 	template: "reddit", auth: "https://www.reddit.com/api/v1/authorize", token: "https://www.reddit.com/api/v1/access_token", by: "basic", scope: "read write", ask: "duration=permanent",
+	isApp:   true,
 	account: "https://oauth.reddit.com/api/v1/me", whoami: `{"id":"abc","name":"ada"}`, name: "ada",
 	revocation: "https://www.reddit.com/api/v1/revoke_token", revokes: both("POST basic form "),
 }, {
 	template: "ringcentral", auth: "https://platform.ringcentral.com/restapi/oauth/authorize", token: "https://platform.ringcentral.com/restapi/oauth/token", by: "basic",
+	isApp:  true,
 	answer: `{"access_token":"access-1","refresh_token":"refresh-1","expires_in":3600,"refresh_token_expires_in":604800,"token_type":"bearer","owner_id":"o","endpoint_id":"e"}`, kept: "owner_id=o&endpoint_id=e",
 	revocation: "https://platform.ringcentral.com/restapi/oauth/revoke", revokes: both("POST basic form "),
 }, {
 	template: "salesloft", auth: "https://accounts.salesloft.com/oauth/authorize", token: "https://accounts.salesloft.com/oauth/token", by: "post", callback: "context=x&scope=read",
+	isApp:   true,
 	account: "https://api.salesloft.com/v2/me", whoami: `{"data":{"id":1,"name":"Ada"}}`, name: "Ada",
 }, {
 	template: "slack-user", auth: "https://slack.com/oauth/v2_user/authorize", token: "https://slack.com/api/oauth.v2.user.access", by: "post", scope: "read,write",
@@ -160,6 +175,8 @@ var documentedProviders = []documentedProvider{{
 	account: "https://api.smartsheet.eu/2.0/users/me", whoami: `{"id":1,"email":"ada@example.com"}`, name: "ada@example.com",
 }, {
 	template: "spotify", auth: "https://accounts.spotify.com/authorize", token: "https://accounts.spotify.com/api/token", by: "basic", scope: "read write",
+	ends:    183 * day,
+	isApp:   true,
 	account: "https://api.spotify.com/v1/me", whoami: `{"id":"ada1","display_name":"Ada"}`, name: "Ada",
 }, {
 	template: "square/connect.squareupsandbox.com", auth: "https://connect.squareupsandbox.com/oauth2/authorize", token: "https://connect.squareupsandbox.com/oauth2/token", by: "post", json: true, noPKCE: true, scope: "read write",
@@ -168,7 +185,7 @@ var documentedProviders = []documentedProvider{{
 	dead: `401 {"errors":[{"category":"AUTHENTICATION_ERROR","code":"ACCESS_TOKEN_REVOKED"}]}`,
 }, {
 	template: "strava", auth: "https://www.strava.com/oauth/authorize", token: "https://www.strava.com/oauth/token", by: "post", scope: "read,write", callback: "scope=read,activity:read", granted: "read activity:read",
-	answer: `{"token_type":"Bearer","expires_at":946706400,"expires_in":21600,"refresh_token":"refresh-1","access_token":"access-1","athlete":{"id":134815}}`, life: 6 * time.Hour, kept: "athlete.id=134815",
+	answer: `{"token_type":"Bearer","expires_at":946706400,"expires_in":21600,"refresh_token":"refresh-1","access_token":"access-1","athlete":{"id":134815}}`, life: 6 * time.Hour, kept: "athlete.id=134815&scope=read,activity:read",
 	account: "https://www.strava.com/api/v3/athlete", whoami: `{"id":134815,"firstname":"Ada"}`, name: "Ada",
 	revocation: "https://www.strava.com/oauth/deauthorize", revokes: []string{"POST none form access_token=access-2"},
 	dead: `400 {"message":"Bad Request","errors":[{"resource":"RefreshToken","field":"refresh_token","code":"invalid"}]}`,
@@ -178,7 +195,8 @@ var documentedProviders = []documentedProvider{{
 	account: "https://api.stripe.com/v1/account", whoami: `{"id":"acct_1","email":"ada@example.com"}`, name: "ada@example.com",
 	revocation: "https://connect.stripe.com/oauth/deauthorize", revokes: []string{"POST Bearer " + scriptedSecret + " form client_id=client-1&stripe_user_id=acct_1"},
 }, {
-	template: "tiktok", auth: "https://www.tiktok.com/v2/auth/authorize/", token: "https://open.tiktokapis.com/v2/oauth/token/", by: "post", clientID: "client_key", scope: "read,write", callback: "scopes=user.info.basic", kept: "open_id=o",
+	template: "tiktok", auth: "https://www.tiktok.com/v2/auth/authorize/", token: "https://open.tiktokapis.com/v2/oauth/token/", by: "post", clientID: "client_key", scope: "read,write", callback: "scopes=user.info.basic", kept: "open_id=o&scopes=user.info.basic",
+	isApp:  true,
 	answer: `{"access_token":"access-1","refresh_token":"refresh-1","expires_in":86400,"refresh_expires_in":31536000,"scope":"user.info.basic,video.list","token_type":"Bearer","open_id":"o"}`, life: day, granted: "user.info.basic video.list",
 	account: "https://open.tiktokapis.com/v2/user/info/", whoami: `{"data":{"user":{"open_id":"o","display_name":"Ada"}}}`, name: "Ada",
 	revocation: "https://open.tiktokapis.com/v2/oauth/revoke/", revokes: both("POST post form client_key=client-1&client_secret=" + scriptedSecret + "&"),
@@ -206,6 +224,7 @@ var documentedProviders = []documentedProvider{{
 	answer: `{"access_token":"access-1","refresh_token":"refresh-1","expires_in":3600,"token_type":"bearer","host":"app-eu.wrike.com"}`, kept: "host=app-eu.wrike.com",
 }, {
 	template: "zoho", auth: "https://accounts.zoho.com/oauth/v2/auth", token: "https://accounts.zoho.eu/oauth/v2/token", by: "post", scope: "read,write", ask: "access_type=offline&prompt=consent",
+	isApp: true, appToken: "https://accounts.zoho.com/oauth/v2/token", configuration: `200 {"error":"invalid_client_secret"}`,
 	callback: "location=eu&accounts-server=https://accounts.zoho.eu", kept: "location=eu&accounts-server=https://accounts.zoho.eu&api_domain=https://www.zohoapis.eu",
 	answer:  `{"access_token":"access-1","refresh_token":"refresh-1","expires_in":3600000,"expires_in_sec":3600,"token_type":"Bearer","api_domain":"https://www.zohoapis.eu"}`,
 	account: "https://accounts.zoho.eu/oauth/user/info", whoami: `{"ZUID":1,"Display_Name":"Ada"}`, name: "Ada",

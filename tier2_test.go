@@ -42,7 +42,13 @@ type documentedProvider struct {
 	renewal         string        // the address for renewals, if another
 	renew           string        // what else a renewal has, or if it has a grant type, all
 	dead            string        // a refusal that ends a grant; empty: invalid_grant
-	unavailable     string        // a refusal that does not
+	unavailable     string        // a refusal that says: not now
+	refused         string        // a refusal that may mean anything
+	configuration   string        // a refusal of the client
+	ends            time.Duration // after the authorization, if it is not announced; zero: not known
+	isApp           bool          // there is a grant for applications
+	appToken        string        // and its address, if another
+	denied          string        // the error of a person who refuses, if not access_denied
 	account, whoami string        // the call that says whose account it is, and its answer
 	name            string        // the account
 	accountHeader   string        // where the token is in it; empty: Authorization
@@ -142,6 +148,15 @@ func (d *documentedProvider) test(s *scripted) {
 		s.Errorf("got account %q, want none", g.Account)
 	}
 
+	if got := g.Ends.Sub(g.Obtained.Truncate(day)); d.ends > 0 && got != d.ends {
+		s.Errorf("got an end after %v, want it after %v", got, d.ends)
+	}
+	err = s.refuses(p, nil, "code", "", "error", cmp.Or(d.denied, "access_denied"))
+	if re, ok := errors.AsType[*oauth2.RetrieveError](err); !ok || re.ErrorCode != "access_denied" {
+		s.Errorf("got %v, want access_denied", err)
+	}
+	d.asApp(s, p)
+
 	number := "1"
 	if !d.noRenewal {
 		number = "2"
@@ -149,7 +164,7 @@ func (d *documentedProvider) test(s *scripted) {
 	}
 	d.revoke(s, number)
 	if !d.noRenewal {
-		d.ends(s, p)
+		d.refusals(s, p)
 	}
 }
 
@@ -229,8 +244,8 @@ func (d *documentedProvider) revoke(s *scripted, number string) {
 	}
 }
 
-// ends wants the provider's refusals to be understood.
-func (d *documentedProvider) ends(s *scripted, p *authprofile.Profile) {
+// refusals wants the provider's refusals to be understood.
+func (d *documentedProvider) refusals(s *scripted, p *authprofile.Profile) {
 	s.Helper()
 	refused := func(refusal string) error {
 		s.on(d.token, d.tokens())
@@ -251,15 +266,48 @@ func (d *documentedProvider) ends(s *scripted, p *authprofile.Profile) {
 		_, err = s.m.Token(s.Context(), p, asAda, instead(g))
 		return err
 	}
-	if d.unavailable != "" {
-		if err := refused(d.unavailable); err == nil || errors.Is(err, authprofile.ErrReauthorize) || errors.Is(err, authprofile.ErrConfiguration) {
-			s.Errorf("%s: got %v, want an error that asks for nobody", d.unavailable, err)
+	for _, test := range []struct {
+		refusal string
+		reason  authprofile.Reason
+	}{
+		{d.unavailable, authprofile.ReasonUnavailable},
+		{d.refused, authprofile.ReasonRefused},
+		{d.configuration, authprofile.ReasonClient},
+		{cmp.Or(d.dead, `400 {"error":"invalid_grant"}`), authprofile.ReasonRevoked},
+	} {
+		if test.refusal == "" {
+			continue
+		}
+		if err := refused(test.refusal); err == nil {
+			s.Errorf("%s: got no error, want one", test.refusal)
+		}
+		if f := s.grant(ada).Failure; f == nil || f.Reason != test.reason {
+			s.Errorf("%s: got failure %+v, want the reason %s", test.refusal, f, test.reason)
 		}
 	}
-	dead := cmp.Or(d.dead, `400 {"error":"invalid_grant"}`)
-	if err := refused(dead); !errors.Is(err, authprofile.ErrReauthorize) {
-		s.Errorf("%s: got %v, want ErrReauthorize", dead, err)
+}
+
+// asApp wants a token for an application, or the profile to be refused.
+func (d *documentedProvider) asApp(s *scripted, p *authprofile.Profile) {
+	s.Helper()
+	p = &authprofile.Profile{ID: "app", Type: authprofile.TypeApp, Template: p.Template, ClientID: scriptedClient, ClientSecret: scriptedSecret, Scopes: p.Scopes}
+	err := s.m.Save(s.Context(), p)
+	if !d.isApp {
+		if field, ok := errors.AsType[*authprofile.FieldError](err); !ok || field.Field != "Template" {
+			s.Errorf("an app profile: got %v, want a FieldError for Template", err)
+		}
+		return
 	}
+	if err != nil {
+		s.Fatal(err)
+	}
+	address := cmp.Or(d.appToken, d.token)
+	s.on(address, `{"access_token":"access-1","expires_in":3600}`)
+	if _, err := s.m.Token(s.Context(), p); err != nil {
+		s.Error(err)
+	}
+	wantParams(s.T, "the request of an application", s.last(address).form, "grant_type", "client_credentials")
+	s.on(address, d.tokens())
 }
 
 // wantTokenRequest compares a token request with what is documented.
