@@ -188,7 +188,7 @@ func (c *callback) checkHMAC(param, secret string) error {
 }
 
 // checkIssuer makes sure that the answer is the asked provider's (RFC 9207).
-// aliases returns by which other names that goes.
+// The function aliases returns the other names of that provider.
 func (c *callback) checkIssuer(f *Flow, aliases func() []string) error {
 	switch {
 	case c.hasIssuer && f.Issuer != "" && !issuer.Matches(f.Issuer, c.issuer) && !slices.Contains(aliases(), c.issuer):

@@ -3,6 +3,7 @@ package authprofile
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -140,5 +141,26 @@ func TestProvidersOfAManager(t *testing.T) {
 	}
 	if _, err := m.engine().providers.resolve(t.Context(), stored); !errors.Is(err, ErrConfiguration) {
 		t.Errorf("got %v, want ErrConfiguration", err)
+	}
+}
+
+// What a row has a use for is not pushed out of Grant.Extra by what else an answer
+// brings.
+func TestExtraKeepsWhatTheRowUses(t *testing.T) {
+	g := &Grant{Extra: map[string]Secret{"realmId": "1", "old": Secret(strings.Repeat("o", 1000))}}
+	many := map[string]string{"host": "api.example.com"}
+	for i := range 20 {
+		many[fmt.Sprintf("a%02d", i)] = strings.Repeat("x", 300)
+	}
+	g.addExtra(many, []string{"", "host", "realmId"})
+	if g.Extra["realmId"] != "1" || g.Extra["host"] != "api.example.com" || g.Extra["a00"] == "" || g.Extra["old"] != "" {
+		t.Errorf("got %d members, realmId %q, host %q, want both, and new ones before old ones", len(g.Extra), g.Extra["realmId"], g.Extra["host"])
+	}
+	size := 0
+	for name, value := range g.Extra {
+		size += len(name) + len(value)
+	}
+	if size > maxExtra {
+		t.Errorf("got %d bytes, want at most %d", size, maxExtra)
 	}
 }

@@ -30,6 +30,11 @@ func (d dialect) joinScopes(scopes []string) string {
 	return strings.Join(scopes, cmp.Or(d.ScopeSeparator, " "))
 }
 
+// kept returns the members of callbacks and answers that the row has a use for.
+func (d dialect) kept() []string {
+	return slices.Concat([]string{d.HostMember}, d.CallbackKeep, d.AnswerKeep)
+}
+
 // usesPKCE reports whether the provider can be sent a code challenge and its
 // verifier (RFC 7636).
 func (d dialect) usesPKCE() bool { return d.PKCE != "off" }
@@ -129,7 +134,7 @@ func (pr *provider) revocationRequests(p *Profile, g *Grant) []*revocationReques
 		if kind == kindRefresh {
 			token = string(g.RefreshToken)
 		}
-		if token != "" {
+		if token != "" && !(kind == kindAccess && len(list) > 0 && g.AccessToken == g.RefreshToken) {
 			list = append(list, &revocationRequest{kind, pr.revocationRequest(p, g, how, kind, token)})
 		}
 	}
@@ -166,7 +171,13 @@ func (pr *provider) revocationRequest(p *Profile, g *Grant, how *catalog.Request
 	if how.Params != nil {
 		form = make(url.Values, len(how.Params))
 		for name, value := range how.Params {
-			form.Set(name, replacer.Replace(value))
+			left := value
+			for i := 0; i < len(texts); i += 2 {
+				left = strings.ReplaceAll(left, texts[i], "")
+			}
+			if !strings.Contains(left, "{") { // else the grant lacks what it names
+				form.Set(name, replacer.Replace(value))
+			}
 		}
 	}
 	if how.BodyFormat == "none" {

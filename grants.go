@@ -102,10 +102,8 @@ func (m *Manager) Revoke(ctx context.Context, key GrantKey) error {
 			continue
 		}
 		if tokens := g.RefreshToken + "\x00" + g.AccessToken; tokens != last {
-			last = tokens
-			if g, outcome = e.revokeAtProvider(ctx, g); outcome == nil {
-				last = g.RefreshToken + "\x00" + g.AccessToken
-			}
+			g, outcome = e.revokeAtProvider(ctx, g)
+			last = g.RefreshToken + "\x00" + g.AccessToken
 			continue
 		}
 		break
@@ -122,7 +120,7 @@ func (m *Manager) Revoke(ctx context.Context, key GrantKey) error {
 }
 
 // revokeAtProvider asks the provider to end what g has. It returns the grant
-// that it has ended: g, or what a renewal has made of it.
+// that was to be ended, never nil: g, or what a renewal has made of it.
 func (e *engine) revokeAtProvider(ctx context.Context, g *Grant) (*Grant, error) {
 	p, err := e.store.Profile(ctx, g.ProfileID)
 	if err != nil {
@@ -141,8 +139,8 @@ func (e *engine) revokeAtProvider(ctx context.Context, g *Grant) (*Grant, error)
 	if pr.revokesAccessOnly() && g.RefreshToken != "" && !g.isUsable(e.lifetimes.now()) {
 		renewed, err := e.renewToRevoke(ctx, g, p)
 		switch {
-		case errors.Is(err, ErrReauthorize):
-			return g, nil // the provider has ended it
+		case errors.Is(err, ErrReauthorize), errors.Is(err, ErrNotFound):
+			return g, nil // the provider has ended it, or another process
 		case err != nil:
 			return g, err
 		}

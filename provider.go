@@ -177,9 +177,10 @@ func (pr *provider) adopt(known *catalog.Provider) {
 }
 
 // issued reports whether g, a grant of p, may be one of this provider: it is,
-// or it is not known whose.
+// or it is not known whose. That p has not changed since g was renewed says
+// nothing if p has a template, whose row may have changed.
 func (pr *provider) issued(g *Grant, p *Profile) bool {
-	return pr.issuer.Issued(g.Issuer, p.Updated.Add(maxSkew).Before(g.Obtained))
+	return pr.issuer.Issued(g.Issuer, p.Template == "" && p.Updated.Add(maxSkew).Before(g.Obtained))
 }
 
 // maxSkew is how far the clocks of processes may be apart.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -178,7 +179,7 @@ func (g *Grant) apply(a *tokenendpoint.Answer, p *Profile, pr *provider) {
 		g.RefreshToken, g.RefreshExpiry = g.AccessToken, g.Expiry
 	}
 	g.ClientID = p.ClientID
-	g.addExtra(a.Extra)
+	g.addExtra(a.Extra, pr.dialect.kept())
 	g.Status, g.Failure = StatusActive, nil
 }
 
@@ -213,20 +214,28 @@ func (g *Grant) noteEnd(pr *provider) {
 // maxExtra bounds Grant.Extra, in bytes of names and values.
 const maxExtra = 4096
 
-func (g *Grant) addExtra(extra map[string]string) {
+// addExtra adds members of an answer to those that are there. What the provider's
+// row has a use for comes first if there is too much, and then what is new.
+func (g *Grant) addExtra(extra map[string]string, first []string) {
 	if len(extra) == 0 {
 		return
 	}
 	size := 0
 	merged := make(map[string]Secret, len(extra)+len(g.Extra))
-	for name, value := range extra {
-		merged[name] = Secret(value)
+	add := func(name string) {
+		value, ok := g.Extra[name]
+		if s, isNew := extra[name]; isNew {
+			value, ok = Secret(s), true
+		}
+		if _, done := merged[name]; !ok || done || size+len(name)+len(value) > maxExtra {
+			return
+		}
+		merged[name] = value
 		size += len(name) + len(value)
 	}
-	for name, value := range g.Extra {
-		if _, ok := merged[name]; !ok && size+len(name)+len(value) <= maxExtra {
-			merged[name] = value
-			size += len(name) + len(value)
+	for _, names := range [][]string{first, slices.Sorted(maps.Keys(extra)), slices.Sorted(maps.Keys(g.Extra))} {
+		for _, name := range names {
+			add(name)
 		}
 	}
 	g.Extra = merged

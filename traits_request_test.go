@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/authprofile/authprofile"
 )
@@ -84,6 +85,7 @@ func TestTraitFormerOrigins(t *testing.T) {
 		s.on(before, tokenAnswer, renewedAnswer)
 		s.on(after, renewedAnswer)
 		p := s.profile(nil)
+		time.Sleep(time.Hour) // the profile is older than its grants
 		s.authorize(p)
 
 		s.m = s.manager(moved(after))
