@@ -142,7 +142,7 @@ func FuzzPush(f *testing.F) {
 				t.Fatalf("got %v and %v, want one of them", p, err)
 			}
 			if err != nil {
-				if _, ok := classNames[err.Class]; !ok || strings.Contains(err.Description+err.Code, "sentinel-secret") {
+				if _, ok := classNames[err.Class]; !ok || strings.Contains(err.Description+"|"+err.Code, "sentinel-secret") {
 					t.Errorf("got %v %q, want a known class and no secret", err, err.Description)
 				}
 				if !slices.Contains(append(problems, errPushStatus, errRequestURI, errExpiresIn), err.Err) {

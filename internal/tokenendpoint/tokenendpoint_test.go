@@ -171,7 +171,7 @@ func TestThreat091_093_094_095_ClientAuthentication(t *testing.T) {
 			})
 			form := url.Values{
 				"grant_type": {"refresh_token"}, "refresh_token": {"r t"}, "resource": {"a", "b"},
-				"client_id": {"other"}, "client_secret": {"other"}, // 093: never a second method
+				"client_id": {"other"}, "client_secret": {"other"}, "client_assertion": {"other"}, "client_assertion_type": {"other"}, // 093: never a second method
 			}
 			before := form.Encode()
 			_, err := Do(t.Context(), client(t), &Request{
