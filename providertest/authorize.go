@@ -139,7 +139,7 @@ func (s *Server) authorizationProblem(q url.Values, client *Client) (code, descr
 		return "unsupported_response_type", "only code"
 	case client.Grants != nil && !slices.Contains(client.Grants, "authorization_code"):
 		return "unauthorized_client", "not for this client"
-	case challenge == "" && (method != "" || s.policy.RequirePKCE || client.Secret == ""):
+	case challenge == "" && (method != "" || s.policy.RequirePKCE || client.public()):
 		return "invalid_request", "a code challenge is required"
 	case challenge != "" && method != "S256":
 		return "invalid_request", "the code challenge method must be S256"

@@ -20,6 +20,10 @@ type Policy struct {
 	// Those of public clients are always refused.
 	RequirePKCE bool
 
+	// AssertionAudience is what client assertions must have as aud:
+	// "token_endpoint", "issuer", or, if it is empty, either.
+	AssertionAudience string
+
 	// EndAccessOnRefresh ends a grant's access tokens at each refresh.
 	EndAccessOnRefresh bool
 

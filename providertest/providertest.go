@@ -283,6 +283,10 @@ func (s *Server) describe(issuer, path string) {
 	base := strings.TrimSuffix(issuer, "/")
 	s.discovery = base + "/.well-known/openid-configuration"
 	s.metadata = s.origin + "/.well-known/oauth-authorization-server" + path
+	var algorithms []any
+	for _, alg := range assertionAlgorithms {
+		algorithms = append(algorithms, string(alg))
+	}
 	s.document = map[string]any{
 		"issuer":                                issuer,
 		"authorization_endpoint":                base + "/authorize",
@@ -296,10 +300,12 @@ func (s *Server) describe(issuer, path string) {
 		"subject_types_supported":               []any{"public"},
 		"scopes_supported":                      []any{"openid", "profile", "email", "offline_access"},
 		"id_token_signing_alg_values_supported": []any{"RS256", "ES256"},
-		"token_endpoint_auth_methods_supported": []any{"client_secret_basic", "client_secret_post", "none"},
+		"token_endpoint_auth_methods_supported": []any{"client_secret_basic", "client_secret_post", "private_key_jwt", "none"},
 		"code_challenge_methods_supported":      []any{"S256"},
 
 		"authorization_response_iss_parameter_supported": true,
+
+		"token_endpoint_auth_signing_alg_values_supported": algorithms,
 	}
 }
 

@@ -20,7 +20,7 @@ type Request struct {
 	Time       time.Time // by the clock of the Server
 	Grant      string    // the parameter grant_type
 	ClientID   string
-	AuthMethod string // "client_secret_basic", "client_secret_post", "none"; "" if contradictory
+	AuthMethod string // as in [Client]; "" if contradictory
 	Subject    string // whose code or refresh token it was
 	Scope      string // the parameter scope
 	Presented  string // the code or refresh token that came

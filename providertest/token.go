@@ -20,22 +20,24 @@ const maxSpent = 1000
 
 // A state is what a Server has issued.
 type state struct {
-	codes     map[string]*issuedCode
-	access    map[string]*issuedAccess
-	refresh   map[string]*issuedRefresh
-	consented map[[2]string]bool         // client and subject
-	grants    map[[2]string][]*userGrant // of fakes that limit them, oldest first
-	sweepAt   int                        // the number of records at which to sweep next
+	codes      map[string]*issuedCode
+	access     map[string]*issuedAccess
+	refresh    map[string]*issuedRefresh
+	consented  map[[2]string]bool         // client and subject
+	assertions map[[2]string]time.Time    // when those that were used end, by client and jti
+	grants     map[[2]string][]*userGrant // of fakes that limit them, oldest first
+	sweepAt    int                        // the number of records at which to sweep next
 }
 
 func newState() state {
 	return state{
-		codes:     make(map[string]*issuedCode),
-		access:    make(map[string]*issuedAccess),
-		refresh:   make(map[string]*issuedRefresh),
-		consented: make(map[[2]string]bool),
-		grants:    make(map[[2]string][]*userGrant),
-		sweepAt:   1000,
+		codes:      make(map[string]*issuedCode),
+		access:     make(map[string]*issuedAccess),
+		refresh:    make(map[string]*issuedRefresh),
+		consented:  make(map[[2]string]bool),
+		assertions: make(map[[2]string]time.Time),
+		grants:     make(map[[2]string][]*userGrant),
+		sweepAt:    1000,
 	}
 }
 
@@ -87,7 +89,7 @@ func (r *issuedRefresh) ended(now time.Time) bool {
 // sweep forgets what has ended, now and then. The Server is locked.
 func (s *Server) sweep(now time.Time) {
 	st := &s.state
-	if len(st.codes)+len(st.access)+len(st.refresh) < st.sweepAt {
+	if st.size() < st.sweepAt {
 		return
 	}
 	for v, c := range st.codes {
@@ -106,7 +108,17 @@ func (s *Server) sweep(now time.Time) {
 			delete(st.refresh, v)
 		}
 	}
-	st.sweepAt = 1000 + 2*(len(st.codes)+len(st.access)+len(st.refresh))
+	for id, ends := range st.assertions {
+		if !now.Add(-s.offset).Before(ends) {
+			delete(st.assertions, id)
+		}
+	}
+	st.sweepAt = 1000 + 2*st.size()
+}
+
+// size returns the number of records that sweep looks at.
+func (st *state) size() int {
+	return len(st.codes) + len(st.access) + len(st.refresh) + len(st.assertions)
 }
 
 // An issue is an answer to a token request that is being made.
@@ -249,7 +261,7 @@ func (s *Server) mint(is *issue) {
 
 // clientCredentials is RFC 6749, section 4.4.
 func (s *Server) clientCredentials(c *call, is *issue) *Answer {
-	if is.client.Secret == "" {
+	if is.client.public() {
 		return refusal(http.StatusBadRequest, "unauthorized_client", "not for public clients")
 	}
 	is.scopes = s.fake.split(c.form.Get("scope"))
