@@ -98,6 +98,7 @@ const (
 	Authorization Endpoint = "authorization"
 	Token         Endpoint = "token"
 	Revocation    Endpoint = "revocation"
+	PAR           Endpoint = "par" // pushed authorization requests
 	UserInfo      Endpoint = "userinfo"
 	Introspection Endpoint = "introspection" // of Salesforce
 	API           Endpoint = "api"
@@ -293,6 +294,7 @@ func (s *Server) describe(issuer, path string) {
 		"token_endpoint":                        base + "/token",
 		"jwks_uri":                              base + "/keys",
 		"revocation_endpoint":                   base + "/revoke",
+		"pushed_authorization_request_endpoint": base + "/par",
 		"userinfo_endpoint":                     base + "/userinfo",
 		"response_types_supported":              []any{"code"},
 		"response_modes_supported":              []any{"query"},
@@ -320,6 +322,7 @@ func (s *Server) locate(key func(address string) string) {
 		s.AuthURL():       Authorization,
 		s.TokenURL():      Token,
 		s.RevocationURL(): Revocation,
+		s.PARURL():        PAR,
 		s.userInfoURL():   UserInfo,
 		s.APIURL():        API,
 	} {
@@ -375,6 +378,10 @@ func (s *Server) TokenURL() string { return s.address("token_endpoint") }
 // RevocationURL returns the address of the revocation endpoint (RFC 7009), or
 // "" if there is none.
 func (s *Server) RevocationURL() string { return s.address("revocation_endpoint") }
+
+// PARURL returns the address of the endpoint for pushed authorization requests
+// (RFC 9126), or "" if there is none.
+func (s *Server) PARURL() string { return s.address("pushed_authorization_request_endpoint") }
 
 // JWKSURL returns the address of the keys that ID tokens are signed with.
 func (s *Server) JWKSURL() string { return s.address("jwks_uri") }
@@ -454,7 +461,7 @@ func (s *Server) leave() {
 
 // Mutate changes the JSON objects with which an endpoint answers successfully,
 // until it is called again; nil ends it. It is for [Discovery], [JWKS],
-// [Token], [UserInfo], [Introspection] and [API].
+// [Token], [PAR], [UserInfo], [Introspection] and [API].
 //
 //	srv.Mutate(providertest.Token, func(answer map[string]any) {
 //		answer["expires_in"] = "3600"
@@ -505,7 +512,11 @@ func text(status int, s string) *Answer {
 }
 
 func (s *Server) serveDiscovery() *Answer {
-	a := s.object(Discovery, deepCopy(s.document))
+	document := deepCopy(s.document)
+	if s.Policy().RequirePAR {
+		document["require_pushed_authorization_requests"] = true
+	}
+	a := s.object(Discovery, document)
 	if a.Status == http.StatusOK {
 		a.Header.Del("Cache-Control")
 	}

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -23,6 +24,7 @@ type Request struct {
 	AuthMethod string // as in [Client]; "" if contradictory
 	Subject    string // whose code or refresh token it was
 	Scope      string // the parameter scope
+	Resource   string // the parameters resource, separated by spaces
 	Presented  string // the code or refresh token that came
 	Reuse      bool   // it had been used, or replaced, before
 
@@ -147,6 +149,7 @@ func (s *Server) arrive(c *call) {
 			ClientID:   cred.id,
 			AuthMethod: cred.method,
 			Scope:      c.form.Get("scope"),
+			Resource:   strings.Join(c.form["resource"], " "),
 		}
 		for _, name := range []string{"code", "refresh_token"} {
 			if v := c.form.Get(name); v != "" {

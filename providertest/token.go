@@ -24,6 +24,7 @@ type state struct {
 	access     map[string]*issuedAccess
 	refresh    map[string]*issuedRefresh
 	consented  map[[2]string]bool         // client and subject
+	pushed     map[string]*pushedRequest  // by request_uri
 	assertions map[[2]string]time.Time    // when those that were used end, by client and jti
 	grants     map[[2]string][]*userGrant // of fakes that limit them, oldest first
 	sweepAt    int                        // the number of records at which to sweep next
@@ -35,6 +36,7 @@ func newState() state {
 		access:     make(map[string]*issuedAccess),
 		refresh:    make(map[string]*issuedRefresh),
 		consented:  make(map[[2]string]bool),
+		pushed:     make(map[string]*pushedRequest),
 		assertions: make(map[[2]string]time.Time),
 		grants:     make(map[[2]string][]*userGrant),
 		sweepAt:    1000,
@@ -56,16 +58,18 @@ type userGrant struct {
 	epoch           int      // of the access tokens that are valid
 	current         string   // the refresh token that was issued last
 	spent           []string // those before it
+	resource        []string // what its first access token is for
 }
 
 // An issuedAccess is an access token.
 type issuedAccess struct {
-	client  string
-	grant   *userGrant // nil: the client's own
-	epoch   int
-	scopes  []string
-	expires time.Time
-	revoked bool
+	client   string
+	grant    *userGrant // nil: the client's own
+	epoch    int
+	scopes   []string
+	resource []string // the parameters resource, unless the policy ignores them
+	expires  time.Time
+	revoked  bool
 }
 
 func (a *issuedAccess) valid(now time.Time) bool {
@@ -108,6 +112,11 @@ func (s *Server) sweep(now time.Time) {
 			delete(st.refresh, v)
 		}
 	}
+	for uri, p := range st.pushed {
+		if !now.Before(p.expires) {
+			delete(st.pushed, uri)
+		}
+	}
 	for id, ends := range st.assertions {
 		if !now.Add(-s.offset).Before(ends) {
 			delete(st.assertions, id)
@@ -118,7 +127,7 @@ func (s *Server) sweep(now time.Time) {
 
 // size returns the number of records that sweep looks at.
 func (st *state) size() int {
-	return len(st.codes) + len(st.access) + len(st.refresh) + len(st.assertions)
+	return len(st.codes) + len(st.access) + len(st.refresh) + len(st.pushed) + len(st.assertions)
 }
 
 // An issue is an answer to a token request that is being made.
@@ -129,6 +138,7 @@ type issue struct {
 	refresh  string
 	ends     time.Time // of the refresh token; zero: never
 	scopes   []string
+	resource []string
 	lifetime time.Duration
 	at       time.Time
 	dated    time.Time // the same, by the clock of the test
@@ -223,6 +233,12 @@ func (s *Server) exchange(c *call) (is *issue, refused *Answer) {
 		grants["client_credentials"] = (*Server).clientCredentials
 	}
 	decide, ok := grants[grantType]
+	if why := s.resourceProblem(c, grantType); ok && why != "" {
+		return nil, refusal(http.StatusBadRequest, "invalid_target", why)
+	}
+	if s.policy.Resource != "" {
+		is.resource = c.form["resource"]
+	}
 	switch {
 	case ok:
 		a = decide(s, c, is)
@@ -233,6 +249,14 @@ func (s *Server) exchange(c *call) (is *issue, refused *Answer) {
 	}
 	if a != nil {
 		return nil, a
+	}
+	if g := is.grant; g != nil {
+		if g.resource == nil {
+			g.resource = is.resource
+		}
+		if is.resource == nil {
+			is.resource = g.resource
+		}
 	}
 	s.mint(is)
 	s.sweep(is.at)
@@ -252,7 +276,7 @@ func (s *Server) mint(is *issue) {
 	if _, ok := s.state.access[is.access]; ok {
 		return
 	}
-	t := &issuedAccess{client: is.client.ID, grant: is.grant, scopes: is.scopes, expires: is.at.Add(is.lifetime)}
+	t := &issuedAccess{client: is.client.ID, grant: is.grant, scopes: is.scopes, resource: is.resource, expires: is.at.Add(is.lifetime)}
 	if is.grant != nil {
 		t.epoch = is.grant.epoch
 	}
@@ -569,6 +593,9 @@ func (s *Server) serveAPI(c *call) *Answer {
 			maps.Copy(v, t.grant.claims)
 		}
 		v["sub"] = t.grant.subject
+	}
+	if t.resource != nil {
+		v["resource"] = t.resource
 	}
 	if c.endpoint == UserInfo && s.fake.userClaims != nil {
 		v = s.fake.userInfo(t)
