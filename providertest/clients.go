@@ -71,9 +71,9 @@ func (s *Server) authMethods(c *Client) []string {
 	}
 	listed, _ := s.document["token_endpoint_auth_methods_supported"].([]any)
 	for method, registered := range map[string]bool{
-		"private_key_jwt":             len(c.Keys)+len(c.Certificates) > 0,
-		"tls_client_auth":             c.TLSSubject != "",
-		"self_signed_tls_client_auth": len(c.Certificates) > 0,
+		"private_key_jwt":       len(c.Keys)+len(c.Certificates) > 0,
+		tlsClientAuth:           c.TLSSubject != "",
+		selfSignedTLSClientAuth: len(c.Certificates) > 0,
 	} {
 		if registered && slices.Contains(listed, any(method)) {
 			methods = append(methods, method)
@@ -113,17 +113,18 @@ func (s *Server) SetClientSecret(id, secret string) {
 
 // credentials are what a request says about the client that makes it.
 type credentials struct {
-	id, secret string
-	method     string // "" if they are contradictory
-	raw        [2]string
-	problem    string
-	assertion  *assertion // of private_key_jwt
+	id, secret  string
+	method      string // "" if they are contradictory
+	raw         [2]string
+	problem     string
+	assertion   *assertion        // of private_key_jwt
+	certificate *x509.Certificate // nil: the connection has none
 }
 
 // readCredentials finds the one way in which a request authenticates its
 // client (RFC 6749, section 2.3).
 func readCredentials(r *http.Request, form url.Values) credentials {
-	c := credentials{id: form.Get("client_id"), secret: form.Get("client_secret"), method: "none"}
+	c := credentials{id: form.Get("client_id"), secret: form.Get("client_secret"), method: "none", certificate: certificateOf(r)}
 	if form.Has("client_secret") {
 		c.method = "client_secret_post"
 	}
@@ -172,6 +173,7 @@ func readCredentials(r *http.Request, form url.Values) credentials {
 // authenticate returns the client that a request comes from, or a refusal. The
 // Server is locked.
 func (s *Server) authenticate(cred credentials) (*Client, *Answer) {
+	cred.method = s.methodOf(cred)
 	if cred.method == "" {
 		return nil, refusal(http.StatusBadRequest, "invalid_request", cred.problem)
 	}
@@ -199,6 +201,10 @@ func (s *Server) authenticate(cred credentials) (*Client, *Answer) {
 		return nil, refused("a way of authentication that is not the client's: " + cred.method)
 	case cred.method == "private_key_jwt":
 		if problem := s.verifyAssertion(cred.assertion, &c); problem != "" {
+			return nil, refused(problem)
+		}
+	case cred.method == tlsClientAuth || cred.method == selfSignedTLSClientAuth:
+		if problem := s.certificateProblem(cred.certificate, &c, cred.method); problem != "" {
 			return nil, refused(problem)
 		}
 	case cred.method != "none" && cred.secret != c.Secret:

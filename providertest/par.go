@@ -85,23 +85,3 @@ func (s *Server) pushed(q url.Values) (asked url.Values, problem string) {
 	}
 	return p.asked, ""
 }
-
-// resourceProblem says what is wrong with the parameters resource of a token
-// request (RFC 8707), or "". The Server is locked.
-func (s *Server) resourceProblem(c *call, grantType string) string {
-	resources := c.form["resource"]
-	switch {
-	case s.policy.Resource == "":
-		return ""
-	case s.policy.Resource == "required" && len(resources) == 0:
-		return "the parameter resource is missing"
-	case s.policy.Resource == "exchange" && grantType == "refresh_token" && len(resources) > 0:
-		return "the parameter resource is not for refresh tokens"
-	}
-	for _, resource := range resources {
-		if u, err := url.Parse(resource); err != nil || !u.IsAbs() || u.Fragment != "" {
-			return "the resource is not an absolute address without a fragment: " + resource
-		}
-	}
-	return ""
-}

@@ -35,6 +35,11 @@ type Policy struct {
 	// "token_endpoint", "issuer", or, if it is empty, either.
 	AssertionAudience string
 
+	// BindTokens binds the access tokens of clients that authenticate
+	// themselves with a certificate to it: the API refuses them without (RFC
+	// 8705, section 3).
+	BindTokens bool
+
 	// EndAccessOnRefresh ends a grant's access tokens at each refresh.
 	EndAccessOnRefresh bool
 

@@ -116,6 +116,9 @@ func (s *Server) arrive(c *call) {
 	address := c.r.URL.String()
 	if !c.r.URL.IsAbs() {
 		address = "http://" + c.r.Host + c.r.RequestURI
+		if c.r.TLS != nil {
+			address = "https://" + c.r.Host + c.r.RequestURI
+		}
 	}
 	captured := Captured{c.endpoint, c.r.Method, address, c.r.Header.Clone(), string(c.body)}
 	cred := readCredentials(c.r, c.form)
@@ -147,7 +150,7 @@ func (s *Server) arrive(c *call) {
 			Time:       s.now(),
 			Grant:      grant,
 			ClientID:   cred.id,
-			AuthMethod: cred.method,
+			AuthMethod: s.methodOf(cred),
 			Scope:      c.form.Get("scope"),
 			Resource:   strings.Join(c.form["resource"], " "),
 		}

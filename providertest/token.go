@@ -4,9 +4,9 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
-	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -63,13 +63,14 @@ type userGrant struct {
 
 // An issuedAccess is an access token.
 type issuedAccess struct {
-	client   string
-	grant    *userGrant // nil: the client's own
-	epoch    int
-	scopes   []string
-	resource []string // the parameters resource, unless the policy ignores them
-	expires  time.Time
-	revoked  bool
+	client      string
+	grant       *userGrant // nil: the client's own
+	epoch       int
+	scopes      []string
+	resource    []string          // the parameters resource, unless the policy ignores them
+	certificate *x509.Certificate // that must come with it; nil: none
+	expires     time.Time
+	revoked     bool
 }
 
 func (a *issuedAccess) valid(now time.Time) bool {
@@ -132,20 +133,21 @@ func (st *state) size() int {
 
 // An issue is an answer to a token request that is being made.
 type issue struct {
-	client   *Client
-	grant    *userGrant
-	access   string // "": to be made
-	refresh  string
-	ends     time.Time // of the refresh token; zero: never
-	scopes   []string
-	resource []string
-	lifetime time.Duration
-	at       time.Time
-	dated    time.Time // the same, by the clock of the test
-	nonce    string
-	idToken  bool
-	keep     bool   // the refresh token is not replaced, whatever the policy
-	second   *issue // of another token in the same answer, by a fake
+	client      *Client
+	grant       *userGrant
+	access      string // "": to be made
+	refresh     string
+	ends        time.Time // of the refresh token; zero: never
+	scopes      []string
+	resource    []string
+	certificate *x509.Certificate // that the access token is bound to; nil: none
+	lifetime    time.Duration
+	at          time.Time
+	dated       time.Time // the same, by the clock of the test
+	nonce       string
+	idToken     bool
+	keep        bool   // the refresh token is not replaced, whatever the policy
+	second      *issue // of another token in the same answer, by a fake
 }
 
 // serveToken answers a token request (RFC 6749, section 3.2).
@@ -236,6 +238,9 @@ func (s *Server) exchange(c *call) (is *issue, refused *Answer) {
 	if why := s.resourceProblem(c, grantType); ok && why != "" {
 		return nil, refusal(http.StatusBadRequest, "invalid_target", why)
 	}
+	if s.policy.BindTokens && (c.request.AuthMethod == tlsClientAuth || c.request.AuthMethod == selfSignedTLSClientAuth) {
+		is.certificate = cred.certificate
+	}
 	if s.policy.Resource != "" {
 		is.resource = c.form["resource"]
 	}
@@ -276,7 +281,8 @@ func (s *Server) mint(is *issue) {
 	if _, ok := s.state.access[is.access]; ok {
 		return
 	}
-	t := &issuedAccess{client: is.client.ID, grant: is.grant, scopes: is.scopes, resource: is.resource, expires: is.at.Add(is.lifetime)}
+	t := &issuedAccess{client: is.client.ID, grant: is.grant, scopes: is.scopes, resource: is.resource,
+		certificate: is.certificate, expires: is.at.Add(is.lifetime)}
 	if is.grant != nil {
 		t.epoch = is.grant.epoch
 	}
@@ -424,6 +430,26 @@ func (s *Server) refreshToken(c *call, is *issue) *Answer {
 		s.issueRefresh(is)
 	}
 	return nil
+}
+
+// resourceProblem says what is wrong with the parameters resource of a token
+// request (RFC 8707), or "". The Server is locked.
+func (s *Server) resourceProblem(c *call, grantType string) string {
+	resources := c.form["resource"]
+	switch {
+	case s.policy.Resource == "":
+		return ""
+	case s.policy.Resource == "required" && len(resources) == 0:
+		return "the parameter resource is missing"
+	case s.policy.Resource == "exchange" && grantType == "refresh_token" && len(resources) > 0:
+		return "the parameter resource is not for refresh tokens"
+	}
+	for _, resource := range resources {
+		if u, err := url.Parse(resource); err != nil || !u.IsAbs() || u.Fragment != "" {
+			return "the resource is not an absolute address without a fragment: " + resource
+		}
+	}
+	return ""
 }
 
 // accepts reports whether a refresh token that has not ended may be used, or
@@ -578,69 +604,4 @@ func (s *Server) IsCurrent(refreshToken string) bool {
 	defer s.mu.Unlock()
 	r, ok := s.state.refresh[refreshToken]
 	return ok && !r.ended(s.now()) && r.grant.current == refreshToken
-}
-
-// serveAPI answers requests with a valid access token (RFC 6750), and refuses
-// others.
-func (s *Server) serveAPI(c *call) *Answer {
-	t, refused := s.authorized(c)
-	if refused != nil {
-		return refused
-	}
-	v := map[string]any{"client_id": t.client, "scope": strings.Join(t.scopes, " ")}
-	if t.grant != nil {
-		if c.endpoint == UserInfo {
-			maps.Copy(v, t.grant.claims)
-		}
-		v["sub"] = t.grant.subject
-	}
-	if t.resource != nil {
-		v["resource"] = t.resource
-	}
-	if c.endpoint == UserInfo && s.fake.userClaims != nil {
-		v = s.fake.userInfo(t)
-	}
-	return s.object(c.endpoint, v)
-}
-
-// authorized returns the access token that an API request comes with, or
-// refuses the request.
-func (s *Server) authorized(c *call) (*issuedAccess, *Answer) {
-	token := bearerToken(c.r)
-	if s.fake.bearer != nil {
-		token = s.fake.bearer(c.r)
-	}
-	s.mu.Lock()
-	t, ok := s.state.access[token]
-	ok = ok && t.valid(s.now())
-	s.mu.Unlock()
-	if ok && c.endpoint == UserInfo && c.route == nil && (t.grant == nil || !slices.Contains(t.scopes, "openid")) {
-		if s.fake.noOpenID != nil {
-			return nil, s.fake.noOpenID()
-		}
-		ok = false
-	}
-	switch {
-	case !ok && s.fake.unauthorized != nil:
-		return nil, s.fake.unauthorized(c, token)
-	case !ok:
-		a := refusal(http.StatusUnauthorized, "invalid_token", "no valid access token")
-		a.Header.Set("WWW-Authenticate", `Bearer realm="providertest", error="invalid_token"`)
-		return nil, a
-	}
-	if s.fake.apiDemand != nil {
-		if a := s.fake.apiDemand(s, c, t); a != nil {
-			return nil, a
-		}
-	}
-	return t, nil
-}
-
-// bearerToken returns the token in the Authorization header, or "".
-func bearerToken(r *http.Request) string {
-	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	if !strings.EqualFold(scheme, "Bearer") {
-		return ""
-	}
-	return token
 }
