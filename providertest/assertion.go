@@ -105,7 +105,7 @@ func (s *Server) verifyAssertion(a *assertion, c *Client) string {
 	}
 
 	now := s.now().Add(-s.offset)
-	token, issuer := s.TokenURL(), s.Issuer()
+	token, issuer := s.TokenURL(), s.issuerFor(nil)
 	audiences := map[string][]string{"": {token, issuer}, "token_endpoint": {token}, "issuer": {issuer}}[s.policy.AssertionAudience]
 	spent := [2]string{c.ID, claims.ID}
 	switch {

@@ -367,6 +367,8 @@ func TestAssertionsOfFakes(t *testing.T) {
 	for _, header := range []map[string]any{{"x5t": x5t}, {"x5t#S256": x5tS256}} {
 		sent{form: asserted(assertion(t, srv, jose.PS256, key, header, nil), scope...)}.to(t, srv).want(t, "microsoft", 200, nil)
 	}
+	issuer := map[string]any{"aud": srv.Issuer()}
+	sent{form: asserted(assertion(t, srv, jose.RS256, key, map[string]any{"x5t": x5t}, issuer), scope...)}.to(t, srv).want(t, "microsoft, to the issuer", 200, nil)
 	wantClient(t, srv, "microsoft without a thumbprint", "x5t", asserted(assertion(t, srv, jose.PS256, key, nil, nil), scope...)...)
 
 	// Others do not know the method.

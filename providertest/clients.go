@@ -24,7 +24,8 @@ type Client struct {
 
 	// Certificates verify assertions, too, and can be named in x5t and
 	// x5t#S256. Of a Server made with [WithTLS] they are also those of the
-	// method "self_signed_tls_client_auth" (RFC 8705, section 2.2).
+	// method "self_signed_tls_client_auth" (RFC 8705, section 2.2), which does
+	// not ask whether they have expired.
 	Certificates []*x509.Certificate
 
 	// TLSSubject is what a certificate for the method "tls_client_auth" (RFC

@@ -215,7 +215,7 @@ func TestResource(t *testing.T) {
 	if got, want := about(g), `["`+b+`"]`; got != want {
 		t.Errorf("got resource %s, want %s", got, want)
 	}
-	for _, resource := range []string{"", "a", "/a", a + "#f", "https://a b"} {
+	for _, resource := range []string{"", "a", "/a", a + "#f", a + "#", "https://a b"} {
 		refreshed(g.at("refresh_token"), "resource", resource).want(t, resource, 400, invalid)
 	}
 	sent{basic: true, form: app}.to(t, srv).want(t, "client credentials", 400, invalid)

@@ -4,8 +4,9 @@
 // A [Server] has discovery documents, keys, an authorization endpoint whose
 // person consents at once, a token endpoint with the client credentials,
 // authorization code and refresh token grants, endpoints for revocation and
-// pushed authorization requests, and an API that takes its access tokens. It has one client to begin with,
-// [ClientID] with [ClientSecret], that may use any redirect address:
+// pushed authorization requests, and an API that takes its access tokens. It
+// has one client to begin with, [ClientID] with [ClientSecret], that may use
+// any redirect address:
 //
 //	srv := providertest.NewServer(t)
 //	conf := &clientcredentials.Config{
@@ -552,11 +553,11 @@ func text(status int, s string) *Answer {
 }
 
 func (s *Server) serveDiscovery() *Answer {
-	document := deepCopy(s.document)
-	if s.Policy().RequirePAR {
+	document, policy := deepCopy(s.document), s.Policy()
+	if policy.RequirePAR {
 		document["require_pushed_authorization_requests"] = true
 	}
-	if s.ca != nil && s.Policy().BindTokens {
+	if s.ca != nil && policy.BindTokens {
 		document["tls_client_certificate_bound_access_tokens"] = true
 	}
 	a := s.object(Discovery, document)

@@ -95,14 +95,16 @@ func (ca *authority) issue(template x509.Certificate, key crypto.Signer) (tls.Ce
 // IssueCertificate returns a client certificate for a key, by the CA of a
 // Server that was made with [WithTLS]. The template has its subject and
 // subject alternative names. If its times are zero, the certificate is valid
-// from an hour ago until a day from now.
+// from an hour ago until a day from now, and if its extended key usage is nil,
+// it is for clients.
 func (s *Server) IssueCertificate(template *x509.Certificate, key crypto.Signer) (tls.Certificate, error) {
 	if s.ca == nil {
 		return tls.Certificate{}, errors.New("providertest: the Server was not made with WithTLS")
 	}
 	c := *template
-	c.KeyUsage = x509.KeyUsageDigitalSignature
-	c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
+	if c.ExtKeyUsage == nil {
+		c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
+	}
 	return s.ca.issue(c, key)
 }
 

@@ -130,6 +130,9 @@ func TestTLSClientAuth(t *testing.T) {
 	expired := full
 	expired.NotBefore, expired.NotAfter = time.Now().Add(-2*time.Hour), time.Now().Add(-time.Hour)
 	with(t, srv, issueCertificate(t, srv, expired)).wantApp(t, "expired", "expired")
+	server := full
+	server.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+	with(t, srv, issueCertificate(t, srv, server)).wantApp(t, "a server's", "key usage")
 	with(t, srv, selfSignedTLS(t, "P-256")).wantApp(t, "self-signed", "certificate")
 
 	if _, err := providertest.NewServer(t).IssueCertificate(&full, testKeys()["P-256"]); err == nil {

@@ -445,7 +445,7 @@ func (s *Server) resourceProblem(c *call, grantType string) string {
 		return "the parameter resource is not for refresh tokens"
 	}
 	for _, resource := range resources {
-		if u, err := url.Parse(resource); err != nil || !u.IsAbs() || u.Fragment != "" {
+		if u, err := url.Parse(resource); err != nil || !u.IsAbs() || strings.Contains(resource, "#") {
 			return "the resource is not an absolute address without a fragment: " + resource
 		}
 	}
