@@ -77,17 +77,22 @@ func (s *Server) serveAuthorization(c *call) *Answer {
 	if !ok {
 		return text(http.StatusBadRequest, "providertest: unknown client")
 	}
-	redirect := q.Get("redirect_uri")
-	if !q.Has("redirect_uri") && len(client.RedirectURLs) == 1 {
-		redirect = client.RedirectURLs[0]
+	pushed := q.Has("request_uri")
+	if pushed {
+		var problem string
+		if q, problem = s.pushed(q); problem != "" {
+			return text(http.StatusBadRequest, "providertest: "+problem)
+		}
 	}
-	u, err := url.Parse(redirect)
-	if err != nil || !u.IsAbs() || strings.Contains(redirect, "#") ||
-		client.RedirectURLs != nil && !slices.Contains(client.RedirectURLs, redirect) {
+	redirect, ok := client.redirect(q)
+	if !ok {
 		return text(http.StatusBadRequest, "providertest: the redirect address is not registered")
 	}
 
 	problem, description := s.authorizationProblem(q, &client)
+	if s.policy.RequirePAR && !pushed {
+		problem, description = "invalid_request", "only pushed authorization requests"
+	}
 	if problem == "" && s.fake.authorize != nil {
 		if problem, description = s.fake.authorize(s, q); problem == "" && description != "" {
 			return text(http.StatusBadRequest, "providertest: "+description)
@@ -130,6 +135,18 @@ func (s *Server) serveAuthorization(c *call) *Answer {
 	}, nil}
 }
 
+// redirect returns the address to which an authorization request sends the
+// browser back, and whether it is the client's.
+func (c *Client) redirect(asked url.Values) (address string, ok bool) {
+	address = asked.Get("redirect_uri")
+	if !asked.Has("redirect_uri") && len(c.RedirectURLs) == 1 {
+		address = c.RedirectURLs[0]
+	}
+	u, err := url.Parse(address)
+	return address, err == nil && u.IsAbs() && !strings.Contains(address, "#") &&
+		(c.RedirectURLs == nil || slices.Contains(c.RedirectURLs, address))
+}
+
 // authorizationProblem says why a request cannot be granted, or "". The
 // Server is locked.
 func (s *Server) authorizationProblem(q url.Values, client *Client) (code, description string) {
@@ -139,7 +156,7 @@ func (s *Server) authorizationProblem(q url.Values, client *Client) (code, descr
 		return "unsupported_response_type", "only code"
 	case client.Grants != nil && !slices.Contains(client.Grants, "authorization_code"):
 		return "unauthorized_client", "not for this client"
-	case challenge == "" && (method != "" || s.policy.RequirePKCE || client.Secret == ""):
+	case challenge == "" && (method != "" || s.policy.RequirePKCE || client.public()):
 		return "invalid_request", "a code challenge is required"
 	case challenge != "" && method != "S256":
 		return "invalid_request", "the code challenge method must be S256"

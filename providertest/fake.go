@@ -167,6 +167,9 @@ type fake struct {
 	// authMethods are those of clients that have a secret; nil: Basic and post.
 	authMethods []string
 
+	// thumbprint demands x5t or x5t#S256 in client assertions.
+	thumbprint bool
+
 	// body says which bodies the token and revocation endpoints take.
 	body bodyFormat
 

@@ -83,8 +83,9 @@ func fakeMicrosoft(values []string, on func(string) bool) (*fake, error) {
 			"refresh_token":      m.unlessExpired(m.refresh),
 			"client_credentials": m.unlessExpired((*Server).clientCredentials),
 		},
-		answer: m.answer,
-		refuse: microsoftRefuse,
+		thumbprint: true,
+		answer:     m.answer,
+		refuse:     microsoftRefuse,
 	}, nil
 }
 

@@ -54,9 +54,9 @@ func fakeOkta(values []string, _ func(string) bool) (*fake, error) {
 type okta struct{ org bool }
 
 // app is the client credentials grant. The org server has it for clients that
-// authenticate themselves with a key alone, which have no secret.
+// authenticate themselves with a key.
 func (k okta) app(s *Server, c *call, is *issue) *Answer {
-	if k.org {
+	if k.org && c.request.AuthMethod != "private_key_jwt" {
 		return refusal(http.StatusUnauthorized, "invalid_client",
 			"Client Credentials requests to the Org Authorization Server must use the private_key_jwt token_endpoint_auth_method.")
 	}

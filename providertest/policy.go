@@ -20,6 +20,26 @@ type Policy struct {
 	// Those of public clients are always refused.
 	RequirePKCE bool
 
+	// RequirePAR refuses authorization requests that were not pushed (RFC
+	// 9126). The document then says require_pushed_authorization_requests.
+	RequirePAR bool
+
+	// Resource says what becomes of the parameter resource (RFC 8707) of token
+	// requests. If empty, it is ignored. With "required", every token request
+	// must have it; with "exchange", all may have it but those with a refresh
+	// token. What is wrong with it is invalid_target, and spends nothing. The
+	// API says which "resource" a token is for.
+	Resource string
+
+	// AssertionAudience is what client assertions must have as aud:
+	// "token_endpoint", "issuer", or, if it is empty, either.
+	AssertionAudience string
+
+	// BindTokens binds the access tokens of clients that authenticate
+	// themselves with a certificate to it: the API refuses them without (RFC
+	// 8705, section 3).
+	BindTokens bool
+
 	// EndAccessOnRefresh ends a grant's access tokens at each refresh.
 	EndAccessOnRefresh bool
 

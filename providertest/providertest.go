@@ -3,9 +3,10 @@
 //
 // A [Server] has discovery documents, keys, an authorization endpoint whose
 // person consents at once, a token endpoint with the client credentials,
-// authorization code and refresh token grants, a revocation endpoint, and an
-// API that takes its access tokens. It has one client to begin with,
-// [ClientID] with [ClientSecret], that may use any redirect address:
+// authorization code and refresh token grants, endpoints for revocation and
+// pushed authorization requests, and an API that takes its access tokens. It
+// has one client to begin with, [ClientID] with [ClientSecret], that may use
+// any redirect address:
 //
 //	srv := providertest.NewServer(t)
 //	conf := &clientcredentials.Config{
@@ -20,6 +21,19 @@
 // the whole grant. A [Policy] makes it less strict, or gives it other habits.
 // [Provider] makes it look and behave like GitHub, Slack, Google or another that
 // is known, at the addresses that they really have.
+//
+// # Clients without a secret
+//
+// [Server.AddClient] registers further clients. One with [Client].Keys or
+// Certificates authenticates itself by assertions ("private_key_jwt", RFC 7523),
+// which are verified strictly: the signature is by exactly those keys, with an
+// algorithm that fits; iss and sub are the client; aud is the token endpoint or
+// the issuer, and nothing else; exp is at most an hour ahead; jti works once. A
+// Server made with [WithTLS] has clients that authenticate themselves by a
+// certificate (RFC 8705).
+//
+// An authorization request may be pushed to [Server.PARURL] (RFC 9126), and
+// must be with [Policy].RequirePAR.
 //
 // # Users
 //
@@ -71,7 +85,9 @@ package providertest
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"net"
@@ -98,6 +114,7 @@ const (
 	Authorization Endpoint = "authorization"
 	Token         Endpoint = "token"
 	Revocation    Endpoint = "revocation"
+	PAR           Endpoint = "par" // pushed authorization requests
 	UserInfo      Endpoint = "userinfo"
 	Introspection Endpoint = "introspection" // of Salesforce
 	API           Endpoint = "api"
@@ -115,10 +132,13 @@ type Server struct {
 	origins   map[string]bool     // of a Server in memory
 	fake      *fake               // what Provider adds; of other Servers, an empty one
 
+	ca      *authority // of a Server that listens with TLS; else nil
+	aliases bool       // it asks for certificates on another port only
+
 	client   *http.Client
 	http     *http.Server
-	served   chan struct{} // closed when the listener is
-	done     chan struct{} // closed by Close
+	served   sync.WaitGroup // of the listeners
+	done     chan struct{}  // closed by Close
 	shutdown sync.Once
 
 	mu       sync.Mutex
@@ -223,30 +243,52 @@ func Start(opts ...Option) (*Server, error) {
 			return nil, fmt.Errorf("providertest: %w", err)
 		}
 	}
+	if s.memory && s.ca != nil {
+		return nil, errors.New("providertest: a Server in memory has no TLS")
+	}
 	if s.memory {
 		s.locate(func(address string) string { return address })
 		s.client = &http.Client{Transport: s.Transport()}
 		return s, nil
 	}
 
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		l, err = net.Listen("tcp6", "[::1]:0")
+	transport := &http.Transport{MaxIdleConnsPerHost: 64}
+	var listeners []net.Listener
+	var aliases string
+	var err error
+	scheme := "http://"
+	if s.ca == nil {
+		listeners = make([]net.Listener, 1)
+		listeners[0], err = loopback()
+	} else {
+		scheme = "https://"
+		transport.TLSClientConfig = &tls.Config{RootCAs: s.ca.pool}
+		listeners, aliases, err = s.listen()
 	}
 	if err != nil {
 		return nil, fmt.Errorf("providertest: %w", err)
 	}
-	s.origin = "http://" + l.Addr().String()
+	s.origin = scheme + listeners[0].Addr().String()
 	s.describe(s.origin, "")
+	if s.ca != nil {
+		s.describeTLS(aliases)
+	}
 	s.locate(func(address string) string { return strings.TrimPrefix(address, s.origin) })
-	s.client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
+	s.client = &http.Client{Transport: transport}
 	s.http = &http.Server{Handler: http.HandlerFunc(s.serve), ReadHeaderTimeout: time.Minute}
-	s.served = make(chan struct{})
-	go func() {
-		defer close(s.served)
-		s.http.Serve(l)
-	}()
+	for _, l := range listeners {
+		s.served.Go(func() { s.http.Serve(l) })
+	}
 	return s, nil
+}
+
+// loopback returns a listener on a port of the loopback interface.
+func loopback() (net.Listener, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		l, err = net.Listen("tcp6", "[::1]:0")
+	}
+	return l, err
 }
 
 // Close stops the Server, ends all requests that it still handles, and waits
@@ -271,7 +313,7 @@ func (s *Server) Close() {
 		}
 		if s.http != nil {
 			s.http.Close()
-			<-s.served
+			s.served.Wait()
 			s.client.CloseIdleConnections()
 		}
 		<-idle
@@ -283,12 +325,17 @@ func (s *Server) describe(issuer, path string) {
 	base := strings.TrimSuffix(issuer, "/")
 	s.discovery = base + "/.well-known/openid-configuration"
 	s.metadata = s.origin + "/.well-known/oauth-authorization-server" + path
+	var algorithms []any
+	for _, alg := range assertionAlgorithms {
+		algorithms = append(algorithms, string(alg))
+	}
 	s.document = map[string]any{
 		"issuer":                                issuer,
 		"authorization_endpoint":                base + "/authorize",
 		"token_endpoint":                        base + "/token",
 		"jwks_uri":                              base + "/keys",
 		"revocation_endpoint":                   base + "/revoke",
+		"pushed_authorization_request_endpoint": base + "/par",
 		"userinfo_endpoint":                     base + "/userinfo",
 		"response_types_supported":              []any{"code"},
 		"response_modes_supported":              []any{"query"},
@@ -296,10 +343,12 @@ func (s *Server) describe(issuer, path string) {
 		"subject_types_supported":               []any{"public"},
 		"scopes_supported":                      []any{"openid", "profile", "email", "offline_access"},
 		"id_token_signing_alg_values_supported": []any{"RS256", "ES256"},
-		"token_endpoint_auth_methods_supported": []any{"client_secret_basic", "client_secret_post", "none"},
+		"token_endpoint_auth_methods_supported": []any{"client_secret_basic", "client_secret_post", "private_key_jwt", "none"},
 		"code_challenge_methods_supported":      []any{"S256"},
 
 		"authorization_response_iss_parameter_supported": true,
+
+		"token_endpoint_auth_signing_alg_values_supported": algorithms,
 	}
 }
 
@@ -314,6 +363,7 @@ func (s *Server) locate(key func(address string) string) {
 		s.AuthURL():       Authorization,
 		s.TokenURL():      Token,
 		s.RevocationURL(): Revocation,
+		s.PARURL():        PAR,
 		s.userInfoURL():   UserInfo,
 		s.APIURL():        API,
 	} {
@@ -369,6 +419,10 @@ func (s *Server) TokenURL() string { return s.address("token_endpoint") }
 // RevocationURL returns the address of the revocation endpoint (RFC 7009), or
 // "" if there is none.
 func (s *Server) RevocationURL() string { return s.address("revocation_endpoint") }
+
+// PARURL returns the address of the endpoint for pushed authorization requests
+// (RFC 9126), or "" if there is none.
+func (s *Server) PARURL() string { return s.address("pushed_authorization_request_endpoint") }
 
 // JWKSURL returns the address of the keys that ID tokens are signed with.
 func (s *Server) JWKSURL() string { return s.address("jwks_uri") }
@@ -448,7 +502,7 @@ func (s *Server) leave() {
 
 // Mutate changes the JSON objects with which an endpoint answers successfully,
 // until it is called again; nil ends it. It is for [Discovery], [JWKS],
-// [Token], [UserInfo], [Introspection] and [API].
+// [Token], [PAR], [UserInfo], [Introspection] and [API].
 //
 //	srv.Mutate(providertest.Token, func(answer map[string]any) {
 //		answer["expires_in"] = "3600"
@@ -499,7 +553,14 @@ func text(status int, s string) *Answer {
 }
 
 func (s *Server) serveDiscovery() *Answer {
-	a := s.object(Discovery, deepCopy(s.document))
+	document, policy := deepCopy(s.document), s.Policy()
+	if policy.RequirePAR {
+		document["require_pushed_authorization_requests"] = true
+	}
+	if s.ca != nil && policy.BindTokens {
+		document["tls_client_certificate_bound_access_tokens"] = true
+	}
+	a := s.object(Discovery, document)
 	if a.Status == http.StatusOK {
 		a.Header.Del("Cache-Control")
 	}

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -20,9 +21,10 @@ type Request struct {
 	Time       time.Time // by the clock of the Server
 	Grant      string    // the parameter grant_type
 	ClientID   string
-	AuthMethod string // "client_secret_basic", "client_secret_post", "none"; "" if contradictory
+	AuthMethod string // as in [Client]; "" if contradictory
 	Subject    string // whose code or refresh token it was
 	Scope      string // the parameter scope
+	Resource   string // the parameters resource, separated by spaces
 	Presented  string // the code or refresh token that came
 	Reuse      bool   // it had been used, or replaced, before
 
@@ -114,6 +116,9 @@ func (s *Server) arrive(c *call) {
 	address := c.r.URL.String()
 	if !c.r.URL.IsAbs() {
 		address = "http://" + c.r.Host + c.r.RequestURI
+		if c.r.TLS != nil {
+			address = "https://" + c.r.Host + c.r.RequestURI
+		}
 	}
 	captured := Captured{c.endpoint, c.r.Method, address, c.r.Header.Clone(), string(c.body)}
 	cred := readCredentials(c.r, c.form)
@@ -145,8 +150,9 @@ func (s *Server) arrive(c *call) {
 			Time:       s.now(),
 			Grant:      grant,
 			ClientID:   cred.id,
-			AuthMethod: cred.method,
+			AuthMethod: s.methodOf(cred),
 			Scope:      c.form.Get("scope"),
+			Resource:   strings.Join(c.form["resource"], " "),
 		}
 		for _, name := range []string{"code", "refresh_token"} {
 			if v := c.form.Get(name); v != "" {

@@ -71,7 +71,7 @@ func (s *Server) handle(c *call) *Answer {
 	switch {
 	case c.endpoint == API:
 		return s.serveAPI(c)
-	case c.endpoint == Token || c.endpoint == Revocation:
+	case c.endpoint == Token || c.endpoint == Revocation || c.endpoint == PAR:
 		if !post {
 			return notAllowed("POST")
 		}
@@ -92,6 +92,8 @@ func (s *Server) handle(c *call) *Answer {
 		return s.serveToken(c)
 	case Revocation:
 		return s.serveRevocation(c)
+	case PAR:
+		return s.servePAR(c)
 	case UserInfo:
 		return s.serveAPI(c)
 	}

@@ -4,9 +4,9 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
-	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -20,22 +20,26 @@ const maxSpent = 1000
 
 // A state is what a Server has issued.
 type state struct {
-	codes     map[string]*issuedCode
-	access    map[string]*issuedAccess
-	refresh   map[string]*issuedRefresh
-	consented map[[2]string]bool         // client and subject
-	grants    map[[2]string][]*userGrant // of fakes that limit them, oldest first
-	sweepAt   int                        // the number of records at which to sweep next
+	codes      map[string]*issuedCode
+	access     map[string]*issuedAccess
+	refresh    map[string]*issuedRefresh
+	consented  map[[2]string]bool         // client and subject
+	pushed     map[string]*pushedRequest  // by request_uri
+	assertions map[[2]string]time.Time    // when those that were used end, by client and jti
+	grants     map[[2]string][]*userGrant // of fakes that limit them, oldest first
+	sweepAt    int                        // the number of records at which to sweep next
 }
 
 func newState() state {
 	return state{
-		codes:     make(map[string]*issuedCode),
-		access:    make(map[string]*issuedAccess),
-		refresh:   make(map[string]*issuedRefresh),
-		consented: make(map[[2]string]bool),
-		grants:    make(map[[2]string][]*userGrant),
-		sweepAt:   1000,
+		codes:      make(map[string]*issuedCode),
+		access:     make(map[string]*issuedAccess),
+		refresh:    make(map[string]*issuedRefresh),
+		consented:  make(map[[2]string]bool),
+		pushed:     make(map[string]*pushedRequest),
+		assertions: make(map[[2]string]time.Time),
+		grants:     make(map[[2]string][]*userGrant),
+		sweepAt:    1000,
 	}
 }
 
@@ -54,16 +58,19 @@ type userGrant struct {
 	epoch           int      // of the access tokens that are valid
 	current         string   // the refresh token that was issued last
 	spent           []string // those before it
+	resource        []string // what its first access token is for
 }
 
 // An issuedAccess is an access token.
 type issuedAccess struct {
-	client  string
-	grant   *userGrant // nil: the client's own
-	epoch   int
-	scopes  []string
-	expires time.Time
-	revoked bool
+	client      string
+	grant       *userGrant // nil: the client's own
+	epoch       int
+	scopes      []string
+	resource    []string          // the parameters resource, unless the policy ignores them
+	certificate *x509.Certificate // that must come with it; nil: none
+	expires     time.Time
+	revoked     bool
 }
 
 func (a *issuedAccess) valid(now time.Time) bool {
@@ -87,7 +94,7 @@ func (r *issuedRefresh) ended(now time.Time) bool {
 // sweep forgets what has ended, now and then. The Server is locked.
 func (s *Server) sweep(now time.Time) {
 	st := &s.state
-	if len(st.codes)+len(st.access)+len(st.refresh) < st.sweepAt {
+	if st.size() < st.sweepAt {
 		return
 	}
 	for v, c := range st.codes {
@@ -106,24 +113,41 @@ func (s *Server) sweep(now time.Time) {
 			delete(st.refresh, v)
 		}
 	}
-	st.sweepAt = 1000 + 2*(len(st.codes)+len(st.access)+len(st.refresh))
+	for uri, p := range st.pushed {
+		if !now.Before(p.expires) {
+			delete(st.pushed, uri)
+		}
+	}
+	for id, ends := range st.assertions {
+		if !now.Add(-s.offset).Before(ends) {
+			delete(st.assertions, id)
+		}
+	}
+	st.sweepAt = 1000 + 2*st.size()
+}
+
+// size returns the number of records that sweep looks at.
+func (st *state) size() int {
+	return len(st.codes) + len(st.access) + len(st.refresh) + len(st.pushed) + len(st.assertions)
 }
 
 // An issue is an answer to a token request that is being made.
 type issue struct {
-	client   *Client
-	grant    *userGrant
-	access   string // "": to be made
-	refresh  string
-	ends     time.Time // of the refresh token; zero: never
-	scopes   []string
-	lifetime time.Duration
-	at       time.Time
-	dated    time.Time // the same, by the clock of the test
-	nonce    string
-	idToken  bool
-	keep     bool   // the refresh token is not replaced, whatever the policy
-	second   *issue // of another token in the same answer, by a fake
+	client      *Client
+	grant       *userGrant
+	access      string // "": to be made
+	refresh     string
+	ends        time.Time // of the refresh token; zero: never
+	scopes      []string
+	resource    []string
+	certificate *x509.Certificate // that the access token is bound to; nil: none
+	lifetime    time.Duration
+	at          time.Time
+	dated       time.Time // the same, by the clock of the test
+	nonce       string
+	idToken     bool
+	keep        bool   // the refresh token is not replaced, whatever the policy
+	second      *issue // of another token in the same answer, by a fake
 }
 
 // serveToken answers a token request (RFC 6749, section 3.2).
@@ -211,6 +235,15 @@ func (s *Server) exchange(c *call) (is *issue, refused *Answer) {
 		grants["client_credentials"] = (*Server).clientCredentials
 	}
 	decide, ok := grants[grantType]
+	if why := s.resourceProblem(c, grantType); ok && why != "" {
+		return nil, refusal(http.StatusBadRequest, "invalid_target", why)
+	}
+	if s.policy.BindTokens && (c.request.AuthMethod == tlsClientAuth || c.request.AuthMethod == selfSignedTLSClientAuth) {
+		is.certificate = cred.certificate
+	}
+	if s.policy.Resource != "" {
+		is.resource = c.form["resource"]
+	}
 	switch {
 	case ok:
 		a = decide(s, c, is)
@@ -221,6 +254,14 @@ func (s *Server) exchange(c *call) (is *issue, refused *Answer) {
 	}
 	if a != nil {
 		return nil, a
+	}
+	if g := is.grant; g != nil {
+		if g.resource == nil {
+			g.resource = is.resource
+		}
+		if is.resource == nil {
+			is.resource = g.resource
+		}
 	}
 	s.mint(is)
 	s.sweep(is.at)
@@ -240,7 +281,8 @@ func (s *Server) mint(is *issue) {
 	if _, ok := s.state.access[is.access]; ok {
 		return
 	}
-	t := &issuedAccess{client: is.client.ID, grant: is.grant, scopes: is.scopes, expires: is.at.Add(is.lifetime)}
+	t := &issuedAccess{client: is.client.ID, grant: is.grant, scopes: is.scopes, resource: is.resource,
+		certificate: is.certificate, expires: is.at.Add(is.lifetime)}
 	if is.grant != nil {
 		t.epoch = is.grant.epoch
 	}
@@ -249,7 +291,7 @@ func (s *Server) mint(is *issue) {
 
 // clientCredentials is RFC 6749, section 4.4.
 func (s *Server) clientCredentials(c *call, is *issue) *Answer {
-	if is.client.Secret == "" {
+	if is.client.public() {
 		return refusal(http.StatusBadRequest, "unauthorized_client", "not for public clients")
 	}
 	is.scopes = s.fake.split(c.form.Get("scope"))
@@ -388,6 +430,26 @@ func (s *Server) refreshToken(c *call, is *issue) *Answer {
 		s.issueRefresh(is)
 	}
 	return nil
+}
+
+// resourceProblem says what is wrong with the parameters resource of a token
+// request (RFC 8707), or "". The Server is locked.
+func (s *Server) resourceProblem(c *call, grantType string) string {
+	resources := c.form["resource"]
+	switch {
+	case s.policy.Resource == "":
+		return ""
+	case s.policy.Resource == "required" && len(resources) == 0:
+		return "the parameter resource is missing"
+	case s.policy.Resource == "exchange" && grantType == "refresh_token" && len(resources) > 0:
+		return "the parameter resource is not for refresh tokens"
+	}
+	for _, resource := range resources {
+		if u, err := url.Parse(resource); err != nil || !u.IsAbs() || strings.Contains(resource, "#") {
+			return "the resource is not an absolute address without a fragment: " + resource
+		}
+	}
+	return ""
 }
 
 // accepts reports whether a refresh token that has not ended may be used, or
@@ -542,66 +604,4 @@ func (s *Server) IsCurrent(refreshToken string) bool {
 	defer s.mu.Unlock()
 	r, ok := s.state.refresh[refreshToken]
 	return ok && !r.ended(s.now()) && r.grant.current == refreshToken
-}
-
-// serveAPI answers requests with a valid access token (RFC 6750), and refuses
-// others.
-func (s *Server) serveAPI(c *call) *Answer {
-	t, refused := s.authorized(c)
-	if refused != nil {
-		return refused
-	}
-	v := map[string]any{"client_id": t.client, "scope": strings.Join(t.scopes, " ")}
-	if t.grant != nil {
-		if c.endpoint == UserInfo {
-			maps.Copy(v, t.grant.claims)
-		}
-		v["sub"] = t.grant.subject
-	}
-	if c.endpoint == UserInfo && s.fake.userClaims != nil {
-		v = s.fake.userInfo(t)
-	}
-	return s.object(c.endpoint, v)
-}
-
-// authorized returns the access token that an API request comes with, or
-// refuses the request.
-func (s *Server) authorized(c *call) (*issuedAccess, *Answer) {
-	token := bearerToken(c.r)
-	if s.fake.bearer != nil {
-		token = s.fake.bearer(c.r)
-	}
-	s.mu.Lock()
-	t, ok := s.state.access[token]
-	ok = ok && t.valid(s.now())
-	s.mu.Unlock()
-	if ok && c.endpoint == UserInfo && c.route == nil && (t.grant == nil || !slices.Contains(t.scopes, "openid")) {
-		if s.fake.noOpenID != nil {
-			return nil, s.fake.noOpenID()
-		}
-		ok = false
-	}
-	switch {
-	case !ok && s.fake.unauthorized != nil:
-		return nil, s.fake.unauthorized(c, token)
-	case !ok:
-		a := refusal(http.StatusUnauthorized, "invalid_token", "no valid access token")
-		a.Header.Set("WWW-Authenticate", `Bearer realm="providertest", error="invalid_token"`)
-		return nil, a
-	}
-	if s.fake.apiDemand != nil {
-		if a := s.fake.apiDemand(s, c, t); a != nil {
-			return nil, a
-		}
-	}
-	return t, nil
-}
-
-// bearerToken returns the token in the Authorization header, or "".
-func bearerToken(r *http.Request) string {
-	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	if !strings.EqualFold(scheme, "Bearer") {
-		return ""
-	}
-	return token
 }
