@@ -57,16 +57,15 @@ func algorithmsOf(key crypto.PublicKey) []jose.SignatureAlgorithm {
 // An assertion is what a client says of itself in a request (RFC 7521, section
 // 4.2), not verified yet.
 type assertion struct {
-	kind     string // client_assertion_type
-	token    *josejwt.JSONWebToken
-	err      error  // why there is no token
-	clientID string // in the form; "": not there
+	kind  string // client_assertion_type
+	token *josejwt.JSONWebToken
+	err   error // why there is no token
 }
 
 // readAssertion reads the assertion in a form. It also returns the client that
 // made it, as it says itself, or "".
 func readAssertion(form url.Values) (a *assertion, subject string) {
-	a = &assertion{kind: form.Get("client_assertion_type"), clientID: form.Get("client_id")}
+	a = &assertion{kind: form.Get("client_assertion_type")}
 	a.token, a.err = josejwt.ParseSigned(form.Get("client_assertion"), assertionAlgorithms)
 	if a.err != nil {
 		return a, ""
@@ -113,8 +112,6 @@ func (s *Server) verifyAssertion(a *assertion, c *Client) string {
 		return "iss is not the client"
 	case claims.Subject != c.ID:
 		return "sub is not the client"
-	case a.clientID != "" && a.clientID != c.ID:
-		return "client_id is not the client of the assertion"
 	case len(claims.Audience) != 1:
 		return "aud is not one audience"
 	case claims.Audience[0] == "" || !slices.Contains(audiences, claims.Audience[0]):

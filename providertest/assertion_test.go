@@ -208,6 +208,8 @@ func TestAssertionClaims(t *testing.T) {
 
 	wantClient(t, srv, "no subject", "sub", asserted(assertion(t, srv, jose.ES256, key, nil, map[string]any{"sub": nil}), append(app, "client_id", "keyed")...)...)
 	wantClient(t, srv, "another client in the form", "way of authentication", asserted(assertion(t, srv, jose.ES256, key, nil, nil), append(app, "client_id", providertest.ClientID)...)...)
+	srv.AddClient(providertest.Client{ID: "second", Keys: []crypto.PublicKey{key.Public()}})
+	wantClient(t, srv, "another client of the same key in the form", "iss", asserted(assertion(t, srv, jose.ES256, key, nil, nil), append(app, "client_id", "second")...)...)
 	for _, kind := range []string{"", "urn:ietf:params:oauth:client-assertion-type:saml2-bearer"} {
 		wantClient(t, srv, "another type", "client_assertion_type", append(app, "client_assertion_type", kind, "client_assertion", assertion(t, srv, jose.ES256, key, nil, nil))...)
 	}
@@ -367,9 +369,13 @@ func TestAssertionsOfFakes(t *testing.T) {
 	for _, header := range []map[string]any{{"x5t": x5t}, {"x5t#S256": x5tS256}} {
 		sent{form: asserted(assertion(t, srv, jose.PS256, key, header, nil), scope...)}.to(t, srv).want(t, "microsoft", 200, nil)
 	}
-	issuer := map[string]any{"aud": srv.Issuer()}
-	sent{form: asserted(assertion(t, srv, jose.RS256, key, map[string]any{"x5t": x5t}, issuer), scope...)}.to(t, srv).want(t, "microsoft, to the issuer", 200, nil)
 	wantClient(t, srv, "microsoft without a thumbprint", "x5t", asserted(assertion(t, srv, jose.PS256, key, nil, nil), scope...)...)
+
+	// Where the document has a placeholder, the issuer is the tenant's.
+	srv = providertest.NewServer(t, providertest.Provider("microsoft/common"))
+	srv.AddClient(client)
+	tenant := map[string]any{"aud": strings.ReplaceAll(srv.Issuer(), "{tenantid}", "5d7a1e52-8c1f-4f0e-9d5b-3d0c0e6b2a44")}
+	sent{form: asserted(assertion(t, srv, jose.RS256, key, map[string]any{"x5t": x5t}, tenant), scope...)}.to(t, srv).want(t, "microsoft, to the issuer", 200, nil)
 
 	// Others do not know the method.
 	srv = providertest.NewServer(t, providertest.Provider("xero"))
