@@ -61,9 +61,10 @@ func (r *Row) patterns() map[string]*regexp.Regexp {
 
 // A Provider is a row with the variables of a template in their places.
 type Provider struct {
-	Row                      // expanded
-	typed  map[string]string // the values of the variables, as the template has them
-	places []string          // the hosts of the row's own addresses
+	Row                        // expanded
+	Template string            // by which it was found
+	typed    map[string]string // the values of the variables, as the template has them
+	places   []string          // the hosts of the row's own addresses
 }
 
 // Lookup finds the provider of a template: the name of a row and the values of
@@ -83,7 +84,12 @@ func (c *Catalog) Lookup(template string) (*Provider, error) {
 	if hasRest {
 		segments = strings.Split(rest, "/")
 	}
-	return e.provider(segments)
+	p, err := e.provider(segments)
+	if err != nil {
+		return nil, err
+	}
+	p.Template = template
+	return p, nil
 }
 
 // provider puts the values of a template into a row.
