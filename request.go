@@ -166,7 +166,7 @@ func (g *Grant) apply(a *tokenendpoint.Answer, p *Profile, pr *provider) {
 	if a.ScopeKnown {
 		g.Scopes = a.Scopes
 	}
-	if pr.dialect.RefreshGrant != "" { // the access token is what is renewed, for as long as it lasts
+	if pr.dialect.RefreshGrant != "" && g.grantType().person { // the access token is what is renewed, for as long as it lasts
 		g.RefreshToken, g.RefreshExpiry = g.AccessToken, g.Expiry
 	}
 	g.ClientID = p.ClientID
