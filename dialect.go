@@ -161,6 +161,7 @@ func (pr *provider) revocationRequest(p *Profile, g *Grant, how *catalog.Request
 		texts = append(texts, "{"+name+"}", string(value))
 	}
 	replacer := strings.NewReplacer(texts...)
+	secrets := []string{token, string(p.ClientSecret)}
 
 	form := url.Values{"token": {token}, "token_type_hint": {kind}}
 	if how.Params != nil {
@@ -175,12 +176,12 @@ func (pr *provider) revocationRequest(p *Profile, g *Grant, how *catalog.Request
 	req := tokenRequest(p, pr, form)
 	req.URL = strings.ReplaceAll(pr.revocationURL, "{client_id}", url.PathEscape(p.ClientID))
 	req.Method = cmp.Or(how.Method, http.MethodPost)
+	req.Secrets = secrets
 	if req.Habits != nil {
 		h := *req.Habits
 		h.JSON = how.BodyFormat == "json"
 		req.Habits = &h
 	}
-	secrets := []string{token, string(p.ClientSecret)}
 	switch how.Auth {
 	case "":
 	case "none":

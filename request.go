@@ -113,6 +113,7 @@ func (t *grantType) request(p *Profile, pr *provider, g *Grant) *tokenendpoint.R
 	req := tokenRequest(p, pr, t.form(p, pr, g))
 	if t.person {
 		req.URL = pr.refreshURL
+		req.Secrets = []string{string(g.RefreshToken)}
 	}
 	return req
 }
