@@ -71,6 +71,9 @@ type Provider struct {
 // its variables, separated by slashes. The text of the error has nothing of the
 // template, and goes on from its name.
 func (c *Catalog) Lookup(template string) (*Provider, error) {
+	if template == "" { // which is no reason to read the built-in rows
+		return nil, errors.New("is unknown")
+	}
 	name, rest, hasRest := strings.Cut(template, "/")
 	e := c.own[name]
 	if e != nil {
