@@ -53,7 +53,11 @@ func (r *Row) patterns() map[string]*regexp.Regexp {
 	m := make(map[string]*regexp.Regexp)
 	for _, v := range r.Variables {
 		if v.Pattern != "" {
-			m[v.Name] = regexp.MustCompile(v.Pattern) // Check has compiled it
+			pattern, err := compile(v.Pattern)
+			if err != nil {
+				panic(err) // Check has compiled it, too
+			}
+			m[v.Name] = pattern
 		}
 	}
 	return m
