@@ -81,6 +81,9 @@ func (d dialect) habits() *tokenendpoint.Habits {
 		ScopeMember: d.ScopeMember, ScopeSeparator: d.ScopeSeparator,
 		ErrorPaths: d.ErrorPaths,
 	}
+	if d.HostMember != "" { // whatever else is left out
+		h.Keep = append([]string{d.HostMember}, d.AnswerKeep...)
+	}
 	if len(d.Errors) > 0 {
 		h.Errors = make(map[string]tokenendpoint.Class, len(d.Errors))
 		for code, class := range d.Errors {

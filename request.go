@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -171,7 +172,7 @@ func (g *Grant) apply(a *tokenendpoint.Answer, p *Profile, pr *provider) {
 		g.RefreshToken, g.RefreshExpiry = g.AccessToken, g.Expiry
 	}
 	g.ClientID = p.ClientID
-	g.addExtra(a.Extra)
+	g.addExtra(a.Extra, pr.dialect)
 	g.Status, g.Failure = StatusActive, nil
 }
 
@@ -206,20 +207,29 @@ func (g *Grant) noteEnd(pr *provider) {
 // maxExtra bounds Grant.Extra, in bytes of names and values.
 const maxExtra = 4096
 
-func (g *Grant) addExtra(extra map[string]string) {
+// addExtra adds what an answer has of its own. If there is too much, what the row
+// names comes first, then what the answer says, and then what was there.
+func (g *Grant) addExtra(extra map[string]string, d dialect) {
 	if len(extra) == 0 {
 		return
 	}
 	size := 0
 	merged := make(map[string]Secret, len(extra)+len(g.Extra))
-	for name, value := range extra {
-		merged[name] = Secret(value)
-		size += len(name) + len(value)
-	}
-	for name, value := range g.Extra {
-		if _, ok := merged[name]; !ok && size+len(name)+len(value) <= maxExtra {
+	add := func(name string) {
+		value, ok := g.Extra[name]
+		if said, is := extra[name]; is {
+			value, ok = Secret(said), true
+		}
+		if _, done := merged[name]; ok && !done && size+len(name)+len(value) <= maxExtra {
 			merged[name] = value
 			size += len(name) + len(value)
+		}
+	}
+	for _, names := range [][]string{
+		{d.HostMember}, d.CallbackKeep, d.AnswerKeep, slices.Sorted(maps.Keys(extra)), slices.Sorted(maps.Keys(g.Extra)),
+	} {
+		for _, name := range names {
+			add(name)
 		}
 	}
 	g.Extra = merged

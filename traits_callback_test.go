@@ -202,6 +202,20 @@ func TestTraitHostMember(t *testing.T) {
 	})
 }
 
+// What the callback said is kept, however much an answer says: without it, the next
+// renewal would go to a host that does not know the grant.
+func TestTraitHostMemberStays(t *testing.T) {
+	onScript(t, hostTrait, func(t *testing.T, s *scripted) {
+		const token = "https://eu.accounts.example.com/token"
+		p := s.profile(nil)
+		s.on(token, strings.Replace(tokenAnswer, "{", `{"news":"`+strings.Repeat("x", 4080)+`",`, 1), renewedAnswer)
+		g := s.authorize(p, "server", "eu.accounts.example.com")
+		wantExtra(t, g, "server", "eu.accounts.example.com")
+		s.renews(p, token)
+		s.asked(scriptedTokenURL, 0)
+	})
+}
+
 // A host that is not the provider's gets nothing.
 func TestTraitHostMemberOfAnother(t *testing.T) {
 	for _, server := range []string{
