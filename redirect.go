@@ -316,7 +316,7 @@ func sanitized(r *http.Request, returnTo string) *http.Request {
 		q.Del(name)
 	}
 	for name := range q {
-		if strings.HasSuffix(name, "code") { // some providers have a name of their own for it
+		if strings.HasSuffix(name, "code") && !strings.HasPrefix(name, "error") { // some providers have a name of their own for it
 			q.Del(name)
 		}
 	}

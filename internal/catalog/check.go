@@ -292,6 +292,9 @@ func (c *checker) values(r *Row) {
 			c.add("account", "takes the token as API requests do")
 		}
 	}
+	if r.CallbackCode != "" && (!strings.HasSuffix(r.CallbackCode, "code") || strings.HasPrefix(r.CallbackCode, "error")) {
+		c.add("callback_code", `must end with "code", by which it is known as a secret`)
+	}
 	if r.RefreshGrant != "" && !slices.Contains(slices.Collect(maps.Values(r.RefreshParams)), "{token}") {
 		c.add("refresh_grant", "needs a parameter with {token} in refresh_params")
 	}

@@ -123,6 +123,8 @@ func TestCheck(t *testing.T) {
 		{"body_format", func(r *Row) { r.BodyFormat = "xml" }},
 		{"pkce", func(r *Row) { r.PKCE = "plain" }},
 		{"id_token", func(r *Row) { r.IDToken = "maybe" }},
+		{"callback_code", func(r *Row) { r.CallbackCode = "ticket" }},
+		{"callback_code", func(r *Row) { r.CallbackCode = "error_code" }},
 		{"expiry_format", func(r *Row) { r.ExpiryFormat = "unix" }},
 		{"expiry_format", func(r *Row) { r.ExpiryMember = "expires_at" }},
 		{"scope_separator", func(r *Row) { r.ScopeSeparator = ";" }},
