@@ -30,7 +30,17 @@ func TestTraitCallbackCode(t *testing.T) {
 		s.refusesQuery(q, nil)
 	})
 	onScript(t, nil, func(t *testing.T, s *scripted) {
-		s.refuses(s.profile(nil), nil, "code", "", "own_code", "SENTINEL-own")
+		p := s.profile(nil)
+		s.refuses(p, nil, "code", "", "own_code", "SENTINEL-own")
+
+		// What cannot have a code does not use the flow up.
+		f, _ := s.begin(p)
+		for _, name := range []string{"lang", "error_code"} {
+			s.refusesQuery(s.back(f, "code", "", name, "1"), nil)
+		}
+		if _, err := s.m.Finish(t.Context(), "ada", s.back(f)); err != nil {
+			t.Errorf("after callbacks without a code: got %v, want a grant", err)
+		}
 	})
 }
 
