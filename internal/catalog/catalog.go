@@ -252,6 +252,11 @@ func (p *Provider) expand(r *Row, vars *strings.Replacer) {
 		*s = vars.Replace(*s)
 	}
 	p.Hosts, p.IssuerAliases, p.FormerOrigins = list(r.Hosts), list(r.IssuerAliases), list(r.FormerOrigins)
+	for i, h := range p.Hosts {
+		if strings.HasPrefix(h, ".") && !strings.HasPrefix(r.Hosts[i], ".") { // of a variable that is left out: not a domain
+			p.Hosts[i] = ""
+		}
+	}
 	p.AuthParams, p.TokenParams, p.RefreshParams = values(r.AuthParams), values(r.TokenParams), values(r.RefreshParams)
 	p.CallbackMatch = values(r.CallbackMatch)
 	for _, req := range []**Request{&p.App, &p.Revocation, &p.Account} {

@@ -338,3 +338,20 @@ func TestOrderOfVariables(t *testing.T) {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }
+
+// A host whose variable is left out is none, and not a domain.
+func TestHostsWithoutAVariable(t *testing.T) {
+	r := goodRow()
+	r.Variables = []Variable{{Name: "shop", Title: "Shop", Example: "acme", Pattern: "^[a-z]+$", Optional: true}}
+	r.AuthURL, r.TokenURL = "https://example.com/authorize", "https://example.com/token"
+	r.Hosts = []string{"{shop}.example.net"}
+	for template, want := range map[string]bool{"example": false, "example/acme": true} {
+		p, err := New([]*Row{r}).Lookup(template)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := p.HostFits("acme.example.net"); got != want {
+			t.Errorf("%s: got %t for a host below, want %t", template, got, want)
+		}
+	}
+}
