@@ -88,6 +88,9 @@ func (pr *provider) accountRequest(ctx context.Context, p *Profile, g *Grant) (*
 	where := call.URL
 	for name, value := range g.Extra {
 		text := url.PathEscape(string(value))
+		if text == "." || text == ".." { // which would lead to another path
+			return nil, errAccountHost
+		}
 		if strings.HasPrefix(where, "{"+name+"}") { // an address of the API
 			text = strings.TrimSuffix(string(value), "/")
 		}

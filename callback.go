@@ -14,6 +14,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/authprofile/authprofile/internal/address"
+	"github.com/authprofile/authprofile/internal/catalog"
 	"github.com/authprofile/authprofile/internal/issuer"
 )
 
@@ -77,7 +78,7 @@ func parseCallback(query url.Values) (*callback, error) {
 		return nil, errors.New("the callback has no state that we gave out")
 	case query.Has("access_token") || query.Has("id_token"):
 		return nil, errors.New("the callback has a token in it, which was not asked for")
-	case c.code != "" && c.errorCode != "", c.code == "" && c.errorCode == "" && !hasMore(query):
+	case c.code != "" && c.errorCode != "", c.code == "" && c.errorCode == "" && !hasOwnCode(query):
 		return nil, errNeither
 	}
 	return &c, nil
@@ -85,11 +86,11 @@ func parseCallback(query url.Values) (*callback, error) {
 
 var errNeither = errors.New("the callback must have either a code or an error")
 
-// hasMore reports whether a callback has parameters that are not the standard's,
-// among which some providers have the code.
-func hasMore(query url.Values) bool {
+// hasOwnCode reports whether a callback has a parameter that can be the code under
+// a provider's own name.
+func hasOwnCode(query url.Values) bool {
 	for name, values := range query {
-		if len(values) == 1 && values[0] != "" && !slices.Contains(callbackParams, name) {
+		if len(values) == 1 && values[0] != "" && catalog.IsCodeName(name) {
 			return true
 		}
 	}

@@ -101,7 +101,7 @@ type Provider struct {
 	App      *ProviderRequest `json:"app,omitempty"`
 	AppGrant string           `json:"app_grant,omitempty"`
 
-	CallbackCode   string            `json:"callback_code,omitempty"`   // the name of "code" in the callback, if another
+	CallbackCode   string            `json:"callback_code,omitempty"`   // the name of "code" in the callback, if another, which ends with "code"
 	CallbackKeep   []string          `json:"callback_keep,omitempty"`   // parameters of the callback that Grant.Extra gets
 	CallbackMatch  map[string]string `json:"callback_match,omitempty"`  // parameters, and what they must say
 	CallbackHMAC   string            `json:"callback_hmac,omitempty"`   // the parameter with an HMAC-SHA256 of the others, in hex, keyed with the client secret

@@ -152,7 +152,7 @@ func TestExtraKeepsWhatTheRowUses(t *testing.T) {
 	for i := range 20 {
 		many[fmt.Sprintf("a%02d", i)] = strings.Repeat("x", 300)
 	}
-	g.addExtra(many, []string{"", "host", "realmId"})
+	g.addExtra(many, dialect{&catalog.Provider{Row: catalog.Row{HostMember: "host", CallbackKeep: []string{"realmId"}}}})
 	if g.Extra["realmId"] != "1" || g.Extra["host"] != "api.example.com" || g.Extra["a00"] == "" || g.Extra["old"] != "" {
 		t.Errorf("got %d members, realmId %q, host %q, want both, and new ones before old ones", len(g.Extra), g.Extra["realmId"], g.Extra["host"])
 	}

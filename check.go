@@ -450,7 +450,7 @@ func (c *checking) testAccount(context.Context) Step {
 // for. Not every such token is for one.
 func (c *checking) askAccount(ctx context.Context, pr *provider, a *tokenendpoint.Answer) Step {
 	g := &Grant{AccessToken: Secret(a.AccessToken)}
-	g.addExtra(a.Extra, pr.dialect.kept())
+	g.addExtra(a.Extra, pr.dialect)
 	if _, err := pr.askAccount(ctx, c.prober.http, c.profile, g); err != nil {
 		return skipped(err.Error())
 	}

@@ -30,11 +30,6 @@ func (d dialect) joinScopes(scopes []string) string {
 	return strings.Join(scopes, cmp.Or(d.ScopeSeparator, " "))
 }
 
-// kept returns the members of callbacks and answers that the row has a use for.
-func (d dialect) kept() []string {
-	return slices.Concat([]string{d.HostMember}, d.CallbackKeep, d.AnswerKeep)
-}
-
 // usesPKCE reports whether the provider can be sent a code challenge and its
 // verifier (RFC 7636).
 func (d dialect) usesPKCE() bool { return d.PKCE != "off" }
@@ -85,6 +80,9 @@ func (d dialect) habits() *tokenendpoint.Habits {
 		ExpiryMember: d.ExpiryMember, ExpiryFormat: d.ExpiryFormat,
 		ScopeMember: d.ScopeMember, ScopeSeparator: d.ScopeSeparator,
 		ErrorPaths: d.ErrorPaths,
+	}
+	if d.HostMember != "" { // whatever else is left out
+		h.Keep = append([]string{d.HostMember}, d.AnswerKeep...)
 	}
 	if len(d.Errors) > 0 {
 		h.Errors = make(map[string]tokenendpoint.Class, len(d.Errors))
@@ -166,6 +164,7 @@ func (pr *provider) revocationRequest(p *Profile, g *Grant, how *catalog.Request
 		texts = append(texts, "{"+name+"}", string(value))
 	}
 	replacer := strings.NewReplacer(texts...)
+	secrets := []string{token, string(p.ClientSecret)}
 
 	form := url.Values{"token": {token}, "token_type_hint": {kind}}
 	if how.Params != nil {
@@ -186,12 +185,12 @@ func (pr *provider) revocationRequest(p *Profile, g *Grant, how *catalog.Request
 	req := tokenRequest(p, pr, form)
 	req.URL = strings.ReplaceAll(pr.revocationURL, "{client_id}", url.PathEscape(p.ClientID))
 	req.Method = cmp.Or(how.Method, http.MethodPost)
+	req.Secrets = secrets
 	if req.Habits != nil {
 		h := *req.Habits
 		h.JSON = how.BodyFormat == "json"
 		req.Habits = &h
 	}
-	secrets := []string{token, string(p.ClientSecret)}
 	switch how.Auth {
 	case "":
 	case "none":

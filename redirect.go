@@ -21,6 +21,7 @@ import (
 	"golang.org/x/oauth2"
 
 	"github.com/authprofile/authprofile/internal/address"
+	"github.com/authprofile/authprofile/internal/catalog"
 )
 
 // A RedirectHandler is what a web program needs to let people authorize a
@@ -316,7 +317,7 @@ func sanitized(r *http.Request, returnTo string) *http.Request {
 		q.Del(name)
 	}
 	for name := range q {
-		if strings.HasSuffix(name, "code") { // some providers have a name of their own for it
+		if catalog.IsCodeName(name) { // some providers have a name of their own for it
 			q.Del(name)
 		}
 	}

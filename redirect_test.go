@@ -380,6 +380,11 @@ func TestHandlersGetNoSecrets(t *testing.T) {
 		}
 		wantHidden(t, resp)
 
+		s.serve(b, "GET", back+"&error_code=200&own_code=x")
+		if q := failed.URL.Query(); q.Get("error_code") != "200" || q.Has("own_code") {
+			t.Errorf("got the parameters %v, want error_code, and no other code", q)
+		}
+
 		failed = nil
 		s.begin(b, "https://app.example.com/connect?kept=1&return_to=/x", "Sec-Fetch-Site", "cross-site")
 		check("ErrorHandler of Begin", failed, "")

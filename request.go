@@ -122,6 +122,7 @@ func (t *grantType) request(p *Profile, pr *provider, g *Grant) *tokenendpoint.R
 	req := tokenRequest(p, pr, t.form(p, pr, g))
 	if t.person {
 		req.URL = pr.refreshURL
+		req.Secrets = []string{string(g.RefreshToken)}
 	}
 	return req
 }
@@ -175,11 +176,11 @@ func (g *Grant) apply(a *tokenendpoint.Answer, p *Profile, pr *provider) {
 	if a.ScopeKnown {
 		g.Scopes = a.Scopes
 	}
-	if pr.dialect.RefreshGrant != "" { // the access token is what is renewed, for as long as it lasts
+	if pr.dialect.RefreshGrant != "" && g.grantType().person { // the access token is what is renewed, for as long as it lasts
 		g.RefreshToken, g.RefreshExpiry = g.AccessToken, g.Expiry
 	}
 	g.ClientID = p.ClientID
-	g.addExtra(a.Extra, pr.dialect.kept())
+	g.addExtra(a.Extra, pr.dialect)
 	g.Status, g.Failure = StatusActive, nil
 }
 
@@ -214,9 +215,9 @@ func (g *Grant) noteEnd(pr *provider) {
 // maxExtra bounds Grant.Extra, in bytes of names and values.
 const maxExtra = 4096
 
-// addExtra adds members of an answer to those that are there. What the provider's
-// row has a use for comes first if there is too much, and then what is new.
-func (g *Grant) addExtra(extra map[string]string, first []string) {
+// addExtra adds what an answer has of its own. If there is too much, what the row
+// names comes first, then what the answer says, and then what was there.
+func (g *Grant) addExtra(extra map[string]string, d dialect) {
 	if len(extra) == 0 {
 		return
 	}
@@ -224,16 +225,17 @@ func (g *Grant) addExtra(extra map[string]string, first []string) {
 	merged := make(map[string]Secret, len(extra)+len(g.Extra))
 	add := func(name string) {
 		value, ok := g.Extra[name]
-		if s, isNew := extra[name]; isNew {
-			value, ok = Secret(s), true
+		if said, is := extra[name]; is {
+			value, ok = Secret(said), true
 		}
-		if _, done := merged[name]; !ok || done || size+len(name)+len(value) > maxExtra {
-			return
+		if _, done := merged[name]; ok && !done && size+len(name)+len(value) <= maxExtra {
+			merged[name] = value
+			size += len(name) + len(value)
 		}
-		merged[name] = value
-		size += len(name) + len(value)
 	}
-	for _, names := range [][]string{first, slices.Sorted(maps.Keys(extra)), slices.Sorted(maps.Keys(g.Extra))} {
+	for _, names := range [][]string{
+		{d.HostMember}, d.CallbackKeep, d.AnswerKeep, slices.Sorted(maps.Keys(extra)), slices.Sorted(maps.Keys(g.Extra)),
+	} {
 		for _, name := range names {
 			add(name)
 		}

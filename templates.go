@@ -3,7 +3,7 @@ package authprofile
 // A Template names a provider whose addresses and habits the library knows. It is
 // the name of a [Provider], and then the values of its variables, each after a
 // slash: "github", "shopify/acme", "keycloak/id.example.com/acme". Some
-// variables can be left out: "github/github.example.com" is an Enterprise Server.
+// variables can be left out: "gitlab" alone is gitlab.com.
 // Provider.Template returns how the templates of a provider are written.
 //
 // It is plain text, and can be stored and compared as such.

@@ -45,6 +45,7 @@ var lives = []life{
 	{provider: "dropbox", scopes: []string{"files.content.read", "account_info.read"}, extra: []string{"account_id"}, account: true},
 	{provider: "github", switches: []string{"app"}, account: true},
 	{provider: "github", scopes: []string{"repo", "read:user"}, permanent: true, account: true},
+	{provider: "github/github.example.com", template: "github-enterprise-server/github.example.com", switches: []string{"app"}, account: true},
 	{provider: "gitlab", scopes: []string{"read_user"}, account: true},
 	{provider: "gitlab/git.acme.test", scopes: []string{"read_user"}, account: true},
 	{provider: "google", scopes: []string{"https://www.googleapis.com/auth/drive.readonly"}},

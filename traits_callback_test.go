@@ -30,7 +30,17 @@ func TestTraitCallbackCode(t *testing.T) {
 		s.refusesQuery(q, nil)
 	})
 	onScript(t, nil, func(t *testing.T, s *scripted) {
-		s.refuses(s.profile(nil), nil, "code", "", "own_code", "SENTINEL-own")
+		p := s.profile(nil)
+		s.refuses(p, nil, "code", "", "own_code", "SENTINEL-own")
+
+		// What cannot have a code does not use the flow up.
+		f, _ := s.begin(p)
+		for _, name := range []string{"lang", "error_code"} {
+			s.refusesQuery(s.back(f, "code", "", name, "1"), nil)
+		}
+		if _, err := s.m.Finish(t.Context(), "ada", s.back(f)); err != nil {
+			t.Errorf("after callbacks without a code: got %v, want a grant", err)
+		}
 	})
 }
 
@@ -199,6 +209,20 @@ func TestTraitHostMember(t *testing.T) {
 			s.renews(p, token)
 			s.asked(scriptedTokenURL, 1)
 		})
+	})
+}
+
+// What the callback said is kept, however much an answer says: without it, the next
+// renewal would go to a host that does not know the grant.
+func TestTraitHostMemberStays(t *testing.T) {
+	onScript(t, hostTrait, func(t *testing.T, s *scripted) {
+		const token = "https://eu.accounts.example.com/token"
+		p := s.profile(nil)
+		s.on(token, strings.Replace(tokenAnswer, "{", `{"news":"`+strings.Repeat("x", 4080)+`",`, 1), renewedAnswer)
+		g := s.authorize(p, "server", "eu.accounts.example.com")
+		wantExtra(t, g, "server", "eu.accounts.example.com")
+		s.renews(p, token)
+		s.asked(scriptedTokenURL, 0)
 	})
 }
 

@@ -219,3 +219,5 @@ func TestTraitIDToken(t *testing.T) {
 		})
 	}
 }
+
+// Two templates with one document, of which only one has a host of its own, are

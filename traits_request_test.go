@@ -340,3 +340,22 @@ func TestTraitApp(t *testing.T) {
 		}
 	})
 }
+
+// read by different rules, whichever comes first.
+func TestTraitHostsOfEachTemplate(t *testing.T) {
+	r := scriptedRow()
+	documented(&r)
+	r.Variables = []authprofile.ProviderVariable{{Name: "domain", Title: "Domain", Example: "login.example.org", Host: true, Optional: true}}
+	r.Hosts = []string{"{domain}"}
+	for _, order := range [][]authprofile.Template{
+		{"example/login.example.org", "example"},
+		{"example", "example/login.example.org"},
+	} {
+		inScript(t, []authprofile.Provider{r}, func(t *testing.T, s *scripted) {
+			s.on(scriptedDocument, document("https://accounts.example.com", "https://login.example.org/authorize", "https://login.example.org/token"))
+			for _, template := range order {
+				s.begins(string(template), template, strings.Contains(string(template), "/"))
+			}
+		})
+	}
+}

@@ -213,3 +213,21 @@ func TestRevokeRenewsWhatHasEnded(t *testing.T) {
 		})
 	}
 }
+
+// An app has no refresh token, even where users have their access tokens renewed.
+func TestTraitRefreshGrantIsForUsers(t *testing.T) {
+	onScript(t, func(r *row) {
+		r.RefreshGrant, r.RefreshParams = "fb_exchange_token", texts("fb_exchange_token", "{token}")
+		r.App = new(authprofile.ProviderRequest)
+	}, func(t *testing.T, s *scripted) {
+		s.on(scriptedTokenURL, `{"access_token":"access-1","expires_in":3600}`)
+		p := s.profile(func(p *authprofile.Profile) { p.ID, p.Type = "app", authprofile.TypeApp })
+		if _, err := s.m.Token(t.Context(), p); err != nil {
+			t.Fatal(err)
+		}
+		g := s.grant(authprofile.GrantKey{ProfileID: "app"})
+		if g.RefreshToken != "" || !g.RefreshExpiry.IsZero() {
+			t.Errorf("got a refresh token until %v, want none", g.RefreshExpiry)
+		}
+	})
+}

@@ -226,7 +226,7 @@ func (p *Profile) validateProvider(v *problems, providers *catalog.Catalog) {
 		if err != nil {
 			v.add("Template", err.Error())
 		}
-		if p.Type == TypeApp && (err != nil || known.App == nil) {
+		if p.Type == TypeApp && err == nil && known.App == nil {
 			v.add("Template", "is of a provider without a grant for applications: give an app profile a discovery or token address")
 		}
 		return

@@ -53,7 +53,11 @@ func (r *Row) patterns() map[string]*regexp.Regexp {
 	m := make(map[string]*regexp.Regexp)
 	for _, v := range r.Variables {
 		if v.Pattern != "" {
-			m[v.Name] = regexp.MustCompile(v.Pattern) // Check has compiled it
+			pattern, err := compile(v.Pattern)
+			if err != nil {
+				panic(err) // Check has compiled it, too
+			}
+			m[v.Name] = pattern
 		}
 	}
 	return m
@@ -61,15 +65,19 @@ func (r *Row) patterns() map[string]*regexp.Regexp {
 
 // A Provider is a row with the variables of a template in their places.
 type Provider struct {
-	Row                      // expanded
-	typed  map[string]string // the values of the variables, as the template has them
-	places []string          // the hosts of the row's own addresses
+	Row                        // expanded
+	Template string            // by which it was found
+	typed    map[string]string // the values of the variables, as the template has them
+	places   []string          // the hosts of the row's own addresses
 }
 
 // Lookup finds the provider of a template: the name of a row and the values of
 // its variables, separated by slashes. The text of the error has nothing of the
 // template, and goes on from its name.
 func (c *Catalog) Lookup(template string) (*Provider, error) {
+	if template == "" { // which is no reason to read the built-in rows
+		return nil, errors.New("is unknown")
+	}
 	name, rest, hasRest := strings.Cut(template, "/")
 	e := c.own[name]
 	if e != nil {
@@ -83,7 +91,12 @@ func (c *Catalog) Lookup(template string) (*Provider, error) {
 	if hasRest {
 		segments = strings.Split(rest, "/")
 	}
-	return e.provider(segments)
+	p, err := e.provider(segments)
+	if err != nil {
+		return nil, err
+	}
+	p.Template = template
+	return p, nil
 }
 
 // provider puts the values of a template into a row.
@@ -239,6 +252,11 @@ func (p *Provider) expand(r *Row, vars *strings.Replacer) {
 		*s = vars.Replace(*s)
 	}
 	p.Hosts, p.IssuerAliases, p.FormerOrigins = list(r.Hosts), list(r.IssuerAliases), list(r.FormerOrigins)
+	for i, h := range p.Hosts {
+		if strings.HasPrefix(h, ".") && !strings.HasPrefix(r.Hosts[i], ".") { // of a variable that is left out: not a domain
+			p.Hosts[i] = ""
+		}
+	}
 	p.AuthParams, p.TokenParams, p.RefreshParams = values(r.AuthParams), values(r.TokenParams), values(r.RefreshParams)
 	p.CallbackMatch = values(r.CallbackMatch)
 	for _, req := range []**Request{&p.App, &p.Revocation, &p.Account} {

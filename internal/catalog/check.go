@@ -1,7 +1,6 @@
 package catalog
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -56,8 +55,11 @@ func (c *checker) variables(r *Row) {
 	seen := make(map[string]bool)
 	for _, v := range r.Variables {
 		member := "variables." + v.Name
-		if !variableName.MatchString(v.Name) || seen[v.Name] {
+		switch {
+		case !variableName.MatchString(v.Name), seen[v.Name]:
 			c.add("variables", "each needs a name of its own, of lower-case letters and underscores")
+		case slices.Contains(ownNames, v.Name):
+			c.add("variables", "none can have the name %q, which in braces stands for something else", v.Name)
 		}
 		seen[v.Name] = true
 		if v.Title == "" {
@@ -69,7 +71,7 @@ func (c *checker) variables(r *Row) {
 		if v.Values != nil && (v.Pattern != "" || v.Host) {
 			c.add(member, "has values, and more")
 		}
-		pattern, err := regexp.Compile(v.Pattern)
+		pattern, err := compile(v.Pattern)
 		if err != nil || v.Pattern != "" && !isAnchored(v.Pattern) {
 			c.add(member, "must have a pattern that is a regular expression from ^ to $, without | outside of groups")
 			continue
@@ -99,6 +101,18 @@ func (c *checker) variables(r *Row) {
 }
 
 var variableName = regexp.MustCompile(`^[a-z]+(_[a-z]+)*$`)
+
+// ownNames are names that stand for something else in braces.
+var ownNames = []string{"token", "client_id", "client_secret", "redirect_uri", "tenant_id"}
+
+// compile compiles a pattern, which must fit a value as a whole. That holds even
+// for one with several branches that isAnchored does not see.
+func compile(pattern string) (*regexp.Regexp, error) {
+	if _, err := regexp.Compile(pattern); err != nil { // it must be complete by itself
+		return nil, err
+	}
+	return regexp.Compile("^(?:" + pattern + ")$")
+}
 
 func patternOrNil(text string, p *regexp.Regexp) *regexp.Regexp {
 	if text == "" {
@@ -142,7 +156,7 @@ func (v *Variable) endsHost(r *Row) bool {
 	name := "{" + v.Name + "}"
 	for _, a := range r.addresses() {
 		_, rest, _ := strings.Cut(a.url, "://")
-		host := rest[:cmp.Or(strings.IndexByte(rest+"/", '/'), 0)]
+		host := rest[:strings.IndexAny(rest+"/", "/?#:")]
 		if strings.HasSuffix(host, name) {
 			return true
 		}
@@ -280,6 +294,9 @@ func (c *checker) values(r *Row) {
 			c.add("account", "takes the token as API requests do")
 		}
 	}
+	if r.CallbackCode != "" && !IsCodeName(r.CallbackCode) {
+		c.add("callback_code", `must end with "code", by which it is known as a secret`)
+	}
 	if r.RefreshGrant != "" && !slices.Contains(slices.Collect(maps.Values(r.RefreshParams)), "{token}") {
 		c.add("refresh_grant", "needs a parameter with {token} in refresh_params")
 	}
@@ -291,21 +308,39 @@ func (c *checker) values(r *Row) {
 			c.add("idle_days", "idle_days and absolute_days are from 0 to 3660 days")
 		}
 	}
-	for _, member := range []struct {
-		name   string
-		values map[string]string
-	}{{"headers", r.Headers}, {"api_headers", r.APIHeaders}} {
-		for name, value := range member.values {
-			if name == "" || !address.OnlyAlphanumeric(name, "-") || strings.ContainsFunc(value, func(r rune) bool { return r < ' ' || r > '~' }) {
-				c.add(member.name, "must be names and values of headers, in printable ASCII")
-			}
-		}
+	c.headers("headers", r.Headers)
+	c.headers("api_headers", r.APIHeaders)
+	if r.Revocation != nil {
+		c.headers("revocation.headers", r.Revocation.Headers)
+	}
+	if r.Account != nil {
+		c.headers("account.headers", r.Account.Headers)
+	}
+	if all := strings.Join(slices.Collect(maps.Values(r.APIHeaders)), "\n") + "\n"; strings.Count(all, "{token}") > 1 ||
+		strings.Count(all, "{token}") != strings.Count(all, "{token}\n") {
+		c.add("api_headers", "can have {token} once, at the end of a value")
 	}
 	for _, params := range []map[string]string{r.AuthParams, r.TokenParams, r.RefreshParams} {
 		for name := range params {
 			if slices.Contains(protected, name) {
 				c.add("auth_params", "auth_params, token_params and refresh_params cannot have %q", name)
 			}
+		}
+	}
+}
+
+// IsCodeName reports whether a parameter of a callback can be the code: "code", or
+// a row's callback_code, which is kept out of logs by this even before it is known
+// which row a callback is of.
+func IsCodeName(name string) bool {
+	return strings.HasSuffix(name, "code") && !strings.HasPrefix(name, "error")
+}
+
+// headers checks further headers of requests.
+func (c *checker) headers(member string, headers map[string]string) {
+	for name, value := range headers {
+		if name == "" || !address.OnlyAlphanumeric(name, "-") || strings.ContainsFunc(value, func(r rune) bool { return r < ' ' || r > '~' }) {
+			c.add(member, "must be names and values of headers, in printable ASCII")
 		}
 	}
 }

@@ -38,6 +38,21 @@ func TestStartReadsNoRows(t *testing.T) {
 	}
 }
 
+// Nor does a profile without a template, whose template is the empty text.
+func TestNoTemplateReadsNoRows(t *testing.T) {
+	read := builtIn
+	defer func() { builtIn = read }()
+	builtIn = func() map[string]*entry {
+		t.Error("the built-in rows are read")
+		return nil
+	}
+	for _, c := range []*Catalog{{}, New([]*Row{goodRow()})} {
+		if _, err := c.Lookup(""); err == nil {
+			t.Error("got a provider, want none")
+		}
+	}
+}
+
 func BenchmarkLookup(b *testing.B) {
 	for _, template := range []string{"dropbox", "shopify/acme"} {
 		b.Run(template, func(b *testing.B) {

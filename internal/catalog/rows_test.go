@@ -115,11 +115,17 @@ func TestCheck(t *testing.T) {
 			r.TokenURL = "https://{shop}/token"
 			r.Variables[0].Example, r.Variables[0].Pattern = "acme.example.com", `^[a-z]+\.example\.[a-z.]+$`
 		}},
+		{"variables.shop", func(r *Row) { r.TokenURL = "https://{shop}?token" }},
+		{"variables.shop", func(r *Row) { r.Variables[0].Pattern = `^\Q[a-z]+$` }},
+		{"variables", func(r *Row) { r.Variables[0].Name = "token" }},
+		{"variables", func(r *Row) { r.Variables[0].Name = "client_secret" }},
 		{"auth_method", func(r *Row) { r.AuthMethod = "basic" }},
 		{"assertion_audience", func(r *Row) { r.AssertionAudience = "token" }},
 		{"body_format", func(r *Row) { r.BodyFormat = "xml" }},
 		{"pkce", func(r *Row) { r.PKCE = "plain" }},
 		{"id_token", func(r *Row) { r.IDToken = "maybe" }},
+		{"callback_code", func(r *Row) { r.CallbackCode = "ticket" }},
+		{"callback_code", func(r *Row) { r.CallbackCode = "error_code" }},
 		{"expiry_format", func(r *Row) { r.ExpiryFormat = "unix" }},
 		{"expiry_format", func(r *Row) { r.ExpiryMember = "expires_at" }},
 		{"scope_separator", func(r *Row) { r.ScopeSeparator = ";" }},
@@ -143,6 +149,14 @@ func TestCheck(t *testing.T) {
 		{"idle_days", func(r *Row) { r.IdleDays = -1 }},
 		{"headers", func(r *Row) { r.Headers = map[string]string{"X Y": "z"} }},
 		{"api_headers", func(r *Row) { r.APIHeaders = map[string]string{"X": "a\r\nb"} }},
+		{"api_headers", func(r *Row) { r.APIHeaders = map[string]string{"X": "{token} x"} }},
+		{"api_headers", func(r *Row) { r.APIHeaders = map[string]string{"X": "{token}", "Y": "{token}"} }},
+		{"revocation.headers", func(r *Row) {
+			r.Revocation = &Request{URL: "https://example.com", Headers: map[string]string{"X Y": "{token}"}}
+		}},
+		{"account.headers", func(r *Row) {
+			r.Account, r.AccountID = &Request{URL: "https://example.com", Headers: map[string]string{"X": "a\r\nb"}}, "id"
+		}},
 		{"auth_params", func(r *Row) { r.AuthParams = map[string]string{"state": "1"} }},
 	} {
 		r := goodRow()
@@ -218,6 +232,8 @@ func TestVariables(t *testing.T) {
 		return r
 	}
 	lax := Variable{Pattern: "^.*$", Example: "x"}
+	quoted := Variable{Pattern: `^\Q(\E|[a-z]+$`, Example: "x"} // which are two branches
+	bracket := Variable{Pattern: `^[](]a|[a-z]+$`, Example: "x"}
 	host := Variable{Host: true, Example: "git.example.com"}
 	optional := Variable{Pattern: "^[a-z]+$", Example: "eu", Optional: true, Suffix: "."}
 	values := Variable{Values: map[string]string{"live": "", "sandbox": ".sandbox"}, Example: "sandbox", Default: "live"}
@@ -244,6 +260,10 @@ func TestVariables(t *testing.T) {
 		{lax, "{v}.example.com", "a\n", ""},
 		{lax, "{v}.example.com", "ä", ""},
 		{lax, "{v}.example.com", strings.Repeat("a", 254), ""},
+		{quoted, "{v}.example.com", "acme", "acme.example.com"},
+		{quoted, "{v}.example.com", "evil.test-a", ""},
+		{bracket, "{v}.example.com", "acme", "acme.example.com"},
+		{bracket, "{v}.example.com", "evil.test-a", ""},
 		{host, "{v}", "git.acme.test", "git.acme.test"},
 		{host, "{v}", "xn--bcher-kva.example", "xn--bcher-kva.example"},
 		{host, "{v}", "localhost", ""},
@@ -317,5 +337,22 @@ func TestOrderOfVariables(t *testing.T) {
 	}
 	if got, want := r.Usage(), "example[/{region}]/{shop}[/{app}]"; got != want {
 		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+// A host whose variable is left out is none, and not a domain.
+func TestHostsWithoutAVariable(t *testing.T) {
+	r := goodRow()
+	r.Variables = []Variable{{Name: "shop", Title: "Shop", Example: "acme", Pattern: "^[a-z]+$", Optional: true}}
+	r.AuthURL, r.TokenURL = "https://example.com/authorize", "https://example.com/token"
+	r.Hosts = []string{"{shop}.example.net"}
+	for template, want := range map[string]bool{"example": false, "example/acme": true} {
+		p, err := New([]*Row{r}).Lookup(template)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := p.HostFits("acme.example.net"); got != want {
+			t.Errorf("%s: got %t for a host below, want %t", template, got, want)
+		}
 	}
 }

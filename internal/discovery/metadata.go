@@ -111,8 +111,8 @@ func (d *Document) Missing(member string) error {
 // nil. What it returns is shared.
 func (c *Cache) Document(ctx context.Context, documentURL string, p *catalog.Provider) (*Document, error) {
 	key := "discovery " + documentURL
-	if p != nil { // read by other rules
-		key = "template " + p.Name + " " + documentURL
+	if p != nil { // read by the rules of this template
+		key = "template " + p.Template + " " + documentURL
 	}
 	return Get(ctx, c, &Request[Document]{
 		Kind:     "discovery document",

@@ -95,6 +95,13 @@ type Issuer struct {
 	FormerOrigins []string
 }
 
+// isOrigin reports whether a grant with this recorded issuer knows only where the
+// provider's tokens come from, or where they came from before it moved.
+func (i Issuer) isOrigin(recorded string) bool {
+	return recorded == i.Origin || slices.Contains(i.FormerOrigins, recorded) ||
+		i.Name == "" && slices.Contains(i.FormerOrigins, address.ShortOriginOf(recorded))
+}
+
 // Signed reports whether an ID token that names this issuer and this tenant is
 // the provider's. The tenant is empty if the token does not name one.
 func (i Issuer) Signed(name, tenant string) bool {
@@ -144,7 +151,7 @@ func (i Issuer) Recorded(claimed string) string {
 // origin from when the addresses were typed in. Then the document says it, if
 // there is one.
 func (i Issuer) Claimed(recorded string) string {
-	if recorded == i.Origin {
+	if i.isOrigin(recorded) {
 		return ""
 	}
 	return recorded
@@ -155,7 +162,7 @@ func (i Issuer) Claimed(recorded string) string {
 // renewed by the same profile that names the provider now.
 func (i Issuer) Issued(recorded string, renewed bool) bool {
 	switch {
-	case recorded == "", recorded == i.Origin, slices.Contains(i.FormerOrigins, recorded):
+	case recorded == "", i.isOrigin(recorded):
 		return true
 	case i.Name == "":
 		// A grant may say the issuer that an ID token named, at another origin
@@ -171,7 +178,7 @@ func (i Issuer) Issued(recorded string, renewed bool) bool {
 // issuer of the one that it takes the place of: the same, or that one has the
 // origin, from a time when no document said more.
 func (i Issuer) Same(before, after string) bool {
-	return before == after || before == i.Origin || slices.Contains(i.FormerOrigins, before)
+	return before == after || i.isOrigin(before)
 }
 
 // An Account is a user as the provider names them, in an ID token.
@@ -184,7 +191,7 @@ func (i Issuer) IsAnotherAccount(before, after Account) bool {
 	switch {
 	case before.Subject == "" || after.Subject == "":
 		return false
-	case before.Issuer == i.Origin: // from when the addresses were typed in
+	case i.isOrigin(before.Issuer): // from when the addresses were typed in, or from before it moved
 		return before.Subject != after.Subject
 	}
 	return Matches(cmp.Or(i.Name, after.Issuer), before.Issuer) && before != after

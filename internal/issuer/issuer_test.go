@@ -75,6 +75,7 @@ var (
 	tenants   = Issuer{Name: "https://m.test/{tenantid}/v2.0", Origin: "https://m.test"}
 	aliased   = Issuer{Name: "https://g.test", Aliases: []string{"g.test"}, Origin: "https://oauth2.g.test"}
 	addresses = Issuer{Origin: "https://token.a.test"}
+	moved     = Issuer{Origin: "https://new.test", FormerOrigins: []string{"https://old.test"}}
 )
 
 const ofContoso = "https://m.test/" + contoso + "/v2.0"
@@ -165,6 +166,10 @@ func TestIssued(t *testing.T) {
 		{addresses, "https://token.a.test/t", false, true},
 		{addresses, "https://a.test/t", false, false},
 		{addresses, "https://a.test/t", true, true},
+		{moved, "https://new.test", false, true},
+		{moved, "https://old.test", false, true},
+		{moved, "https://old.test/t", false, true}, // the issuer that an ID token named there
+		{moved, "https://older.test/t", false, false},
 	} {
 		if got := test.issuer.Issued(test.recorded, test.renewed); got != test.want {
 			t.Errorf("%q by %+v, renewed %t: got %t, want %t", test.recorded, test.issuer, test.renewed, got, test.want)
@@ -205,10 +210,24 @@ func TestIsAnotherAccount(t *testing.T) {
 		{"typed in before, another", document, Account{"https://token.a.test", "ada"}, Account{"https://a.test/t", "bob"}, true},
 		{"the same name in another tenant", tenants, Account{ofContoso, "ada"}, Account{"https://m.test/9188040d-6c67-4c5b-b112-36a304b66dad/v2.0", "ada"}, true},
 		{"typed in, another", addresses, Account{"https://token.a.test/t", "ada"}, Account{"https://token.a.test/t", "bob"}, true},
+		{"before it moved, the same", moved, Account{"https://old.test", "ada"}, Account{"https://new.test", "ada"}, false},
+		{"before it moved, another", moved, Account{"https://old.test", "ada"}, Account{"https://new.test", "bob"}, true},
+		{"before it moved, another of its issuer", moved, Account{"https://old.test/t", "ada"}, Account{"https://new.test/t", "bob"}, true},
 		{"typed in, another issuer", addresses, Account{"https://b.test", "ada"}, Account{"https://token.a.test/t", "bob"}, false},
 	} {
 		if got := test.issuer.IsAnotherAccount(test.before, test.after); got != test.want {
 			t.Errorf("%s: got %t, want %t", test.name, got, test.want)
+		}
+	}
+}
+
+// The ID tokens of a provider that has moved need not name where it was.
+func TestClaimedOfOneThatHasMoved(t *testing.T) {
+	for recorded, want := range map[string]string{
+		"https://old.test": "", "https://old.test/t": "", "https://new.test": "", "https://new.test/t": "https://new.test/t",
+	} {
+		if got := moved.Claimed(recorded); got != want {
+			t.Errorf("recorded %q: got %q to be claimed, want %q", recorded, got, want)
 		}
 	}
 }

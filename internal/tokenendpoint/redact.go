@@ -30,7 +30,7 @@ func isSecretParam(name string) bool {
 // sent, and as it comes out of the cleaning of a provider's texts. The longest
 // come first, since one may be a part of another.
 func (x *exchange) secrets() []string {
-	raw := []string{x.request.ClientSecret}
+	raw := append([]string{x.request.ClientSecret}, x.request.Secrets...)
 	for name, values := range x.request.Form {
 		if isSecretParam(name) {
 			raw = append(raw, values...)

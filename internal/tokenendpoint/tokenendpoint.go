@@ -46,6 +46,10 @@ type Request struct {
 	URL  string
 	Form url.Values // of the grant, or with the token to revoke; client authentication is added to a copy
 
+	// Secrets are values of the form that an error must not show, under whatever
+	// names they are sent. Those of the usual names need not be here.
+	Secrets []string
+
 	ClientID     string
 	ClientSecret string
 
