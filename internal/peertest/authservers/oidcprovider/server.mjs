@@ -71,6 +71,10 @@ const provider = new Provider(config.issuer, {
   jwks: { keys: [{ ...privateKey.export({ format: 'jwk' }), kid: 'key-1', alg: 'ES256', use: 'sig' }] },
   cookies: { keys: [randomBytes(32).toString('hex')] },
   scopes: config.scopes,
+  clientAuthMethods: [
+    'client_secret_basic', 'client_secret_post', 'private_key_jwt', 'none',
+    ...(config.tls ? ['tls_client_auth', 'self_signed_tls_client_auth'] : []),
+  ],
   enabledJWA: { clientAuthSigningAlgValues: config.assertionAlgs },
   discovery: config.tls && {
     mtls_endpoint_aliases: {
