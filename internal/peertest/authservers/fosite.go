@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"html/template"
 	"net/http"
+	"net/url"
 	"sync"
 	"testing"
 	"time"
@@ -27,7 +28,7 @@ import (
 // A refresh ends the access token from before.
 func Fosite(t testing.TB, opts Options) *Server {
 	t.Helper()
-	s, ts := newServer(t, "fosite")
+	s, ts := newServer(t, "fosite", opts)
 	base := s.Issuer
 	s.Issuer = base + "/acme"
 	s.DiscoveryURL = s.Issuer + "/.well-known/openid-configuration"
@@ -36,6 +37,7 @@ func Fosite(t testing.TB, opts Options) *Server {
 	s.TokenURL = s.Issuer + "/token"
 	s.RevocationURL = s.Issuer + "/revoke"
 	s.IntrospectionURL = s.Issuer + "/introspect"
+	s.PARURL = s.Issuer + "/par"
 
 	key := signingKey()
 	config := &fosite.Config{
@@ -46,15 +48,18 @@ func Fosite(t testing.TB, opts Options) *Server {
 		TokenURL:                   s.TokenURL,
 		HashCost:                   bcrypt.MinCost,
 		GlobalSecret:               []byte(rand.Text() + rand.Text()),
+		IsPushedAuthorizeEnforced:  opts.RequirePAR,
 		SendDebugMessagesToClients: true,
 	}
 	getKey := func(context.Context) (any, error) { return key, nil }
-	store := storage.NewMemoryStore()
+	store := &fositeStore{MemoryStore: storage.NewMemoryStore(), clients: make(map[string]fosite.Client)}
+	s.register = store.register
 	for _, c := range opts.clients() {
-		store.Clients[c.ID] = c.fosite(t)
+		s.Register(t, c)
 	}
 	f := &fositeServer{
 		issuer: s.Issuer,
+		pushed: make(map[string]fosite.AuthorizeRequester),
 		provider: compose.Compose(config, store,
 			&compose.CommonStrategy{
 				CoreStrategy:               compose.NewOAuth2HMACStrategy(config),
@@ -69,6 +74,7 @@ func Fosite(t testing.TB, opts Options) *Server {
 			compose.OAuth2TokenIntrospectionFactory,
 			compose.OAuth2TokenRevocationFactory,
 			compose.OAuth2PKCEFactory,
+			compose.PushedAuthorizeHandlerFactory,
 		),
 	}
 
@@ -85,7 +91,11 @@ func Fosite(t testing.TB, opts Options) *Server {
 		"subject_types_supported":               []string{"public"},
 		"code_challenge_methods_supported":      []string{"S256"},
 		"id_token_signing_alg_values_supported": []string{"RS256"},
-		"token_endpoint_auth_methods_supported": []string{"client_secret_post", "client_secret_basic", "none"},
+		"token_endpoint_auth_methods_supported": []string{"client_secret_post", "client_secret_basic", "private_key_jwt", "none"},
+		"pushed_authorization_request_endpoint": s.PARURL,
+		"require_pushed_authorization_requests": opts.RequirePAR,
+
+		"token_endpoint_auth_signing_alg_values_supported": opts.assertionAlgs("RS256", "PS256", "ES256", "ES384", "ES512"),
 	}
 	public := jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: &key.PublicKey, KeyID: keyID, Algorithm: "RS256", Use: "sig"}}}
 
@@ -96,6 +106,7 @@ func Fosite(t testing.TB, opts Options) *Server {
 	mux.HandleFunc("/acme/authorize", f.authorize)
 	mux.HandleFunc("POST /acme/token", f.token)
 	mux.HandleFunc("POST /acme/revoke", f.revoke)
+	mux.HandleFunc("POST /acme/par", f.push)
 	mux.HandleFunc("POST /acme/introspect", f.introspect)
 	s.front(t, ts, mux)
 	return s
@@ -106,11 +117,11 @@ func (c Client) fosite(t testing.TB) fosite.Client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &fosite.DefaultOpenIDConnectClient{
+	client := &fosite.DefaultOpenIDConnectClient{
 		DefaultClient: &fosite.DefaultClient{
 			ID:            c.ID,
 			Secret:        hash,
-			Public:        c.Secret == "",
+			Public:        c.method() == "none",
 			RedirectURIs:  c.RedirectURLs,
 			GrantTypes:    c.Grants,
 			ResponseTypes: []string{"code"},
@@ -118,6 +129,37 @@ func (c Client) fosite(t testing.TB) fosite.Client {
 		},
 		TokenEndpointAuthMethod: c.method(),
 	}
+	if c.Key != nil {
+		client.JSONWebKeys = &jose.JSONWebKeySet{Keys: []jose.JSONWebKey{*c.Key}}
+		client.TokenEndpointAuthSigningAlgorithm = c.Key.Algorithm
+	}
+	return client
+}
+
+// A fositeStore is the store in memory with clients that can be replaced while
+// the server is in use.
+type fositeStore struct {
+	*storage.MemoryStore
+
+	mu      sync.Mutex
+	clients map[string]fosite.Client
+}
+
+func (s *fositeStore) register(t testing.TB, c Client) {
+	client := c.fosite(t)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.clients[c.ID] = client
+}
+
+func (s *fositeStore) GetClient(_ context.Context, id string) (fosite.Client, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c, ok := s.clients[id]
+	if !ok {
+		return nil, fosite.ErrNotFound
+	}
+	return c, nil
 }
 
 const keyID = "key-1"
@@ -139,6 +181,11 @@ type fositeServer struct {
 	// store in memory has none, and would take one refresh token from two
 	// requests at once.
 	mu sync.Mutex
+
+	// pushed are the requests that were pushed and are before a person, by what
+	// the form has of them. They cannot be read a second time.
+	pushedMu sync.Mutex
+	pushed   map[string]fosite.AuthorizeRequester
 }
 
 func session(subject string) *openid.DefaultSession {
@@ -152,7 +199,7 @@ func session(subject string) *openid.DefaultSession {
 
 func (f *fositeServer) authorize(w http.ResponseWriter, r *http.Request) {
 	ctx := r.Context()
-	ar, err := f.provider.NewAuthorizeRequest(ctx, r)
+	ar, again, err := f.request(r)
 	if err != nil {
 		f.provider.WriteAuthorizeError(ctx, w, ar, err)
 		return
@@ -162,7 +209,7 @@ func (f *fositeServer) authorize(w http.ResponseWriter, r *http.Request) {
 		loginPage.Execute(w, map[string]any{
 			"Client":  ar.GetClient().GetID(),
 			"Scopes":  ar.GetRequestedScopes(),
-			"Request": ar.GetRequestForm(),
+			"Request": again,
 			"Wrong":   r.Method == http.MethodPost,
 		})
 		return
@@ -180,6 +227,40 @@ func (f *fositeServer) authorize(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	f.provider.WriteAuthorizeResponse(ctx, w, ar, resp)
+}
+
+// request returns the authorization request that r makes or goes on with, and the
+// form that goes on with it.
+func (f *fositeServer) request(r *http.Request) (ar fosite.AuthorizeRequester, again url.Values, err error) {
+	f.pushedMu.Lock()
+	defer f.pushedMu.Unlock()
+	if ar := f.pushed[r.PostFormValue("pushed")]; ar != nil {
+		return ar, url.Values{"pushed": r.PostForm["pushed"]}, nil
+	}
+	ar, err = f.provider.NewAuthorizeRequest(r.Context(), r)
+	if err != nil || !r.Form.Has("request_uri") {
+		return ar, ar.GetRequestForm(), err
+	}
+	id := rand.Text()
+	f.pushed[id] = ar
+	return ar, url.Values{"pushed": {id}}, nil
+}
+
+func (f *fositeServer) push(w http.ResponseWriter, r *http.Request) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	ctx := r.Context()
+	ar, err := f.provider.NewPushedAuthorizeRequest(ctx, r)
+	if err != nil {
+		f.provider.WritePushedAuthorizeError(ctx, w, ar, err)
+		return
+	}
+	resp, err := f.provider.NewPushedAuthorizeResponse(ctx, ar, session(""))
+	if err != nil {
+		f.provider.WritePushedAuthorizeError(ctx, w, ar, err)
+		return
+	}
+	f.provider.WritePushedAuthorizeResponse(ctx, w, ar, resp)
 }
 
 var loginPage = template.Must(template.New("login").Parse(`<!DOCTYPE html>

@@ -22,8 +22,8 @@ type Person struct {
 
 // Login plays a browser and the person before it: it opens an authorization
 // address, follows redirects, and fills in the forms that it is shown, until it
-// is sent to the redirect_uri of the address. It does not open that one, but
-// returns its query.
+// is sent to the redirect_uri of the address, or to RedirectURL if the request was
+// pushed. It does not open that one, but returns its query.
 func Login(t testing.TB, authURL string, p Person) url.Values {
 	t.Helper()
 	callback, err := login(authURL, p)
@@ -39,6 +39,9 @@ func login(authURL string, p Person) (callback *url.URL, err error) {
 		return nil, err
 	}
 	redirect := at.Query().Get("redirect_uri")
+	if at.Query().Has("request_uri") {
+		redirect = RedirectURL // the address itself does not say it
+	}
 	if redirect == "" {
 		return nil, errors.New("the authorization address has no redirect_uri")
 	}
@@ -46,7 +49,7 @@ func login(authURL string, p Person) (callback *url.URL, err error) {
 	if err != nil {
 		return nil, err
 	}
-	browser := &http.Client{Timeout: 10 * time.Second, Jar: jar, CheckRedirect: httpClient.CheckRedirect}
+	browser := &http.Client{Timeout: 10 * time.Second, Jar: jar, Transport: httpClient.Transport, CheckRedirect: httpClient.CheckRedirect}
 	req, err := http.NewRequest("GET", authURL, nil)
 	for range 20 {
 		if err != nil {

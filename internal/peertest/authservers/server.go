@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/authprofile/authprofile/internal/peertest/tokenswitch"
+	"github.com/go-jose/go-jose/v3"
 )
 
 // A Client is registered at a server.
@@ -28,6 +29,13 @@ type Client struct {
 	AuthMethod   string // as in RFC 7591; empty: client_secret_basic, or none without a secret
 	Grants       []string
 	RedirectURLs []string
+
+	// Key is what the server knows of the key of a client without a secret.
+	Key *jose.JSONWebKey
+
+	// SubjectDN is the subject of the certificate of a client that authenticates by
+	// tls_client_auth (RFC 8705, section 2.1.2).
+	SubjectDN string
 }
 
 // The clients that every server knows. Their secrets have what must be encoded
@@ -64,6 +72,17 @@ type Options struct {
 	// TokenLife is how long access tokens are good, in whole seconds. If
 	// zero, it is an hour.
 	TokenLife time.Duration
+
+	// RequirePAR refuses authorization requests that were not pushed (RFC 9126).
+	RequirePAR bool
+
+	// AssertionAlgs are the algorithms of assertions that the server takes. If
+	// empty, these are all that it knows.
+	AssertionAlgs []string
+
+	// TLS serves everything over TLS, and adds endpoints for clients with a
+	// certificate (RFC 8705). OIDCProvider only.
+	TLS bool
 }
 
 // RedirectURL is an address for tests in which no browser comes back.
@@ -77,7 +96,11 @@ type Server struct {
 	DiscoveryURL string // OpenID Connect Discovery 1.0
 	MetadataURL  string // RFC 8414
 
-	AuthURL, TokenURL, RevocationURL, IntrospectionURL string
+	AuthURL, TokenURL, RevocationURL, IntrospectionURL, PARURL string
+
+	// TLS has the addresses for clients with a certificate, which are at a host of
+	// their own.
+	TLS struct{ TokenURL, RevocationURL, PARURL string }
 
 	// APIURL answers a GET that has a valid access token with what the server
 	// says of the token, as JSON, and any other with 401.
@@ -86,9 +109,19 @@ type Server struct {
 	// Token stands in front of the token endpoint.
 	Token *tokenswitch.Switch
 
-	mu       sync.Mutex
-	requests map[string]int
-	refused  map[string]bool
+	register func(testing.TB, Client)
+
+	mu           sync.Mutex
+	requests     map[string]int
+	refused      map[string]bool
+	certificates int
+}
+
+// Register adds a client, or replaces one that has its ID: what the server has
+// issued to that is then c's.
+func (s *Server) Register(t testing.TB, c Client) {
+	t.Helper()
+	s.register(t, c)
 }
 
 // Requests returns how many requests have come for an address of the server.
@@ -163,10 +196,10 @@ func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request) {
 
 // newServer makes a server at a free port of loopback. It answers once next is
 // given to front.
-func newServer(t testing.TB, name string) (*Server, *httptest.Server) {
+func newServer(t testing.TB, name string, opts Options) (*Server, *httptest.Server) {
 	ts := httptest.NewUnstartedServer(nil)
 	s := &Server{Name: name, requests: make(map[string]int), refused: make(map[string]bool)}
-	s.Issuer = "http://" + ts.Listener.Addr().String()
+	s.Issuer = opts.scheme() + "://" + ts.Listener.Addr().String()
 	s.APIURL = s.Issuer + "/api/me"
 	return s, ts
 }
@@ -178,6 +211,9 @@ func (s *Server) front(t testing.TB, ts *httptest.Server, next http.Handler) {
 	ts.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
 		s.requests[r.URL.Path]++
+		if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
+			s.certificates++
+		}
 		s.mu.Unlock()
 		switch r.URL.Path {
 		case token:
@@ -188,7 +224,12 @@ func (s *Server) front(t testing.TB, ts *httptest.Server, next http.Handler) {
 			next.ServeHTTP(w, r)
 		}
 	})
-	ts.Start()
+	if mustParse(s.Issuer).Scheme == "https" {
+		ts.TLS = serverConfig()
+		ts.StartTLS()
+	} else {
+		ts.Start()
+	}
 	t.Cleanup(func() {
 		s.Token.Close()
 		ts.CloseClientConnections()
@@ -199,6 +240,7 @@ func (s *Server) front(t testing.TB, ts *httptest.Server, next http.Handler) {
 // httpClient is for the harness itself. It follows no redirect.
 var httpClient = &http.Client{
 	Timeout:       10 * time.Second,
+	Transport:     Transport(),
 	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 }
 
@@ -252,6 +294,21 @@ func (o *Options) clients() []Client {
 		}
 	}
 	return list
+}
+
+func (o *Options) scheme() string {
+	if o.TLS {
+		return "https"
+	}
+	return "http"
+}
+
+// assertionAlgs returns the algorithms of assertions, of all that a server knows.
+func (o *Options) assertionAlgs(all ...string) []string {
+	if len(o.AssertionAlgs) == 0 {
+		return all
+	}
+	return o.AssertionAlgs
 }
 
 func (o *Options) tokenLife() time.Duration {

@@ -1,12 +1,13 @@
 // An OpenID provider for tests: the package oidc-provider with its data in
 // memory and plain forms for login and consent. Its configuration is the first
-// line of standard input, and it prints its address. It ends when standard input
-// does, so that it never outlives the test.
+// line of standard input, and it prints its address, and the one for clients with a
+// certificate. It ends when standard input does, so that it never outlives the test.
 
 import { createServer } from 'node:http';
+import { createServer as createTLSServer } from 'node:https';
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { createInterface } from 'node:readline';
-import { Provider } from 'oidc-provider';
+import { Provider, errors } from 'oidc-provider';
 
 const input = createInterface({ input: process.stdin });
 input.on('close', () => process.exit(0));
@@ -48,20 +49,63 @@ class Memory {
   }
 }
 
+const clients = new Memory('Client');
+for (const client of config.clients) await clients.upsert(client.client_id, client);
+
+// What answers is there once the provider is, which must know the addresses.
+let answer;
+async function listen(server) {
+  await new Promise((resolve) => { server.listen(0, '127.0.0.1', resolve); });
+  return `127.0.0.1:${server.address().port}`;
+}
+const address = await listen(createServer((req, res) => answer(req, res)));
+const secure = config.tls
+  ? await listen(createTLSServer({ ...config.tls, requestCert: true, rejectUnauthorized: false }, (req, res) => answer(req, res)))
+  : '';
+
 const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
 
 const provider = new Provider(config.issuer, {
   adapter: Memory,
-  clients: config.clients,
   clientDefaults: { id_token_signed_response_alg: 'ES256' },
   jwks: { keys: [{ ...privateKey.export({ format: 'jwk' }), kid: 'key-1', alg: 'ES256', use: 'sig' }] },
   cookies: { keys: [randomBytes(32).toString('hex')] },
   scopes: config.scopes,
+  clientAuthMethods: [
+    'client_secret_basic', 'client_secret_post', 'private_key_jwt', 'none',
+    ...(config.tls ? ['tls_client_auth', 'self_signed_tls_client_auth'] : []),
+  ],
+  enabledJWA: { clientAuthSigningAlgValues: config.assertionAlgs },
+  discovery: config.tls && {
+    mtls_endpoint_aliases: {
+      token_endpoint: `https://${secure}/token`,
+      revocation_endpoint: `https://${secure}/token/revocation`,
+      pushed_authorization_request_endpoint: `https://${secure}/request`,
+    },
+  },
   features: {
     clientCredentials: { enabled: true },
     devInteractions: { enabled: false },
     introspection: { enabled: true },
     revocation: { enabled: true },
+    pushedAuthorizationRequests: { enabled: true, requirePushedAuthorizationRequests: config.requirePAR },
+    mTLS: config.tls && {
+      enabled: true,
+      certificateBoundAccessTokens: true,
+      selfSignedTlsClientAuth: true,
+      tlsClientAuth: true,
+      getCertificate: (ctx) => (ctx.socket.encrypted ? ctx.socket.getPeerX509Certificate() : undefined),
+      certificateAuthorized: (ctx) => ctx.socket.authorized,
+      certificateSubjectMatches: (ctx, property, expected) => property === 'tls_client_auth_subject_dn'
+        && ctx.socket.getPeerX509Certificate().subject.split('\n').reverse().join(',') === expected,
+    },
+    resourceIndicators: config.resource && {
+      enabled: true,
+      getResourceServerInfo: (ctx, resource) => {
+        if (resource !== config.resource) throw new errors.InvalidTarget();
+        return { audience: resource, scope: 'contacts.read', accessTokenTTL: config.tokenLife, accessTokenFormat: 'jwt', jwt: { sign: { alg: 'ES256' } } };
+      },
+    },
   },
   pkce: { required: () => true },
   rotateRefreshToken: true,
@@ -80,11 +124,28 @@ const provider = new Provider(config.issuer, {
   renderError: (ctx, out) => { ctx.body = out; },
 });
 
+provider.proxy = true; // in front of it, X-Forwarded-Proto is set
+
 const escape = (s) => String(s).replace(/[&<>"]/g, (c) => `&#${c.charCodeAt(0)};`);
 
 function page(res, title, body) {
   res.setHeader('Content-Type', 'text/html; charset=utf-8');
   res.end(`<!DOCTYPE html><html lang="en"><meta charset="utf-8"><title>${title}</title><h1>${title}</h1>${body}</html>`);
+}
+
+async function read(req) {
+  let text = '';
+  for await (const chunk of req) text += chunk;
+  return text;
+}
+
+// register adds or replaces a client.
+async function register(req, res) {
+  const client = JSON.parse(await read(req));
+  await clients.upsert(client.client_id, client);
+  await provider.Client.find(client.client_id); // to say at once what is wrong with it
+  res.statusCode = 204;
+  res.end();
 }
 
 async function interaction(req, res) {
@@ -99,9 +160,7 @@ async function interaction(req, res) {
       + '<form method="post"><button name="decision" value="allow">Allow</button> <button name="decision" value="deny">Deny</button></form>');
   }
 
-  let text = '';
-  for await (const chunk of req) text += chunk;
-  const form = new URLSearchParams(text);
+  const form = new URLSearchParams(await read(req));
   let result;
   if (prompt.name === 'login' && form.get('password') !== config.password) {
     result = { error: 'access_denied', error_description: 'wrong password' };
@@ -113,6 +172,9 @@ async function interaction(req, res) {
       : new provider.Grant({ accountId: session.accountId, clientId: params.client_id });
     if (prompt.details.missingOIDCScope) grant.addOIDCScope(prompt.details.missingOIDCScope.join(' '));
     if (prompt.details.missingOIDCClaims) grant.addOIDCClaims(prompt.details.missingOIDCClaims);
+    for (const [resource, scopes] of Object.entries(prompt.details.missingResourceScopes ?? {})) {
+      grant.addResourceScope(resource, scopes.join(' '));
+    }
     result = { consent: { grantId: await grant.save() } };
   } else {
     result = { error: 'access_denied', error_description: 'the person said no' };
@@ -121,13 +183,11 @@ async function interaction(req, res) {
 }
 
 const serve = provider.callback();
-const server = createServer((req, res) => {
-  if (!req.url.startsWith('/interaction/')) return serve(req, res);
-  return interaction(req, res).catch((err) => {
+answer = (req, res) => {
+  const own = req.url === '/clients' ? register : req.url.startsWith('/interaction/') ? interaction : serve;
+  return own(req, res).catch((err) => {
     res.statusCode = 500;
-    res.end(String(err));
+    res.end(`${err} ${err.error_description ?? ''}`);
   });
-});
-server.listen(0, '127.0.0.1', () => {
-  console.log(`listening on 127.0.0.1:${server.address().port}`);
-});
+};
+console.log(`listening on ${address} ${secure}`);
