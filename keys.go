@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -141,7 +142,7 @@ func (c *credentials) settleCertificate(pr *provider, p *Profile, doc *discovery
 		}
 	}
 	for _, s := range []string{pr.tokenURL, pr.refreshURL} {
-		if address.ShortOriginOf(s)[:len("https:")] != "https:" {
+		if !strings.HasPrefix(address.OriginOf(s), "https:") {
 			return configurationError(fieldAuthMethod, "needs a token endpoint at an https address")
 		}
 	}
