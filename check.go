@@ -150,7 +150,7 @@ func (c *checking) isApp() bool { return c.profile.Type == TypeApp }
 
 // testAddresses connects to each host that the profile names.
 func (c *checking) testAddresses(ctx context.Context) Step {
-	if err := c.profile.validate(c.providers.catalog); err != nil {
+	if err := c.profile.validate(c.providers.catalog, c.providers.credentials.keys.parse); err != nil {
 		c.invalid = true
 		return failed(joinTexts(unjoin(err)))
 	}

@@ -104,7 +104,7 @@ func (t *authTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	if !allowsHost(t.apiHosts, req.URL) {
 		closeBody(req)
-		return nil, wrap("client", t.src.id, t.src.opts.user, errors.New("a token is not sent to a host that is not one of the profile's APIHosts"))
+		return nil, wrap("client", t.src.id, t.src.opts.user, fmt.Errorf("a token is not sent to %q, which is not one of the profile's APIHosts", req.URL.Host))
 	}
 	refused := t.refused.Load()
 	tok, forced, err := t.token(req, refused)

@@ -12,6 +12,11 @@ func (m *Manager) SetNow(now func() time.Time) {
 // Ticking reports whether a timer of the Manager is armed.
 func (m *Manager) Ticking() bool { return m.engine().cache.IsSweeping() }
 
+// ReadKey returns the key of a profile as the Manager has read it.
+func (m *Manager) ReadKey(p *Profile) (any, error) {
+	return m.engine().credentials.keys.parse(p.ClientKey)
+}
+
 // Cached returns how many grants are in memory.
 func (m *Manager) Cached() int { return m.engine().cache.Len() }
 

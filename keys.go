@@ -7,10 +7,11 @@ import (
 	"crypto/tls"
 	"errors"
 	"net/http"
-	"net/url"
+	"strings"
 	"sync"
 	"time"
 
+	"github.com/authprofile/authprofile/internal/address"
 	"github.com/authprofile/authprofile/internal/clientkey"
 	"github.com/authprofile/authprofile/internal/discovery"
 	"github.com/authprofile/authprofile/internal/transport"
@@ -141,7 +142,7 @@ func (c *credentials) settleCertificate(pr *provider, p *Profile, doc *discovery
 		}
 	}
 	for _, s := range []string{pr.tokenURL, pr.refreshURL} {
-		if u, err := url.Parse(s); err != nil || u.Scheme != "https" {
+		if !strings.HasPrefix(address.OriginOf(s), "https:") {
 			return configurationError(fieldAuthMethod, "needs a token endpoint at an https address")
 		}
 	}

@@ -259,7 +259,8 @@ func (e *engine) savedBefore(ctx context.Context, p *Profile, conflict error) (*
 // validate is p.Validate with the providers of m and the redirect address that p
 // gets from it.
 func (m *Manager) validate(p *Profile) error {
-	problems := append(unjoin(p.validate(m.engine().catalog)), unjoin(m.checkRedirect(p))...)
+	e := m.engine()
+	problems := append(unjoin(p.validate(e.catalog, e.credentials.keys.parse)), unjoin(m.checkRedirect(p))...)
 	if p.AuthMethod == AuthPrivateKeyJWT && p.ClientKey == "" && m.Assertion == nil {
 		problems = append(problems, &FieldError{Field: fieldAuthMethod, Problem: "needs a client key, or Manager.Assertion"})
 	}

@@ -522,7 +522,7 @@ func (n *renewal) withoutStore(away error) (*Grant, error) {
 	if away != nil {
 		id := n.profile.ID
 		n.report(func() { n.events.renewingWithoutStore(n.ctx, id) })
-	} else if err := n.profile.validate(n.providers.catalog); err != nil {
+	} else if err := n.profile.validate(n.providers.catalog, n.providers.credentials.keys.parse); err != nil {
 		return nil, err
 	}
 	g := &Grant{GrantKey: n.ref.key, Status: StatusActive, ClientID: n.profile.ClientID}

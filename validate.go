@@ -41,10 +41,12 @@ const shortestKeepAlive = 24 * time.Hour
 //
 // Of templates it knows the built-in providers. Those of Manager.Providers are known
 // to [Manager.Save] alone.
-func (p *Profile) Validate() error { return p.validate(new(catalog.Catalog)) }
+func (p *Profile) Validate() error {
+	return p.validate(new(catalog.Catalog), func(key Secret) (*clientkey.Key, error) { return clientkey.Parse(string(key)) })
+}
 
-// validate is Validate with a catalogue of providers.
-func (p *Profile) validate(providers *catalog.Catalog) error {
+// validate is Validate with a catalogue of providers, and with what reads keys.
+func (p *Profile) validate(providers *catalog.Catalog, parse func(Secret) (*clientkey.Key, error)) error {
 	var v problems
 
 	if p.ID != "" {
@@ -82,7 +84,7 @@ func (p *Profile) validate(providers *catalog.Catalog) error {
 	case p.ClientKey != "" && p.AuthMethod != "" && !slices.Contains(byKey, p.AuthMethod):
 		v.add("ClientKey", "is not wanted with this AuthMethod")
 	case p.ClientKey != redacted && len(p.ClientKey) <= maxKey:
-		v.add("ClientKey", p.checkKey())
+		v.add("ClientKey", p.checkKey(parse))
 	}
 
 	if p.AuthMethod != "" {
@@ -351,11 +353,11 @@ func checkText(s string, limit int) string {
 var byKey = []AuthMethod{AuthPrivateKeyJWT, AuthTLS, AuthSelfSignedTLS}
 
 // checkKey says what is wrong with the key of a profile, or nothing.
-func (p *Profile) checkKey() string {
+func (p *Profile) checkKey(parse func(Secret) (*clientkey.Key, error)) string {
 	if p.ClientKey == "" {
 		return ""
 	}
-	key, err := clientkey.Parse(string(p.ClientKey))
+	key, err := parse(p.ClientKey)
 	if err != nil {
 		return err.Error()
 	}
