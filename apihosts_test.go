@@ -2,7 +2,10 @@ package authprofile_test
 
 import (
 	"context"
+	"errors"
 	"net/http"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/authprofile/authprofile"
@@ -75,4 +78,55 @@ func TestAPIHostsThatAreNone(t *testing.T) {
 			t.Errorf("%q: got %v, want a problem of APIHosts[0]", host, p.Validate())
 		}
 	}
+}
+
+// What a redirect leads to gets no token, whether APIHosts names it or not, and
+// the error says of which profile and host it is.
+func TestAPIHostsAfterRedirects(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		p := w.unsavedApp()
+		p.APIHosts = []string{"api.example.com", "files.example.com:8443"}
+		net := &api{provider: w.srv.Transport()}
+		m := &authprofile.Manager{HTTPClient: &http.Client{Transport: net}}
+		t.Cleanup(func() { m.Shutdown(context.Background()) })
+		client := m.Client(t.Context(), p)
+		for _, test := range []struct {
+			to, wants string // the redirect, and whether the second request has the token
+		}{
+			{"https://api.example.com/v2", "token"},
+			{"https://api.example.com:8443/v2", ""},
+			{"https://files.example.com:8443/v2", ""},
+			{"https://evil.example/v2", ""},
+			{"http://api.example.com/v2", ""},
+		} {
+			before := len(net.calls())
+			net.answer = func(r *http.Request) *http.Response {
+				if r.URL.Path == "/v1" {
+					return redirect(302, test.to)
+				}
+				return respond(200, "")
+			}
+			resp, err := client.Get("https://api.example.com/v1")
+			if err != nil {
+				t.Fatalf("%s: %v", test.to, err)
+			}
+			resp.Body.Close()
+			calls := net.calls()[before:]
+			if len(calls) != 2 || calls[0].authorization == "" || (calls[1].authorization != "") != (test.wants != "") {
+				t.Errorf("%s: got calls %v, want a token in the first, and in the second: %v", test.to, calls, test.wants != "")
+			}
+		}
+		net.answer = func(*http.Request) *http.Response { return respond(200, "") }
+		for _, host := range []string{"api.example.org", "files.example.com", "files.example.com:443", "evil.example:8443"} {
+			before := len(net.calls())
+			_, err := client.Get("https://" + host + "/v1?key=hunter2")
+			var e *authprofile.Error
+			if !errors.As(err, &e) || e.ProfileID != "app" || !strings.Contains(e.Error(), `"app"`) || !strings.Contains(e.Error(), strconv.Quote(host)) || strings.Contains(e.Error(), "hunter2") {
+				t.Errorf("%s: got error %v, want an *Error with the profile and the host", host, err)
+			}
+			if got := len(net.calls()) - before; got != 0 {
+				t.Errorf("%s: got %d requests, want none", host, got)
+			}
+		}
+	})
 }

@@ -34,6 +34,13 @@
 // providers by the scope "offline_access": a user without one has to come back
 // when the access token ends.
 //
+// # Clients
+//
+// A client authenticates by its secret, or without one: by a private key, in
+// Profile.ClientKey, that signs an assertion for each request or whose certificate
+// is in the TLS handshake; or by assertions that Manager.Assertion returns, such as
+// those of package assertion. See [AuthMethod].
+//
 // # Renewal
 //
 // A token that is asked for shortly before its end is renewed in the
@@ -102,9 +109,15 @@ type Profile struct {
 	ClientSecret Secret `json:"client_secret,omitempty"` // empty: a public client, or one with a key
 
 	// ClientKey is the client's private key, for AuthPrivateKeyJWT, AuthTLS and
-	// AuthSelfSignedTLS: PEM (PKCS #8, PKCS #1 or SEC 1; CERTIFICATE blocks may
-	// follow) or a JWK (RFC 7517), of at most 64 KiB. A client has a secret or a
-	// key, not both.
+	// AuthSelfSignedTLS. It is PEM (PKCS #8, PKCS #1 or SEC 1), not encrypted,
+	// with CERTIFICATE blocks if there are certificates, that of the key before
+	// those of its chain; or a JWK (RFC 7517), whose certificates are x5c. It has
+	// at most 64 KiB. The key is RSA of 2048 to 8192 bits, on P-256, P-384 or
+	// P-521, or Ed25519.
+	//
+	// A client has a secret or a key, not both. Validate says what is wrong with
+	// the key, and shows nothing of it. While its certificate has expired, or is
+	// not valid yet, requests are ErrConfiguration and are not sent.
 	ClientKey Secret `json:"client_key,omitempty"`
 
 	AuthMethod AuthMethod `json:"auth_method,omitempty"` // empty: settled from the template or discovery, before the first request
@@ -168,11 +181,16 @@ type Endpoints struct {
 	DeviceAuthURL string `json:"device_auth_url,omitempty"` // optional, with either; kept for the application, which may use it
 
 	// PARURL is where pushed authorization requests go (RFC 9126). It is
-	// optional, with any of the others or with a template. TypeUser only.
+	// optional, with any of the others or with a template. TypeUser only. If it
+	// is empty, requests are pushed if the discovery document says that the
+	// provider takes no others, to the address in it. Manager.Begin pushes them,
+	// authenticated as at the token endpoint; if that fails it returns an error,
+	// and has stored nothing.
 	PARURL string `json:"par_url,omitempty"`
 }
 
-// An AuthMethod is how the client authenticates at the token endpoint.
+// An AuthMethod is how the client authenticates at the token endpoint, at the
+// revocation endpoint, and at the one for pushed authorization requests.
 type AuthMethod string
 
 const (
@@ -193,12 +211,25 @@ const (
 
 	// AuthPrivateKeyJWT sends an assertion that is signed anew for each
 	// request by the client's private key (RFC 7523, section 2.2; OpenID
-	// Connect Core 1.0, section 9).
+	// Connect Core 1.0, section 9), or that Manager.Assertion returns. It is the
+	// method of a profile that has a ClientKey and no AuthMethod.
+	//
+	// An RSA key signs by RS256, or by PS256 if its JWK says so or the discovery
+	// document lists that and no RS256; the others by ES256, ES384, ES512 or
+	// EdDSA. If the document lists other algorithms than the key has, that is
+	// ErrConfiguration, and nothing is sent. The header has the JWK's kid, and
+	// the certificate's x5t and x5t#S256 (RFC 7515, section 4.1). The audience is
+	// the token endpoint, or the issuer where the template's provider wants that.
 	AuthPrivateKeyJWT AuthMethod = "private_key_jwt"
 
-	// AuthTLS shows the client's certificate in the TLS handshake. A
-	// certification authority that the provider trusts has issued it (RFC 8705,
-	// section 2.1).
+	// AuthTLS shows the client's certificate, which is in ClientKey, in the TLS
+	// handshake. A certification authority that the provider trusts has issued it
+	// (RFC 8705, section 2.1). Endpoints are those of mtls_endpoint_aliases, if the
+	// discovery document has them (section 5).
+	//
+	// It needs a token endpoint at an https address, and a Manager.HTTPClient
+	// whose Transport is an *http.Transport without a DialTLSContext, or none;
+	// otherwise requests are ErrConfiguration and are not sent.
 	AuthTLS AuthMethod = "tls_client_auth"
 
 	// AuthSelfSignedTLS is AuthTLS with a certificate that the client has

@@ -20,12 +20,14 @@ import (
 // The token goes only to the origin (scheme, host and port) that the request
 // was made to, never along with a redirect to another one, and never over
 // plain HTTP except to a loopback host, and only to the profile's APIHosts if it
-// has any: a request to another host is an error. It is in the header that the
-// provider of a template wants it in, or else in Authorization, and headers that
-// its API demands are added to requests that lack them.
+// has any: a request to another host is an error, which names the profile and the
+// host. It is in the header that the provider of a template wants it in, or else
+// in Authorization, and headers that its API demands are added to requests that
+// lack them.
 //
-// A token that says it is bound to the profile's certificate (RFC 8705, section 3.1)
-// is sent over connections that present it.
+// A token that says it is bound to the profile's certificate (RFC 8705, section
+// 3.1), being a JWT with that certificate's x5t#S256 in its claim cnf, is sent over
+// connections that present it.
 //
 // If the API answers 401, the request is repeated once with a different token, provided that there is one and that
 // the body can be sent again (it is empty, or the request has GetBody). If it

@@ -35,8 +35,14 @@ import (
 // Params, and is held against the ID token.
 //
 // The exchange is bound to the flow by PKCE (S256), whatever the provider
-// advertises, unless its row says that it refuses that. One that does not look at it leaves an injected code to be found
-// by the nonce of the ID token alone: ask such a provider for the scope openid.
+// advertises, unless its row says that it refuses that. One that does not look at
+// it leaves an injected code to be found by the nonce of the ID token alone: ask
+// such a provider for the scope openid.
+//
+// If the request is pushed (see [Endpoints]), the URL has the client and a
+// reference to the request, and nothing else of it. Providers forget the reference
+// soon, many of them after a minute, so that the browser is to be sent at once. If
+// it cannot be pushed, that is an error, and no flow is stored.
 //
 // Each call stores a flow. It is for the application to limit how often it
 // calls on behalf of one person.

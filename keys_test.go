@@ -498,6 +498,39 @@ func TestThreat148_AssertionsOfThisClientAlone(t *testing.T) {
 	})
 }
 
+// The profiles of the README are what those providers want: Entra ID the
+// certificate's thumbprint, Okta the key alone.
+func TestClientsOfTheReadme(t *testing.T) {
+	key := testKeys()["RSA"]
+	for name, test := range map[string]struct {
+		provider providertest.Option
+		profile  func(srv *providertest.Server) *authprofile.Profile
+		bare     bool // the key is enough
+	}{
+		"Entra ID": {provider: providertest.Microsoft("contoso.com"), profile: func(srv *providertest.Server) *authprofile.Profile {
+			return &authprofile.Profile{Endpoints: authprofile.Endpoints{TokenURL: srv.TokenURL()}, Scopes: []string{"https://graph.microsoft.com/.default"}}
+		}},
+		"Okta": {provider: providertest.Provider("okta"), bare: true, profile: func(*providertest.Server) *authprofile.Profile {
+			return &authprofile.Profile{Template: "okta/acme.okta.com", Scopes: []string{"okta.users.read"}}
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorldOf(t, test.provider, func(t *testing.T, w *world) {
+				certificate := selfSigned(t, key, time.Hour)
+				w.srv.AddClient(providertest.Client{ID: "keyed", Keys: []crypto.PublicKey{key.Public()}, Certificates: []*x509.Certificate{certificate}})
+				p := test.profile(w.srv)
+				p.Type, p.ClientID, p.ClientKey = authprofile.TypeApp, "keyed", keyText(t, key, certificate)
+				w.token(w.m, w.save(p))
+				p.ClientKey = keyText(t, key)
+				_, err := w.manager().Token(t.Context(), w.save(asApp(p)))
+				if got := err == nil; got != test.bare {
+					t.Errorf("without the certificate: got error %v, want a token to be %v", err, test.bare)
+				}
+			})
+		})
+	}
+}
+
 // A key is read once, however often it is used.
 func TestKeysAreReadOnce(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {

@@ -92,7 +92,9 @@ type Manager struct {
 	// signed assertion (RFC 7523, section 2.2). It is called for each request, and
 	// must not change p. Package assertion has functions for files that the
 	// platform renews, and for keys that do not leave a KMS or HSM. If it fails,
-	// nothing is sent, and the renewal is tried again later.
+	// panics, or has not returned when the time of the request is over (30 seconds
+	// at most), nothing is sent, and the renewal is tried again later. The text of
+	// its error is not shown; errors.Is and errors.As find it.
 	Assertion func(ctx context.Context, p *Profile, audience string) (string, error)
 
 	// Providers are those that templates can name besides the built-in ones, or in
@@ -203,8 +205,9 @@ func newEngine(m *Manager) *engine {
 // unchanged, and succeeds if the Store has just what p says. Only a new profile
 // whose ID the application has chosen is ErrConflict, as it may be another's.
 //
-// A new client secret and new addresses take effect at the next renewal, in all
-// processes that share the Store, and so do new scopes of an app profile. Users
+// A new client secret or key, and new addresses, take effect at the next renewal,
+// in all processes that share the Store, and so do new scopes of an app profile;
+// no grant is lost by going from a secret to a key, or back. Users
 // have to authorize new scopes of a user profile: compare [Grant.Requested].
 // With a new client ID all of them have to authorize again, since their grants
 // belong to the old one. After any Save, authorizations in progress have to

@@ -32,6 +32,7 @@ import (
 	"golang.org/x/oauth2"
 
 	"github.com/authprofile/authprofile"
+	"github.com/authprofile/authprofile/assertion"
 	"github.com/authprofile/authprofile/providertest"
 	"github.com/authprofile/authprofile/sqlstore"
 	"github.com/authprofile/authprofile/webhook"
