@@ -8,9 +8,11 @@ import (
 
 // resources are the profiles whose provider refuses the parameter resource (RFC
 // 8707) in a renewal: some demand it there, others refuse it, and a row says so of
-// few. A refusal for that reason, invalid_target, spends no refresh token: so it is
-// asked once with the parameter, and then without, until the profile changes or the
-// process ends.
+// few. So it is asked once with the parameter, and after a refusal for that reason,
+// invalid_target, without, until the profile changes or the process ends. That
+// costs nothing at a provider that refuses before it spends the refresh token. At
+// one that spends it first, as oidc-provider does, the refusal is the end of that
+// grant, whether it is asked again or not.
 type resources struct {
 	mu      sync.Mutex
 	refused map[string]int64 // versions, by ID

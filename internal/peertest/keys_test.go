@@ -11,6 +11,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -469,5 +470,58 @@ func TestPAR(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// What a check says of a profile with a key is what happens when it is used.
+func TestKeyCheck(t *testing.T) {
+	for name, start := range map[string]func(testing.TB, authservers.Options) *authservers.Server{"fosite": authservers.Fosite, "oidc-provider": authservers.OIDCProvider} {
+		for _, par := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, PAR %v", name, par), func(t *testing.T) {
+				t.Parallel()
+				s := start(t, authservers.Options{RequirePAR: par})
+				right, wrong := newKey(t, "ES256"), newKey(t, "ES256")
+				for _, p := range []*authprofile.Profile{right.app(t, s), right.user(t, s)} {
+					for key, want := range map[*clientKey]string{right: "client passed", wrong: "client failed"} {
+						p.ClientKey = key.own
+						m := newManager(t, nil)
+						if got := outcomes(m.Check(t.Context(), p)); !slices.Contains(got, want) {
+							t.Errorf("%s: got %q, want %q", p.Type, got, want)
+						}
+					}
+				}
+			})
+		}
+	}
+}
+
+// oidc-provider spends the refresh token before it looks at the resource: a grant
+// that is renewed with one that was not authorized is lost by that request. The
+// other grants of the profile are renewed without, and are not.
+func TestResourceRefusedAfterRotation(t *testing.T) {
+	s := authservers.OIDCProvider(t, authservers.Options{})
+	store, p, alice := connected(t, s)
+	m := newManager(t, store)
+	bob := connect(t, m, p, "bob").GrantKey
+	p = change(t, m, p.ID, func(p *authprofile.Profile) {
+		p.TokenParams = url.Values{"resource": {"https://api.example/"}}
+	})
+
+	m = newManager(t, store)
+	expire(t, store, alice)
+	expire(t, store, bob)
+	spent := providertest.Fingerprint(string(stored(t, store, alice).RefreshToken))
+	if _, err := m.Token(t.Context(), p, authprofile.AsUser("alice")); !errors.Is(err, authprofile.ErrReauthorize) {
+		t.Errorf("the first: got %v, want ErrReauthorize", err)
+	}
+	log := s.Token.Log()
+	log = log[len(log)-2:]
+	for i, code := range []string{"invalid_target", "invalid_grant"} {
+		if log[i].Code != code || log[i].Spent != spent {
+			t.Errorf("the first, request %d: got error %q, want %q for the same refresh token", i+1, log[i].Code, code)
+		}
+	}
+	if tok, err := m.Token(t.Context(), p, authprofile.AsUser("bob")); err != nil || !s.Active(t, tok.AccessToken) {
+		t.Errorf("the second: got %v, want an active token", err)
 	}
 }
