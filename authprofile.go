@@ -140,7 +140,9 @@ type Profile struct {
 	Params url.Values `json:"params,omitempty"`
 
 	// TokenParams are extra parameters of the exchange of a code and of each
-	// renewal, such as "resource". TypeUser only.
+	// renewal, such as "resource" (RFC 8707). TypeUser only. A provider may refuse
+	// a "resource" that a grant was not authorized with, and some end the grant
+	// then: with a new one, users have to authorize again.
 	TokenParams url.Values `json:"token_params,omitempty"`
 
 	// APIHosts are the hosts that Manager.Client sends tokens to: "api.example.com"

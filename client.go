@@ -29,10 +29,10 @@ import (
 // 3.1), being a JWT with that certificate's x5t#S256 in its claim cnf, is sent over
 // connections that present it.
 //
-// If the API answers 401, the request is repeated once with a different token, provided that there is one and that
-// the body can be sent again (it is empty, or the request has GetBody). If it
-// cannot, the API's answer is returned, and the next request has the different
-// token.
+// If the API answers 401, the request is repeated once with a different token,
+// provided that there is one and that the body can be sent again (it is empty, or
+// the request has GetBody). If it cannot, the API's answer is returned, and the next
+// request has the different token.
 //
 // Of ctx only the values are kept: waiting for a token, and the request itself,
 // end with the request's own context. Transport, redirect policy, cookies and
