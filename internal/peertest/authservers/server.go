@@ -76,7 +76,7 @@ type Options struct {
 	// RequirePAR refuses authorization requests that were not pushed (RFC 9126).
 	RequirePAR bool
 
-	// AssertionAlgs are the algorithms of assertions that the server takes. If
+	// AssertionAlgs are the algorithms that the server lists for assertions. If
 	// empty, these are all that it knows.
 	AssertionAlgs []string
 
