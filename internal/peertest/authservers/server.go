@@ -98,8 +98,8 @@ type Server struct {
 
 	AuthURL, TokenURL, RevocationURL, IntrospectionURL, PARURL string
 
-	// TLS has the addresses for clients with a certificate, which are at a host of
-	// their own.
+	// TLS has the addresses for clients with a certificate, which are at a port of
+	// their own, and not behind Token.
 	TLS struct{ TokenURL, RevocationURL, PARURL string }
 
 	// APIURL answers a GET that has a valid access token with what the server
