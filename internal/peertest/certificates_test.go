@@ -76,8 +76,8 @@ func newTLSManager(t *testing.T, store authprofile.Store) *authprofile.Manager {
 	return m
 }
 
-// authenticated returns a client of a server as one that has a secret, with the
-// authentication of another.
+// authenticated returns a client that authenticates as another does, and has a
+// secret otherwise.
 func authenticated(as, by authservers.Client) authservers.Client {
 	as.Secret, as.AuthMethod, as.Key, as.SubjectDN = "", by.AuthMethod, by.Key, by.SubjectDN
 	if as.Grants[0] == "authorization_code" {
@@ -248,8 +248,8 @@ func TestCertificateByAddresses(t *testing.T) {
 	})
 }
 
-// Two profiles with certificates of their own, at the same server at once: none
-// speaks over a connection of the other.
+// Two profiles with certificates of their own, in one process and at the same
+// server: none speaks over a connection of the other.
 func TestCertificatesOfTwoProfiles(t *testing.T) {
 	atEachCertificate(t, authservers.Options{}, func(t *testing.T, s *authservers.Server, c certified) {
 		m := newTLSManager(t, new(authprofile.MemStore))

@@ -21,6 +21,11 @@ import (
 
 // atEach runs a test at every authorization server.
 func atEach(t *testing.T, test func(t *testing.T, s *authservers.Server)) {
+	atEachWith(t, authservers.Options{}, test)
+}
+
+// atEachWith is atEach for servers that are to behave in some way.
+func atEachWith(t *testing.T, opts authservers.Options, test func(t *testing.T, s *authservers.Server)) {
 	for _, server := range []struct {
 		name  string
 		start func(testing.TB, authservers.Options) *authservers.Server
@@ -30,7 +35,7 @@ func atEach(t *testing.T, test func(t *testing.T, s *authservers.Server)) {
 	} {
 		t.Run(server.name, func(t *testing.T) {
 			t.Parallel()
-			test(t, server.start(t, authservers.Options{}))
+			test(t, server.start(t, opts))
 		})
 	}
 }

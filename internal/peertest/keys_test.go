@@ -9,11 +9,12 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"maps"
-	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"slices"
@@ -23,6 +24,7 @@ import (
 	"time"
 
 	"github.com/authprofile/authprofile"
+	"github.com/authprofile/authprofile/assertion"
 	"github.com/authprofile/authprofile/internal/peertest/authservers"
 	"github.com/authprofile/authprofile/providertest"
 	"github.com/go-jose/go-jose/v3"
@@ -111,7 +113,7 @@ func (k *clientKey) user(t *testing.T, s *authservers.Server) *authprofile.Profi
 	t.Helper()
 	s.Register(t, k.web())
 	p := userProfile(s, k.web())
-	p.AuthMethod, p.ClientKey = "", k.own
+	p.AuthMethod, p.ClientKey = "", k.own // which says how it authenticates
 	return p
 }
 
@@ -244,6 +246,35 @@ func TestKeyUser(t *testing.T) {
 	})
 }
 
+// A key that does not leave its signer, as in a key management service, with a key
+// ID and a certificate.
+func TestKeyOfSigner(t *testing.T) {
+	atEach(t, func(t *testing.T, s *authservers.Server) {
+		for _, alg := range []string{"RS256", "ES256"} {
+			k := newKey(t, alg)
+			k.public.KeyID = "kms-1"
+			remote := struct{ crypto.Signer }{k.signer}
+			sign := assertion.Signer(remote, k.public.KeyID, authservers.SelfSign(k.signer, "crm"))
+			store := new(authprofile.MemStore)
+			manager := func() *authprofile.Manager {
+				m := newManager(t, store)
+				m.Assertion = sign
+				return m
+			}
+			p := k.user(t, s)
+			p.AuthMethod, p.ClientKey = authprofile.AuthPrivateKeyJWT, ""
+			m := manager()
+			save(t, m, p)
+			key := connect(t, m, p, "alice").GrantKey
+			renews(t, manager(), store, p, key)
+			g := renews(t, manager(), store, p, key)
+			if err := m.Revoke(t.Context(), key); err != nil || s.Active(t, string(g.RefreshToken)) {
+				t.Errorf("%s: Revoke: got %v, want no error and a token that is gone", alg, err)
+			}
+		}
+	})
+}
+
 // A client changes its way to authenticate, and each of its grants outlives that.
 func TestKeyReplacesSecret(t *testing.T) {
 	atEach(t, func(t *testing.T, s *authservers.Server) {
@@ -281,26 +312,22 @@ func TestKeyReplacesSecret(t *testing.T) {
 // What the document lists decides by which algorithm a key signs, and whether it
 // is used at all.
 func TestKeyAlgorithmOfDocument(t *testing.T) {
-	for name, start := range map[string]func(testing.TB, authservers.Options) *authservers.Server{"fosite": authservers.Fosite, "oidc-provider": authservers.OIDCProvider} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			s := start(t, authservers.Options{AssertionAlgs: []string{"PS256"}})
-			k := newKey(t, "RS256")
-			k.public.Algorithm = "PS256"
-			p := k.app(t, s)
-			if tok, err := authprofile.Source(t.Context(), p).Token(); err != nil || !s.Active(t, tok.AccessToken) {
-				t.Errorf("an RSA key: got %v, want an active token", err)
-			}
-			before := len(s.Token.Log())
-			p.ClientKey = newKey(t, "ES256").own
-			if _, err := authprofile.Source(t.Context(), p).Token(); !errors.Is(err, authprofile.ErrConfiguration) {
-				t.Errorf("an EC key: got %v, want ErrConfiguration", err)
-			}
-			if n := len(s.Token.Log()) - before; n != 0 {
-				t.Errorf("an EC key: got %d requests, want none", n)
-			}
-		})
-	}
+	atEachWith(t, authservers.Options{AssertionAlgs: []string{"PS256"}}, func(t *testing.T, s *authservers.Server) {
+		k := newKey(t, "RS256")
+		k.public.Algorithm = "PS256"
+		p := k.app(t, s)
+		if tok, err := authprofile.Source(t.Context(), p).Token(); err != nil || !s.Active(t, tok.AccessToken) {
+			t.Errorf("an RSA key: got %v, want an active token", err)
+		}
+		before := len(s.Token.Log())
+		p.ClientKey = newKey(t, "ES256").own
+		if _, err := authprofile.Source(t.Context(), p).Token(); !errors.Is(err, authprofile.ErrConfiguration) {
+			t.Errorf("an EC key: got %v, want ErrConfiguration", err)
+		}
+		if n := len(s.Token.Log()) - before; n != 0 {
+			t.Errorf("an EC key: got %d requests, want none", n)
+		}
+	})
 }
 
 // What a server verifies of an assertion, and what it takes: the good one shows
@@ -318,6 +345,10 @@ func TestKeyAssertionsAreVerified(t *testing.T) {
 			return all
 		}
 		sign := func(alg jose.SignatureAlgorithm, key any, claims map[string]any) (string, error) {
+			if alg == "none" {
+				payload, err := json.Marshal(claims)
+				return base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"none"}`)) + "." + base64.RawURLEncoding.EncodeToString(payload) + ".", err
+			}
 			signer, err := jose.NewSigner(jose.SigningKey{Algorithm: alg, Key: key}, nil)
 			if err != nil {
 				return "", err
@@ -366,9 +397,11 @@ func TestKeyAssertionsAreVerified(t *testing.T) {
 			{name: "signature of another key", key: wrong.signer},
 			{name: "key ID that is not registered", key: &jose.JSONWebKey{Key: wrong.signer, KeyID: "old"}, fosite: authprofile.ReasonRefused}, // invalid_request
 			{name: "public key as a secret", alg: jose.HS256, key: pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public})},
+			{name: "no signature", alg: "none"},
 			{name: "another audience", with: map[string]any{"aud": "https://auth.example/token"}},
 			{name: "expired", with: map[string]any{"exp": time.Now().Add(-time.Hour).Unix()}, fosite: authprofile.ReasonUnavailable}, // status 500
 			{name: "another issuer", with: map[string]any{"iss": "desktop"}},
+			{name: "no exp", with: map[string]any{"exp": nil}},
 			{name: "no jti", with: map[string]any{"jti": ""}},
 			{name: "good again", good: true},
 		} {
@@ -385,6 +418,7 @@ func TestKeyAssertionsAreVerified(t *testing.T) {
 			// once something has changed.
 			p = change(t, m, p.ID, func(p *authprofile.Profile) { p.Description = tt.name })
 			t.Run(tt.name, func(t *testing.T) {
+				before := len(s.Token.Log())
 				switch {
 				case tt.good:
 					renews(t, manager(), store, p, grant)
@@ -395,6 +429,9 @@ func TestKeyAssertionsAreVerified(t *testing.T) {
 					}
 				default:
 					refuses(t, manager(), store, p, grant)
+					if e := latest(s); e.Code != "invalid_client" || len(s.Token.Log()) != before+1 {
+						t.Errorf("got error %q and %d requests, want invalid_client and 1", e.Code, len(s.Token.Log())-before)
+					}
 				}
 			})
 		}
@@ -407,91 +444,95 @@ func TestKeyAssertionsAreVerified(t *testing.T) {
 // Authorization requests are pushed where the document requires it, and where the
 // profile says so.
 func TestPAR(t *testing.T) {
-	for name, start := range map[string]func(testing.TB, authservers.Options) *authservers.Server{"fosite": authservers.Fosite, "oidc-provider": authservers.OIDCProvider} {
-		for _, required := range []bool{true, false} {
-			t.Run(name+map[bool]string{true: ", required", false: ", by the profile"}[required], func(t *testing.T) {
-				t.Parallel()
-				s := start(t, authservers.Options{RequirePAR: required})
-				right, wrong := newKey(t, "ES256"), newKey(t, "ES256")
-				secret := authservers.Web
-				secret.RedirectURLs = []string{authservers.RedirectURL}
-				for _, p := range []*authprofile.Profile{right.user(t, s), userProfile(s, secret), userProfile(s, authservers.WebPost), userProfile(s, authservers.Desktop)} {
-					if !required {
-						p.Endpoints.PARURL = s.PARURL
-					}
-					store := new(authprofile.MemStore)
-					m := newManager(t, store)
-					save(t, m, p)
-					f, err := m.Begin(t.Context(), p, "alice")
-					if err != nil {
-						t.Fatalf("%s: Begin: %v", p.ClientID, err)
-					}
-					u, err := url.Parse(f.URL)
-					if err != nil {
-						t.Fatal(err)
-					}
-					if got := slices.Sorted(maps.Keys(u.Query())); !slices.Equal(got, []string{"client_id", "request_uri"}) || u.Query().Get("client_id") != p.ClientID {
-						t.Errorf("%s: got an address with %q, want client_id and request_uri", p.ClientID, got)
-					}
-					g, err := m.Finish(t.Context(), "alice", authservers.Login(t, f.URL, authservers.Person{Name: "alice"}))
-					if err != nil {
-						t.Fatalf("%s: Finish: %v", p.ClientID, err)
-					}
-					renews(t, newManager(t, store), store, p, g.GrantKey)
-					g = renews(t, newManager(t, store), store, p, g.GrantKey)
+	t.Run("required", func(t *testing.T) {
+		atEachWith(t, authservers.Options{RequirePAR: true}, func(t *testing.T, s *authservers.Server) { testPAR(t, s, "") })
+	})
+	t.Run("by the profile", func(t *testing.T) {
+		atEach(t, func(t *testing.T, s *authservers.Server) { testPAR(t, s, s.PARURL) })
+	})
+}
 
-					if p.ClientKey != "" {
-						p = change(t, m, p.ID, func(p *authprofile.Profile) { p.ClientKey = wrong.own })
-						if f, err := m.Begin(t.Context(), p, "bob"); !errors.Is(err, authprofile.ErrConfiguration) {
-							t.Errorf("another key: got %v, %v, want ErrConfiguration", f, err)
-						}
-						p = change(t, m, p.ID, func(p *authprofile.Profile) { p.ClientKey = right.own })
-						renews(t, newManager(t, store), store, p, g.GrantKey)
-					}
-				}
+// testPAR is TestPAR for profiles with a PARURL; if that is empty, the server
+// requires it.
+func testPAR(t *testing.T, s *authservers.Server, parURL string) {
+	right, wrong := newKey(t, "ES256"), newKey(t, "ES256")
+	for _, p := range []*authprofile.Profile{
+		right.user(t, s), userProfile(s, authservers.Web), userProfile(s, authservers.WebPost), userProfile(s, authservers.Desktop),
+	} {
+		t.Run(p.ClientID, func(t *testing.T) {
+			p.Endpoints.PARURL = parURL
+			store := new(authprofile.MemStore)
+			m := newManager(t, store)
+			save(t, m, p)
+			f, err := m.Begin(t.Context(), p, "alice")
+			if err != nil {
+				t.Fatalf("Begin: %v", err)
+			}
+			u, err := url.Parse(f.URL)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if q := u.Query(); !slices.Equal(slices.Sorted(maps.Keys(q)), []string{"client_id", "request_uri"}) || q.Get("client_id") != p.ClientID {
+				t.Errorf("got an address with %q, want client_id and request_uri", q)
+			}
+			g, err := m.Finish(t.Context(), "alice", authservers.Login(t, f.URL, authservers.Person{Name: "alice"}))
+			if err != nil {
+				t.Fatalf("Finish: %v", err)
+			}
+			key := g.GrantKey
+			renews(t, newManager(t, store), store, p, key)
+			renews(t, newManager(t, store), store, p, key)
+			if p.ClientKey == "" {
+				return
+			}
+			p = change(t, m, p.ID, func(p *authprofile.Profile) { p.ClientKey = wrong.own })
+			if f, err := m.Begin(t.Context(), p, "bob"); !errors.Is(err, authprofile.ErrConfiguration) {
+				t.Errorf("another key: got %v, %v, want ErrConfiguration", f, err)
+			}
+			p = change(t, m, p.ID, func(p *authprofile.Profile) { p.ClientKey = right.own })
+			renews(t, newManager(t, store), store, p, key)
+		})
+	}
 
-				// The server does what it says: a request in the address is refused.
-				p := right.user(t, s)
-				p.Endpoints = authprofile.Endpoints{AuthURL: s.AuthURL, TokenURL: s.TokenURL}
-				m := newManager(t, nil)
-				save(t, m, p)
-				f, err := m.Begin(t.Context(), p, "alice")
-				if err != nil {
-					t.Fatal(err)
-				}
-				resp, err := new(http.Transport).RoundTrip(httptest.NewRequest("GET", f.URL, nil))
-				if err != nil {
-					t.Fatal(err)
-				}
-				resp.Body.Close()
-				refused := resp.StatusCode >= 400 || strings.Contains(resp.Header.Get("Location"), "error=invalid_request")
-				if refused != required {
-					t.Errorf("not pushed: got status %d and Location %q, want a refusal: %v", resp.StatusCode, resp.Header.Get("Location"), required)
-				}
-			})
-		}
+	// The server does what its document says: where it requires that they are
+	// pushed, it refuses other requests.
+	p := right.user(t, s)
+	p.Endpoints = authprofile.Endpoints{AuthURL: s.AuthURL, TokenURL: s.TokenURL}
+	m := newManager(t, nil)
+	save(t, m, p)
+	f, err := m.Begin(t.Context(), p, "alice")
+	if err != nil {
+		t.Fatal(err)
+	}
+	transport := authservers.Transport()
+	defer transport.CloseIdleConnections()
+	resp, err := transport.RoundTrip(httptest.NewRequest("GET", f.URL, nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	location := resp.Header.Get("Location")
+	if refused := resp.StatusCode >= 400 || strings.Contains(location, "error=invalid_request"); refused != (parURL == "") {
+		t.Errorf("not pushed: got status %d and Location %q, want a refusal: %v", resp.StatusCode, location, parURL == "")
 	}
 }
 
 // What a check says of a profile with a key is what happens when it is used.
 func TestKeyCheck(t *testing.T) {
-	for name, start := range map[string]func(testing.TB, authservers.Options) *authservers.Server{"fosite": authservers.Fosite, "oidc-provider": authservers.OIDCProvider} {
-		for _, par := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%s, PAR %v", name, par), func(t *testing.T) {
-				t.Parallel()
-				s := start(t, authservers.Options{RequirePAR: par})
+	for _, par := range []bool{false, true} {
+		t.Run(fmt.Sprintf("PAR %v", par), func(t *testing.T) {
+			atEachWith(t, authservers.Options{RequirePAR: par}, func(t *testing.T, s *authservers.Server) {
 				right, wrong := newKey(t, "ES256"), newKey(t, "ES256")
 				for _, p := range []*authprofile.Profile{right.app(t, s), right.user(t, s)} {
 					for key, want := range map[*clientKey]string{right: "client passed", wrong: "client failed"} {
 						p.ClientKey = key.own
-						m := newManager(t, nil)
-						if got := outcomes(m.Check(t.Context(), p)); !slices.Contains(got, want) {
+						if got := outcomes(newManager(t, nil).Check(t.Context(), p)); !slices.Contains(got, want) {
 							t.Errorf("%s: got %q, want %q", p.Type, got, want)
 						}
 					}
 				}
 			})
-		}
+		})
 	}
 }
 

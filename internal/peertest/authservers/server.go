@@ -76,7 +76,7 @@ type Options struct {
 	// RequirePAR refuses authorization requests that were not pushed (RFC 9126).
 	RequirePAR bool
 
-	// AssertionAlgs are the algorithms of assertions that the server takes. If
+	// AssertionAlgs are the algorithms that the server lists for assertions. If
 	// empty, these are all that it knows.
 	AssertionAlgs []string
 
@@ -98,8 +98,8 @@ type Server struct {
 
 	AuthURL, TokenURL, RevocationURL, IntrospectionURL, PARURL string
 
-	// TLS has the addresses for clients with a certificate, which are at a host of
-	// their own.
+	// TLS has the addresses for clients with a certificate, which are at a port of
+	// their own, and not behind Token.
 	TLS struct{ TokenURL, RevocationURL, PARURL string }
 
 	// APIURL answers a GET that has a valid access token with what the server
