@@ -137,8 +137,8 @@ func (w *world) ended(key authprofile.GrantKey) {
 	w.put(g)
 }
 
-// certified registers the client "keyed" with a certificate of its own for a
-// method, and returns its key and an unsaved user profile.
+// certified registers the client "keyed" with a certificate for a method, and
+// returns an unsaved user profile that has it.
 func (w *world) certified(method authprofile.AuthMethod) *authprofile.Profile {
 	w.Helper()
 	key := testKeys()["P-256"]

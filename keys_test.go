@@ -406,21 +406,21 @@ func TestThreat150_KeysThatAreRefused(t *testing.T) {
 			t.Fatal(err)
 		}
 		for name, text := range map[string]authprofile.Secret{
-			"public":                   authprofile.Secret(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public})),
-			"encrypted":                authprofile.Secret(pem.EncodeToMemory(encrypted)),
-			"encrypted PKCS #8":        authprofile.Secret(pem.EncodeToMemory(&pem.Block{Type: "ENCRYPTED PRIVATE KEY", Bytes: block.Bytes})),
-			"weak RSA":                 keyText(t, testKeys()["weak RSA"]),
-			"two keys":                 good + keyText(t, other),
-			"certificate of another":   keyText(t, key, selfSigned(t, other, time.Hour)),
-			"something behind a JWK":   jwkText(t, key, "", "") + "more",
-			"no key":                   "hunter2hunter2",
-			"certificate alone":        authprofile.Secret(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: selfSigned(t, key, time.Hour).Raw})),
-			"symmetric JWK":            `{"kty":"oct","k":"aHVudGVyMmh1bnRlcjI"}`,
-			"JWK for another purpose":  `{"kty":"EC","crv":"P-256","x":"AA","y":"AA"}`,
-			"a mebibyte":               good + authprofile.Secret(strings.Repeat("\n", 1<<20)),
-			"JWK with a false alg":     jwkText(t, key, "", "RS256"),
-			"JWK of a symmetric alg":   jwkText(t, key, "", "HS256"),
-			"JWK without an algorithm": jwkText(t, key, "", "none"),
+			"public":                 authprofile.Secret(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public})),
+			"encrypted":              authprofile.Secret(pem.EncodeToMemory(encrypted)),
+			"encrypted PKCS #8":      authprofile.Secret(pem.EncodeToMemory(&pem.Block{Type: "ENCRYPTED PRIVATE KEY", Bytes: block.Bytes})),
+			"weak RSA":               keyText(t, testKeys()["weak RSA"]),
+			"two keys":               good + keyText(t, other),
+			"certificate of another": keyText(t, key, selfSigned(t, other, time.Hour)),
+			"something behind a JWK": jwkText(t, key, "", "") + "more",
+			"no key":                 "hunter2hunter2",
+			"certificate alone":      authprofile.Secret(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: selfSigned(t, key, time.Hour).Raw})),
+			"symmetric JWK":          `{"kty":"oct","k":"aHVudGVyMmh1bnRlcjI"}`,
+			"JWK that is incomplete": `{"kty":"EC","crv":"P-256","x":"AA","y":"AA"}`,
+			"a mebibyte":             good + authprofile.Secret(strings.Repeat("\n", 1<<20)),
+			"JWK with a false alg":   jwkText(t, key, "", "RS256"),
+			"JWK of a symmetric alg": jwkText(t, key, "", "HS256"),
+			"JWK of the alg none":    jwkText(t, key, "", "none"),
 		} {
 			p := w.keyed(text, key)
 			p.ID = ""
@@ -468,8 +468,8 @@ func TestThreat148_KeyOfAnotherClient(t *testing.T) {
 	})
 }
 
-// What of an assertion is used for another purpose, a provider refuses: and the
-// library makes none that could be.
+// An assertion that was used, at its own provider or for another one, is refused,
+// and the error does not show it.
 func TestThreat148_AssertionsOfThisClientAlone(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		key := testKeys()["P-256"]

@@ -244,8 +244,7 @@ func TestThreat141_153_PushesThatFail(t *testing.T) {
 	}
 }
 
-// An endpoint that cannot be reached is an error too, and so is one at another
-// host than the provider's that answers with a redirect.
+// An endpoint that cannot be reached is an error that may pass.
 func TestThreat141_EndpointThatIsAway(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		store := w.countFlows()
