@@ -80,16 +80,16 @@ func (c *credentials) settleKey(pr *provider, p *Profile, doc *discovery.Documen
 
 // settleAssertion is settleKey for private_key_jwt.
 func (c *credentials) settleAssertion(pr *provider, p *Profile, doc *discovery.Document) error {
-	audience := pr.tokenURL
+	pr.audience = pr.tokenURL
 	if pr.dialect.AssertionAudience == "issuer" {
-		audience = cmp.Or(pr.issuer.Name, audience)
+		pr.audience = cmp.Or(pr.issuer.Name, pr.tokenURL)
 	}
 	if p.ClientKey == "" {
 		if c.assertion == nil {
 			return configurationError(fieldAuthMethod, "needs a client key, or Manager.Assertion")
 		}
 		p = p.Clone()
-		pr.assertion = func(ctx context.Context) (string, error) { return c.assertion(ctx, p, audience) }
+		pr.assert = func(ctx context.Context, audience string) (string, error) { return c.assertion(ctx, p, audience) }
 		return nil
 	}
 	key, err := c.key(p)
@@ -105,10 +105,19 @@ func (c *credentials) settleAssertion(pr *provider, p *Profile, doc *discovery.D
 		return configurationError(fieldClientKey, err.Error())
 	}
 	clientID := p.ClientID
-	pr.assertion = func(context.Context) (string, error) {
+	pr.assert = func(_ context.Context, audience string) (string, error) {
 		return clientkey.Assertion(key, alg, clientID, audience, c.now())
 	}
 	return nil
+}
+
+// assertion returns what makes the client's assertions for the provider; nil if it
+// authenticates by something else.
+func (pr *provider) assertion() func(context.Context) (string, error) {
+	if pr.assert == nil {
+		return nil
+	}
+	return func(ctx context.Context) (string, error) { return pr.assert(ctx, pr.audience) }
 }
 
 // key returns the key of a profile, whose certificate is in force, if it has one.
