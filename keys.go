@@ -176,23 +176,24 @@ func (c *credentials) clientWith(p *Profile, cert tls.Certificate) (*http.Client
 }
 
 // adoptAliases takes over the addresses that are for clients with a certificate
-// (RFC 8705, section 5).
+// (RFC 8705, section 5). The error is about the token endpoint: another alias that
+// cannot be used costs what it is for.
 func (pr *provider) adoptAliases(doc *discovery.Document) error {
-	for _, a := range []struct {
-		member, alias string
-		fields        []*string
-	}{
-		{discovery.MemberTLSToken, doc.TLS.TokenURL, []*string{&pr.tokenURL, &pr.refreshURL}},
-		{discovery.MemberTLSRevocation, doc.TLS.RevocationURL, []*string{&pr.revocationURL}},
-		{discovery.MemberTLSPAR, doc.TLS.PARURL, []*string{&pr.parURL}},
+	unusable := func(member string) error { return documentError(doc.Unusable(member), pr.documentField) }
+	if err := unusable(discovery.MemberTLSToken); err != nil {
+		return err
+	}
+	if err := unusable(discovery.MemberTLSRevocation); err != nil && pr.revocationURL != "" {
+		pr.revocationURL, pr.revocationErr = "", err
+	}
+	if err := unusable(discovery.MemberTLSPAR); err != nil && pr.parURL != "" {
+		pr.parURL, pr.authErr = "", err
+	}
+	for field, alias := range map[*string]string{
+		&pr.tokenURL: doc.TLS.TokenURL, &pr.refreshURL: doc.TLS.TokenURL, &pr.revocationURL: doc.TLS.RevocationURL, &pr.parURL: doc.TLS.PARURL,
 	} {
-		if err := doc.Unusable(a.member); err != nil {
-			return documentError(err, pr.documentField)
-		}
-		for _, field := range a.fields {
-			if a.alias != "" && *field != "" {
-				*field = a.alias
-			}
+		if alias != "" && *field != "" {
+			*field = alias
 		}
 	}
 	return nil
