@@ -352,3 +352,19 @@ func TestThreat141_Check(t *testing.T) {
 		}
 	})
 }
+
+// A pushed request is a form (RFC 9126, section 2.1), whatever the provider wants
+// at its token endpoint.
+func TestThreat141_PushIsAForm(t *testing.T) {
+	onScript(t, func(r *row) { r.BodyFormat = "json" }, func(t *testing.T, s *scripted) {
+		const address = "https://accounts.example.com/par"
+		s.on(address, `{"request_uri":"urn:example:a","expires_in":60}`)
+		p := s.profile(func(p *authprofile.Profile) { p.Endpoints.PARURL = address })
+		if _, err := s.m.Begin(t.Context(), p, "ada"); err != nil {
+			t.Fatal(err)
+		}
+		if got, want := s.last(address).header.Get("Content-Type"), "application/x-www-form-urlencoded"; got != want {
+			t.Errorf("got a push of Content-Type %q, want %q", got, want)
+		}
+	})
+}
