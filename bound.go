@@ -36,17 +36,24 @@ func thumbprintOf(accessToken string) string {
 }
 
 // boundTransport returns the transport for requests with a token that is bound to
-// the certificate of the profile, which has that thumbprint; nil if the profile has
-// no such certificate.
-func (e *engine) boundTransport(ctx context.Context, ref *grantRef, thumbprint string) (http.RoundTripper, error) {
-	p := ref.profile.Load()
-	if !ref.unsaved {
-		var err error
-		if p, err = e.bounded.profile(ctx, ref.key.ProfileID); err != nil {
-			return nil, err
-		}
+// the certificate which has that thumbprint; nil if the profile has no such
+// certificate. own is the profile as the caller has it. The Store is asked only if
+// that has another certificate, or none.
+func (e *engine) boundTransport(ctx context.Context, own *Profile, thumbprint string) (http.RoundTripper, error) {
+	t, err := e.transportOf(own, thumbprint)
+	if t != nil || err != nil || own.Version == 0 {
+		return t, err
 	}
-	if p == nil || p.ClientKey == "" {
+	p, err := e.bounded.profile(ctx, own.ID)
+	if err != nil {
+		return nil, err
+	}
+	return e.transportOf(p, thumbprint)
+}
+
+// transportOf is boundTransport for a profile as it is.
+func (e *engine) transportOf(p *Profile, thumbprint string) (http.RoundTripper, error) {
+	if p.ClientKey == "" {
 		return nil, nil
 	}
 	key, err := e.credentials.keys.parse(p.ClientKey)

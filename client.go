@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -44,7 +43,7 @@ func (m *Manager) Client(ctx context.Context, p *Profile, opts ...Option) *http.
 		c = *m.HTTPClient
 	}
 	src := m.newSource(ctx, p, opts)
-	t := &authTransport{src: src, base: src.e.http.Transport, apiHosts: slices.Clone(p.APIHosts)}
+	t := &authTransport{src: src, base: src.e.http.Transport, profile: p.Clone()}
 	if known, err := src.e.catalog.Lookup(string(p.Template)); err == nil {
 		t.setHeaders(known.APIHeaders)
 	}
@@ -54,10 +53,10 @@ func (m *Manager) Client(ctx context.Context, p *Profile, opts ...Option) *http.
 
 // An authTransport puts a token into requests.
 type authTransport struct {
-	src      *grantSource
-	base     http.RoundTripper
-	apiHosts []string // of the profile
-	header   atomic.Pointer[authHeader]
+	src     *grantSource
+	base    http.RoundTripper
+	profile *Profile // as the caller had it
+	header  atomic.Pointer[authHeader]
 
 	// tokenHeader has the token, after tokenPrefix; empty: it is Authorization's.
 	tokenHeader, tokenPrefix string
@@ -104,7 +103,7 @@ func (t *authTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 		closeBody(req)
 		return nil, wrap("client", t.src.id, t.src.opts.user, errors.New("a token is not sent over plain HTTP"))
 	}
-	if !allowsHost(t.apiHosts, req.URL) {
+	if !allowsHost(t.profile.APIHosts, req.URL) {
 		closeBody(req)
 		return nil, wrap("client", t.src.id, t.src.opts.user, fmt.Errorf("a token is not sent to %q, which is not one of the profile's APIHosts", req.URL.Host))
 	}
@@ -212,13 +211,16 @@ func (t *authTransport) with(req *http.Request, tok *oauth2.Token, body io.ReadC
 		}
 		h = &authHeader{tok: tok, value: []string{value}, base: t.base}
 		if thumbprint := thumbprintOf(tok.AccessToken); thumbprint != "" {
-			base, err := t.src.e.boundTransport(req.Context(), t.src.ref, thumbprint)
-			if err != nil {
+			base, err := t.src.e.boundTransport(req.Context(), t.profile, thumbprint)
+			switch {
+			case err != nil && (t.profile.ClientKey != "" || errors.Is(err, ErrConfiguration)):
 				return nil, nil, err
-			}
-			if base != nil {
+			case base != nil:
 				h.base = base
 			}
+			// If the Store is away, the certificate may be one of
+			// Manager.HTTPClient. If it is not, the API answers 401, and the next
+			// token is looked at anew.
 		}
 		t.header.Store(h)
 	}

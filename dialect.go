@@ -112,6 +112,9 @@ func (pr *provider) at(extra map[string]Secret) (*provider, error) {
 			*s = u.String()
 		}
 	}
+	if pr.audience == pr.tokenURL {
+		moved.audience = moved.tokenURL
+	}
 	return &moved, nil
 }
 

@@ -80,16 +80,16 @@ func (c *credentials) settleKey(pr *provider, p *Profile, doc *discovery.Documen
 
 // settleAssertion is settleKey for private_key_jwt.
 func (c *credentials) settleAssertion(pr *provider, p *Profile, doc *discovery.Document) error {
-	audience := pr.tokenURL
+	pr.audience = pr.tokenURL
 	if pr.dialect.AssertionAudience == "issuer" {
-		audience = cmp.Or(pr.issuer.Name, audience)
+		pr.audience = cmp.Or(pr.issuer.Name, pr.tokenURL)
 	}
 	if p.ClientKey == "" {
 		if c.assertion == nil {
 			return configurationError(fieldAuthMethod, "needs a client key, or Manager.Assertion")
 		}
 		p = p.Clone()
-		pr.assertion = func(ctx context.Context) (string, error) { return c.assertion(ctx, p, audience) }
+		pr.assert = func(ctx context.Context, audience string) (string, error) { return c.assertion(ctx, p, audience) }
 		return nil
 	}
 	key, err := c.key(p)
@@ -105,10 +105,19 @@ func (c *credentials) settleAssertion(pr *provider, p *Profile, doc *discovery.D
 		return configurationError(fieldClientKey, err.Error())
 	}
 	clientID := p.ClientID
-	pr.assertion = func(context.Context) (string, error) {
+	pr.assert = func(_ context.Context, audience string) (string, error) {
 		return clientkey.Assertion(key, alg, clientID, audience, c.now())
 	}
 	return nil
+}
+
+// assertion returns what makes the client's assertions for the provider; nil if it
+// authenticates by something else.
+func (pr *provider) assertion() func(context.Context) (string, error) {
+	if pr.assert == nil {
+		return nil
+	}
+	return func(ctx context.Context) (string, error) { return pr.assert(ctx, pr.audience) }
 }
 
 // key returns the key of a profile, whose certificate is in force, if it has one.
@@ -167,23 +176,24 @@ func (c *credentials) clientWith(p *Profile, cert tls.Certificate) (*http.Client
 }
 
 // adoptAliases takes over the addresses that are for clients with a certificate
-// (RFC 8705, section 5).
+// (RFC 8705, section 5). The error is about the token endpoint: another alias that
+// cannot be used costs what it is for.
 func (pr *provider) adoptAliases(doc *discovery.Document) error {
-	for _, a := range []struct {
-		member, alias string
-		fields        []*string
-	}{
-		{discovery.MemberTLSToken, doc.TLS.TokenURL, []*string{&pr.tokenURL, &pr.refreshURL}},
-		{discovery.MemberTLSRevocation, doc.TLS.RevocationURL, []*string{&pr.revocationURL}},
-		{discovery.MemberTLSPAR, doc.TLS.PARURL, []*string{&pr.parURL}},
+	unusable := func(member string) error { return documentError(doc.Unusable(member), pr.documentField) }
+	if err := unusable(discovery.MemberTLSToken); err != nil {
+		return err
+	}
+	if err := unusable(discovery.MemberTLSRevocation); err != nil && pr.revocationURL != "" {
+		pr.revocationURL, pr.revocationErr = "", err
+	}
+	if err := unusable(discovery.MemberTLSPAR); err != nil && pr.parURL != "" {
+		pr.parURL, pr.authErr = "", err
+	}
+	for field, alias := range map[*string]string{
+		&pr.tokenURL: doc.TLS.TokenURL, &pr.refreshURL: doc.TLS.TokenURL, &pr.revocationURL: doc.TLS.RevocationURL, &pr.parURL: doc.TLS.PARURL,
 	} {
-		if err := doc.Unusable(a.member); err != nil {
-			return documentError(err, pr.documentField)
-		}
-		for _, field := range a.fields {
-			if a.alias != "" && *field != "" {
-				*field = a.alias
-			}
+		if alias != "" && *field != "" {
+			*field = alias
 		}
 	}
 	return nil

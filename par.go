@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/authprofile/authprofile/internal/address"
@@ -44,8 +45,15 @@ func (pr *provider) push(ctx context.Context, hc *http.Client, p *Profile, f *Fl
 		return err
 	}
 	query, _ := address.ReadQuery(own.RawQuery)
-	for name := range query { // the address's own, which stay in it
-		form.Del(name)
+	form.Del("request_uri") // which is not pushed (RFC 9126, section 2.1)
+	for name, values := range query {
+		// The address's own parameters stay in it, but for those that the library
+		// or the profile has replaced, and those that protect the exchange.
+		if slices.Contains(reservedParams, name) || !slices.Equal(form[name], values) {
+			query.Del(name)
+		} else {
+			form.Del(name)
+		}
 	}
 	req := tokenRequest(p, pr, form)
 	req.URL = pr.parURL

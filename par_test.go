@@ -131,6 +131,25 @@ func TestThreat141_QueryOfTheAddress(t *testing.T) {
 	})
 }
 
+// What protects the exchange, and what the profile says, is pushed even if the
+// authorization address has a parameter of that name, which does not stay in it.
+func TestThreat141_AddressThatSaysOtherwise(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		address := w.srv.AuthURL() + "?tenant=acme&prompt=none&response_type=code&state=fixed&code_challenge=fixed&redirect_uri=https%3A%2F%2Fevil.example%2F&scope=admin&request_uri=urn%3Afixed&nonce=fixed"
+		p := registered(authprofile.Profile{
+			ID: "crm", Type: authprofile.TypeUser, Scopes: []string{"read"}, Params: url.Values{"prompt": {"consent"}},
+			Endpoints: authprofile.Endpoints{AuthURL: address, TokenURL: w.srv.TokenURL(), PARURL: w.srv.PARURL()},
+		})
+		f := w.begin(w.save(p), "ada")
+		wantPushed(t, f.URL, providertest.ClientID, "tenant", "acme")
+		wantParams(t, "the push", pushes(t, w.srv)[0], "tenant", "", "prompt", "consent", "response_type", "code", "state", f.State,
+			"code_challenge_method", "S256", "redirect_uri", callbackAddress, "scope", "read", "nonce", "", "request_uri", "")
+		if got := pushes(t, w.srv)[0].Get("code_challenge"); got == "" || got == "fixed" {
+			t.Errorf("got code_challenge %q pushed, want that of the flow", got)
+		}
+	})
+}
+
 // The client authenticates as at the token endpoint, by any method, and is named
 // in the form by all of them (RFC 9126, section 2.1).
 func TestThreat141_PushesOfEveryClient(t *testing.T) {
@@ -329,6 +348,22 @@ func TestThreat141_Check(t *testing.T) {
 		}
 		if got := store.puts.Load(); got != 0 {
 			t.Errorf("got %d flows stored, want none", got)
+		}
+	})
+}
+
+// A pushed request is a form (RFC 9126, section 2.1), whatever the provider wants
+// at its token endpoint.
+func TestThreat141_PushIsAForm(t *testing.T) {
+	onScript(t, func(r *row) { r.BodyFormat = "json" }, func(t *testing.T, s *scripted) {
+		const address = "https://accounts.example.com/par"
+		s.on(address, `{"request_uri":"urn:example:a","expires_in":60}`)
+		p := s.profile(func(p *authprofile.Profile) { p.Endpoints.PARURL = address })
+		if _, err := s.m.Begin(t.Context(), p, "ada"); err != nil {
+			t.Fatal(err)
+		}
+		if got, want := s.last(address).header.Get("Content-Type"), "application/x-www-form-urlencoded"; got != want {
+			t.Errorf("got a push of Content-Type %q, want %q", got, want)
 		}
 	})
 }

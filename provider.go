@@ -32,10 +32,11 @@ type provider struct {
 
 	documentField string // of the profile, that names the document; empty: there is none
 	authMethod    AuthMethod
-	assertion     func(context.Context) (string, error) // what the client authenticates by; nil: it has something else
-	tls           *http.Client                          // that presents the client's certificate; nil: it has none
-	omitResource  bool                                  // it refuses the parameter resource in a renewal
-	redirectURI   string                                // what a renewal says as redirect_uri where the provider wants it
+	assert        func(ctx context.Context, audience string) (string, error) // makes what the client authenticates by; nil: it has something else
+	audience      string                                                     // of the assertions
+	tls           *http.Client                                               // that presents the client's certificate; nil: it has none
+	omitResource  bool                                                       // it refuses the parameter resource in a renewal
+	redirectURI   string                                                     // what a renewal says as redirect_uri where the provider wants it
 	dialect       dialect
 
 	upkeep upkeep

@@ -112,7 +112,7 @@ func tokenRequest(p *Profile, pr *provider, form url.Values) *tokenendpoint.Requ
 		ClientSecret: string(p.ClientSecret),
 		AuthMethod:   string(pr.authMethod),
 		HasKey:       p.ClientKey != "",
-		Assertion:    pr.assertion,
+		Assertion:    pr.assertion(),
 		Habits:       pr.dialect.habits(),
 	}
 }

@@ -3,6 +3,7 @@ package authprofile_test
 import (
 	"crypto/hmac"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"net/url"
@@ -209,6 +210,24 @@ func TestTraitHostMember(t *testing.T) {
 			s.renews(p, token)
 			s.asked(scriptedTokenURL, 1)
 		})
+	})
+}
+
+// The client's assertions are for the host that they are sent to.
+func TestThreat096_AudienceOfHostMember(t *testing.T) {
+	onScript(t, hostTrait, func(t *testing.T, s *scripted) {
+		const token = "https://eu.accounts.example.com/token"
+		p := s.profile(func(p *authprofile.Profile) { p.ClientSecret, p.ClientKey = "", keyText(t, testKeys()["P-256"]) })
+		s.on(token, tokenAnswer, renewedAnswer)
+		s.authorize(p, "server", "eu.accounts.example.com")
+		s.renews(p, token)
+		for _, r := range s.requests(token) {
+			parts := strings.Split(r.form.Get("client_assertion")+"..", ".")
+			claims, err := base64.RawURLEncoding.DecodeString(parts[1])
+			if want := `"aud":"` + token + `"`; err != nil || !strings.Contains(string(claims), want) {
+				t.Errorf("%s: got claims %s, want %s", r.form.Get("grant_type"), claims, want)
+			}
+		}
 	})
 }
 

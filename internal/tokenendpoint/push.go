@@ -35,10 +35,14 @@ func (p Pushed) Format(f fmt.State, verb rune) { io.WriteString(f, "Pushed{[reda
 // Push sends r, whose Form has the parameters of an authorization request, to an
 // endpoint for pushed authorization requests (RFC 9126). The client authenticates
 // as at the token endpoint, and the form has its client_id whatever the method
-// (section 2.1). The error is always an [*Error].
+// (section 2.1); it is a form even if the provider's token endpoint takes JSON. The
+// error is always an [*Error].
 func Push(ctx context.Context, hc *http.Client, r *Request) (*Pushed, error) {
 	named := *r
 	named.namesClient = true
+	h := r.habits()
+	h.JSON = false
+	named.Habits = &h
 	x := send(ctx, hc, &named, "pushed authorization request endpoint", 0)
 	if x.err != nil {
 		return nil, x.err
