@@ -183,17 +183,23 @@ func (pr *provider) adoptAliases(doc *discovery.Document) error {
 	if err := unusable(discovery.MemberTLSToken); err != nil {
 		return err
 	}
-	if err := unusable(discovery.MemberTLSRevocation); err != nil && pr.revocationURL != "" {
+	if err := unusable(discovery.MemberTLSRevocation); err != nil && pr.revocationURL == doc.RevocationURL && doc.RevocationURL != "" {
 		pr.revocationURL, pr.revocationErr = "", err
 	}
-	if err := unusable(discovery.MemberTLSPAR); err != nil && pr.parURL != "" {
+	if err := unusable(discovery.MemberTLSPAR); err != nil && pr.parURL == doc.PARURL && doc.PARURL != "" {
 		pr.parURL, pr.authErr = "", err
 	}
-	for field, alias := range map[*string]string{
-		&pr.tokenURL: doc.TLS.TokenURL, &pr.refreshURL: doc.TLS.TokenURL, &pr.revocationURL: doc.TLS.RevocationURL, &pr.parURL: doc.TLS.PARURL,
+	for _, a := range []struct {
+		field      *string
+		url, alias string
+	}{
+		{&pr.tokenURL, doc.TokenURL, doc.TLS.TokenURL},
+		{&pr.refreshURL, doc.TokenURL, doc.TLS.TokenURL},
+		{&pr.revocationURL, doc.RevocationURL, doc.TLS.RevocationURL},
+		{&pr.parURL, doc.PARURL, doc.TLS.PARURL},
 	} {
-		if alias != "" && *field != "" {
-			*field = alias
+		if a.alias != "" && *a.field != "" && *a.field == a.url { // not one that the profile or the row has given
+			*a.field = a.alias
 		}
 	}
 	return nil

@@ -157,7 +157,6 @@ func TestAnnouncements(t *testing.T) {
 	for name, field := range map[string]func(*Document) bool{
 		"035 authorization_response_iss_parameter_supported": func(d *Document) bool { return d.IssuerParameter },
 		"141 require_pushed_authorization_requests":          func(d *Document) bool { return d.RequirePAR },
-		"065 tls_client_certificate_bound_access_tokens":     func(d *Document) bool { return d.CertificateBoundTokens },
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, member, _ := strings.Cut(name, " ")

@@ -63,10 +63,6 @@ type Document struct {
 	TLS             Aliases
 	AuthSigningAlgs []string // token_endpoint_auth_signing_alg_values_supported
 
-	// CertificateBoundTokens says that the provider can bind access tokens to
-	// the certificate of the client (RFC 8705, section 3.3).
-	CertificateBoundTokens bool
-
 	// unusable says what is wrong with addresses that were given and left out,
 	// by the names of the members.
 	unusable map[string]string
@@ -237,7 +233,6 @@ func parseDocument(documentURL string, p *catalog.Provider, body []byte) (*Docum
 	}
 	doc.IssuerParameter = o.promised("authorization_response_iss_parameter_supported")
 	doc.RequirePAR = o.promised("require_pushed_authorization_requests")
-	doc.CertificateBoundTokens = o.promised("tls_client_certificate_bound_access_tokens")
 	return doc, nil
 }
 
