@@ -87,6 +87,9 @@ func (pr *provider) accountRequest(ctx context.Context, p *Profile, g *Grant) (*
 	}
 	where := call.URL
 	for name, value := range g.Extra {
+		if !strings.Contains(where, "{"+name+"}") {
+			continue
+		}
 		text := url.PathEscape(string(value))
 		if text == "." || text == ".." { // which would lead to another path
 			return nil, errAccountHost

@@ -54,7 +54,7 @@ const (
 	fieldClientKey  = "ClientKey"
 )
 
-// A credentials is what clients authenticate by that have no secret.
+// credentials are what clients authenticate by that have no secret.
 type credentials struct {
 	keys         clientKeys
 	certificates transport.Certificates
