@@ -465,7 +465,11 @@ func (n *renewal) askTwice(l *heldLease, g *Grant) (*tokenendpoint.Answer, error
 	if te == nil {
 		return answer, err
 	}
-	if n.grant.spends && n.providers.resources.note(n.profile, n.grant.request(n.profile, n.provider, g), te) && l.extend(n.ctx) == nil {
+	if n.grant.spends && te.Code == "invalid_target" && n.grant.form(n.profile, n.provider, g).Has("resource") {
+		n.providers.resources.note(n.profile)
+		if l.extend(n.ctx) != nil {
+			return answer, err
+		}
 		again := *n.provider
 		again.omitResource = true
 		n.provider = &again

@@ -1,10 +1,6 @@
 package authprofile
 
-import (
-	"sync"
-
-	"github.com/authprofile/authprofile/internal/tokenendpoint"
-)
+import "sync"
 
 // resources are the profiles whose provider refuses the parameter resource (RFC
 // 8707) in a renewal: some demand it there, others refuse it, and a row says so of
@@ -28,17 +24,12 @@ func (r *resources) isRefused(p *Profile) bool {
 	return ok && version == p.Version
 }
 
-// note notes that the provider of p has refused resource, if that is what te says
-// of a request that had it. It reports whether the request may be repeated without.
-func (r *resources) note(p *Profile, req *tokenendpoint.Request, te *tokenendpoint.Error) bool {
-	if te.Code != "invalid_target" || !req.Form.Has("resource") {
-		return false
-	}
+// note notes that the provider of p has refused resource.
+func (r *resources) note(p *Profile) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.refused == nil || len(r.refused) >= maxResources {
 		r.refused = make(map[string]int64)
 	}
 	r.refused[p.ID] = p.Version
-	return true
 }
