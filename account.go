@@ -134,7 +134,8 @@ func (pr *provider) accountRequest(ctx context.Context, p *Profile, g *Grant) (*
 	for name, value := range call.Headers {
 		req.Header.Set(name, value)
 	}
-	authorize(req, pr.dialect.APIHeaders, string(g.AccessToken))
+	api := readAPIHeaders(pr.dialect.APIHeaders)
+	api.set(req.Header, []string{api.value("Bearer", string(g.AccessToken))})
 	for name, value := range map[string]string{"Accept": "application/json", "User-Agent": "authprofile"} {
 		if req.Header.Get(name) == "" {
 			req.Header.Set(name, value)
@@ -161,21 +162,43 @@ func allowsHost(hosts []string, u *url.URL) bool {
 	})
 }
 
-// authorize puts a token into a request as the API wants it.
-func authorize(req *http.Request, headers map[string]string, token string) {
-	own := false
+// apiHeaders are what a provider's API wants in the headers of its requests.
+type apiHeaders struct {
+	token, prefix string      // the header that has the token, after the prefix; empty: Authorization
+	others        http.Header // of requests that do not have them
+}
+
+// readAPIHeaders reads those of a row.
+func readAPIHeaders(headers map[string]string) (h apiHeaders) {
 	for name, value := range headers {
-		prefix, ok := strings.CutSuffix(value, "{token}")
-		if ok {
-			own, value = true, prefix+token
+		if prefix, ok := strings.CutSuffix(value, "{token}"); ok {
+			h.token, h.prefix = http.CanonicalHeaderKey(name), prefix
+			continue
 		}
-		if ok || req.Header.Get(name) == "" {
-			req.Header.Set(name, value)
+		if h.others == nil {
+			h.others = make(http.Header)
+		}
+		h.others.Set(name, value)
+	}
+	return h
+}
+
+// value returns what the header with a token of that type says.
+func (h *apiHeaders) value(tokenType, token string) string {
+	if h.token != "" {
+		return h.prefix + token
+	}
+	return tokenType + " " + token
+}
+
+// set puts the headers into those of a request. The values are shared.
+func (h *apiHeaders) set(header http.Header, value []string) {
+	for name, values := range h.others {
+		if _, ok := header[name]; !ok {
+			header[name] = values
 		}
 	}
-	if !own {
-		req.Header.Set("Authorization", "Bearer "+token)
-	}
+	header[cmp.Or(h.token, "Authorization")] = value
 }
 
 // noteAccount asks whose account a new grant is for, and stores it. The grant is

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"strings"
 	"sync/atomic"
 
 	"golang.org/x/oauth2"
@@ -45,7 +44,7 @@ func (m *Manager) Client(ctx context.Context, p *Profile, opts ...Option) *http.
 	src := m.newSource(ctx, p, opts)
 	t := &authTransport{src: src, base: src.e.http.Transport, profile: p.Clone()}
 	if known, err := src.e.catalog.Lookup(string(p.Template)); err == nil {
-		t.setHeaders(known.APIHeaders)
+		t.api = readAPIHeaders(known.APIHeaders)
 	}
 	c.Transport = t
 	return &c
@@ -58,9 +57,7 @@ type authTransport struct {
 	profile *Profile // as the caller had it
 	header  atomic.Pointer[authHeader]
 
-	// tokenHeader has the token, after tokenPrefix; empty: it is Authorization's.
-	tokenHeader, tokenPrefix string
-	headers                  http.Header // further ones, of requests that do not have them
+	api apiHeaders
 
 	// refused is the token that the API has refused last, with a request that
 	// could not be repeated; nil once there was another.
@@ -69,20 +66,6 @@ type authTransport struct {
 
 // Format writes what the transport is for, and nothing of what lies under it.
 func (t *authTransport) Format(f fmt.State, verb rune) { fmt.Fprintf(f, "Transport(%q)", t.src.id) }
-
-// setHeaders takes over what the provider's API wants in its requests.
-func (t *authTransport) setHeaders(headers map[string]string) {
-	for name, value := range headers {
-		if prefix, ok := strings.CutSuffix(value, "{token}"); ok {
-			t.tokenHeader, t.tokenPrefix = http.CanonicalHeaderKey(name), prefix
-			continue
-		}
-		if t.headers == nil {
-			t.headers = make(http.Header)
-		}
-		t.headers.Set(name, value)
-	}
-}
 
 // An authHeader is the value of the header that has a token, kept
 // because the token outlives many requests.
@@ -205,11 +188,7 @@ func bodyAgain(req *http.Request) (body io.ReadCloser, ok bool) {
 func (t *authTransport) with(req *http.Request, tok *oauth2.Token, body io.ReadCloser) (*http.Request, http.RoundTripper, error) {
 	h := t.header.Load()
 	if h == nil || h.tok != tok {
-		value := tok.Type() + " " + tok.AccessToken
-		if t.tokenHeader != "" {
-			value = t.tokenPrefix + tok.AccessToken
-		}
-		h = &authHeader{tok: tok, value: []string{value}, base: t.base}
+		h = &authHeader{tok: tok, value: []string{t.api.value(tok.Type(), tok.AccessToken)}, base: t.base}
 		if thumbprint := thumbprintOf(tok.AccessToken); thumbprint != "" {
 			base, err := t.src.e.boundTransport(req.Context(), t.profile, thumbprint)
 			switch {
@@ -231,16 +210,7 @@ func (t *authTransport) with(req *http.Request, tok *oauth2.Token, body io.ReadC
 	for name, values := range req.Header {
 		c.Header[name] = values
 	}
-	for name, values := range t.headers {
-		if _, ok := c.Header[name]; !ok {
-			c.Header[name] = values
-		}
-	}
-	if t.tokenHeader != "" {
-		c.Header[t.tokenHeader] = h.value
-	} else {
-		c.Header["Authorization"] = h.value
-	}
+	t.api.set(c.Header, h.value)
 	return c, h.base, nil
 }
 
