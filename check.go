@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -76,38 +77,48 @@ const (
 // takes 30 seconds at most, and all of them no longer than ctx lasts: the steps
 // that are left then are skipped.
 func (m *Manager) Check(ctx context.Context, p *Profile, opts ...Option) []Step {
-	e := m.engine()
-	pb := newProber(e.fresh, e.lifetimes.now)
-	// A cache of its own: what it fetches replaces nothing, and what fails holds
-	// up no renewal.
-	docs := discovery.NewCache(pb.http, slog.New(slog.DiscardHandler))
-	defer docs.Close()
+	return slices.Collect(m.CheckSteps(ctx, p, opts...))
+}
 
-	c := &checking{profile: p.Clone(), options: parseOptions(opts), prober: pb, providers: &resolver{docs, e.catalog, m.RedirectAddress, e.credentials, new(resources)}}
-	if c.redirect = m.RedirectAddress(c.profile); c.redirect != "" || m.RedirectURL == "" {
-		c.redirectErr = m.checkRedirect(c.profile)
+// CheckSteps is [Manager.Check] step by step, for a page that shows each as soon as
+// it has ended. The test runs inside the loop: one that is left early ends it. It
+// can be ranged over once more, which tests anew.
+func (m *Manager) CheckSteps(ctx context.Context, p *Profile, opts ...Option) iter.Seq[Step] {
+	p = p.Clone()
+	return func(yield func(Step) bool) {
+		e := m.engine()
+		pb := newProber(e.fresh, e.lifetimes.now)
+		// A cache of its own: what it fetches replaces nothing, and what fails holds
+		// up no renewal.
+		docs := discovery.NewCache(pb.http, slog.New(slog.DiscardHandler))
+		defer docs.Close()
+
+		c := &checking{profile: p, options: parseOptions(opts), prober: pb, providers: &resolver{docs, e.catalog, m.RedirectAddress, e.credentials, new(resources)}}
+		if c.redirect = m.RedirectAddress(c.profile); c.redirect != "" || m.RedirectURL == "" {
+			c.redirectErr = m.checkRedirect(c.profile)
+		}
+		for _, s := range []struct {
+			name string
+			test func(context.Context) Step
+		}{
+			{"address", c.testAddresses},
+			{"discovery", c.testDiscovery},
+			{"redirect", c.testRedirect},
+			{"authorization", c.testAuthorization},
+			{"client", c.testClient},
+			{"token", c.testToken},
+			{"account", c.testAccount},
+			{"clock", c.testClock},
+		} {
+			began := time.Now()
+			step := c.run(ctx, s.test)
+			step.Name, step.Took = s.name, time.Since(began)
+			step.Problem = safetext.Truncate(safetext.Text(step.Problem, '?'), maxProblem)
+			if !yield(step) {
+				return
+			}
+		}
 	}
-	var steps []Step
-	for _, s := range []struct {
-		name string
-		test func(context.Context) Step
-	}{
-		{"address", c.testAddresses},
-		{"discovery", c.testDiscovery},
-		{"redirect", c.testRedirect},
-		{"authorization", c.testAuthorization},
-		{"client", c.testClient},
-		{"token", c.testToken},
-		{"account", c.testAccount},
-		{"clock", c.testClock},
-	} {
-		began := time.Now()
-		step := c.run(ctx, s.test)
-		step.Name, step.Took = s.name, time.Since(began)
-		step.Problem = safetext.Truncate(safetext.Text(step.Problem, '?'), maxProblem)
-		steps = append(steps, step)
-	}
-	return steps
 }
 
 // maxProblem is how long Step.Problem may be, in bytes. A redirect address may have

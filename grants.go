@@ -58,6 +58,37 @@ func (m *Manager) find(ctx context.Context, op string, f GrantFilter) iter.Seq2[
 	}
 }
 
+// ListGrants returns at most limit grants that pass the filter and whose key comes
+// after the given one, ordered by profile and then by user, byte by byte: a page of
+// what [Manager.Find] lists. The zero after means from the beginning. Fewer than
+// limit means that there are no more. It costs what the page costs, however many
+// grants there are.
+//
+// With the grants there may be an error, which joins an [*Error] for each grant that
+// cannot be read, or is that of a Store that has failed. Only after the latter are
+// grants missing that can be read.
+func (m *Manager) ListGrants(ctx context.Context, f GrantFilter, after GrantKey, limit int) ([]*Grant, error) {
+	var found []*Grant
+	var failed []error
+	for len(found) < limit {
+		want := limit - len(found)
+		page, err := m.engine().store.ListGrants(ctx, f, after, want)
+		for _, err := range unjoin(err) {
+			failed = append(failed, wrap("find", f.ProfileID, f.User, err))
+		}
+		for _, g := range page {
+			after = g.GrantKey
+			if !g.isRecord() {
+				found = append(found, g)
+			}
+		}
+		if len(page) < want {
+			break
+		}
+	}
+	return found, errors.Join(failed...)
+}
+
 // Count returns how many grants of a profile have each status, of all profiles
 // if profileID is empty. A status that no grant has is left out. It costs what
 // the Store needs to count them: with millions of grants, some tenths of a

@@ -308,6 +308,23 @@ func (m *Manager) Profiles(ctx context.Context) iter.Seq2[*Profile, error] {
 	}, func(p *Profile) string { return p.ID }, func(err error) error { return wrap("profiles", "", "", err) })
 }
 
+// ListProfiles returns at most limit profiles whose ID comes after the given one,
+// ordered by ID, byte by byte: a page of what [Manager.Profiles] lists. An empty
+// after means from the beginning. Fewer than limit means that there are no more.
+//
+// With the profiles there may be an error, as with [Manager.ListGrants].
+func (m *Manager) ListProfiles(ctx context.Context, after string, limit int) ([]*Profile, error) {
+	list, err := m.engine().store.ListProfiles(ctx, after, limit)
+	for _, p := range list {
+		p.markSaved()
+	}
+	var failed []error
+	for _, err := range unjoin(err) {
+		failed = append(failed, wrap("profiles", "", "", err))
+	}
+	return list, errors.Join(failed...)
+}
+
 // Delete removes a profile and all its grants. It does not tell the provider:
 // call [Manager.Revoke] for each grant first if it should know. Deleting a
 // profile that does not exist is not an error.
