@@ -1,0 +1,186 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"golang.org/x/term"
+
+	"github.com/authprofile/authprofile"
+)
+
+// secretSources is what the flags and members say that name where a secret is.
+const secretSources = "prompt, stdin, file:PATH or env:NAME"
+
+// maxSecret bounds a secret, in bytes.
+const maxSecret = 64 << 10
+
+// secret reads a secret from where a source says: "prompt", "stdin", "file:PATH"
+// or "env:NAME". What is what it is called at the prompt. A line break at its end
+// is not part of it.
+func (a *app) secret(ctx context.Context, source, what string) (authprofile.Secret, error) {
+	kind, name, _ := strings.Cut(source, ":")
+	var text string
+	switch {
+	case source == "prompt":
+		if !a.canAsk() {
+			return "", usageError{problem: what + ": a prompt needs a terminal: take stdin, file:PATH or env:NAME"}
+		}
+		secret, err := a.askSecret(ctx, what)
+		if err != nil {
+			return "", err
+		}
+		text = string(secret)
+	case source == "stdin":
+		content, err := a.readInput(ctx)
+		if err != nil {
+			return "", fmt.Errorf("%s from standard input: %w", what, err)
+		}
+		text = content
+	case kind == "file" && name != "":
+		f, err := os.Open(name)
+		if err != nil {
+			return "", fmt.Errorf("%s: %w", what, err)
+		}
+		defer f.Close()
+		content, err := io.ReadAll(io.LimitReader(f, maxSecret+1))
+		if err != nil {
+			return "", fmt.Errorf("%s: %w", what, err)
+		}
+		text = string(content)
+	case kind == "env" && name != "":
+		value, ok := a.env[name]
+		if !ok {
+			return "", fmt.Errorf("%s: there is no variable %s in the environment", what, name)
+		}
+		os.Unsetenv(name) // no child needs it
+		text = value
+	default:
+		return "", usageError{problem: what + " comes from " + secretSources + ", and is not said itself"}
+	}
+	text = strings.TrimSuffix(strings.TrimSuffix(text, "\n"), "\r")
+	switch {
+	case len(text) > maxSecret:
+		return "", fmt.Errorf("%s is longer than 64 KiB", what)
+	case text == "" && source != "prompt":
+		return "", fmt.Errorf("%s is empty there", what)
+	}
+	return authprofile.Secret(text), nil
+}
+
+// canAsk reports whether there is a person to ask: standard input is a terminal,
+// and so is standard error, where the questions are.
+func (a *app) canAsk() bool { return isTerminal(a.stdin) && isTerminal(a.stderr) }
+
+// ask asks for a line. Given is the answer of an empty one.
+func (a *app) ask(ctx context.Context, question, given string) (string, error) {
+	if given != "" {
+		question += " [" + given + "]"
+	}
+	fmt.Fprint(a.stderr, clean(question)+": ")
+	line, err := a.input.line(ctx, a.stdin)
+	if err != nil {
+		fmt.Fprintln(a.stderr)
+		return "", err
+	}
+	if line = strings.TrimSpace(line); line == "" {
+		line = given
+	}
+	return line, nil
+}
+
+// confirm asks a question that only "yes", or "y", answers in the affirmative.
+func (a *app) confirm(ctx context.Context, question string) (bool, error) {
+	answer, err := a.ask(ctx, question+" [y/N]", "")
+	answer = strings.ToLower(answer)
+	return answer == "y" || answer == "yes", err
+}
+
+// askSecret asks for a secret, without an echo.
+func (a *app) askSecret(ctx context.Context, what string) (authprofile.Secret, error) {
+	f, ok := a.stdin.(*os.File)
+	if !ok {
+		return "", errors.New("standard input is not a terminal")
+	}
+	state, err := term.GetState(int(f.Fd()))
+	if err != nil {
+		return "", err
+	}
+	fmt.Fprint(a.stderr, clean(what)+": ")
+	defer fmt.Fprintln(a.stderr)
+	type answer struct {
+		text []byte
+		err  error
+	}
+	answers := make(chan answer, 1)
+	go func() {
+		text, err := term.ReadPassword(int(f.Fd()))
+		answers <- answer{text, err}
+	}()
+	select {
+	case got := <-answers:
+		if got.err == io.EOF {
+			got.err = errNoAnswer
+		}
+		return authprofile.Secret(got.text), got.err
+	case <-ctx.Done():
+		term.Restore(int(f.Fd()), state)
+		return "", ctx.Err()
+	}
+}
+
+// errNoAnswer says that standard input has ended before an answer.
+var errNoAnswer = errors.New("standard input has ended without an answer")
+
+// A lineReader reads standard input line by line, and gives up when a context
+// ends: a read itself cannot be ended.
+type lineReader struct {
+	lines chan string // closed at the end of the input
+}
+
+// line returns the next line.
+func (l *lineReader) line(ctx context.Context, r io.Reader) (string, error) {
+	if l.lines == nil {
+		l.lines = make(chan string)
+		go func(lines chan<- string) {
+			defer close(lines)
+			scanner := bufio.NewScanner(r)
+			for scanner.Scan() {
+				lines <- scanner.Text()
+			}
+		}(l.lines)
+	}
+	select {
+	case line, ok := <-l.lines:
+		if !ok {
+			return "", errNoAnswer
+		}
+		return line, nil
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
+}
+
+// readInput reads standard input to its end.
+func (a *app) readInput(ctx context.Context) (string, error) {
+	type content struct {
+		text []byte
+		err  error
+	}
+	read := make(chan content, 1)
+	go func() {
+		text, err := io.ReadAll(io.LimitReader(a.stdin, 16<<20))
+		read <- content{text, err}
+	}()
+	select {
+	case got := <-read:
+		return string(got.text), got.err
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
+}
