@@ -1,0 +1,3 @@
+package console
+
+func (h *Handler) grantRoutes() map[string]route { return nil }

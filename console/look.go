@@ -1,0 +1,131 @@
+package console
+
+import (
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"fmt"
+	"html/template"
+	"io/fs"
+	"net/http"
+	"path"
+	"slices"
+	"strings"
+)
+
+//go:embed templates
+var embedded embed.FS
+
+// A look is how pages are shown: their templates, style and script.
+type look struct {
+	pages                 map[string]*template.Template // by the name of the file, without ".html"
+	style, script         []byte
+	styleName, scriptName string // with the hash of what they are, so that browsers may keep them
+}
+
+// newLook makes a look of the templates of this package, and those of the service.
+func newLook(own fs.FS) (*look, error) {
+	script, err := embedded.ReadFile("templates/console.js")
+	if err != nil {
+		return nil, err
+	}
+	names, err := fs.Glob(embedded, "templates/*.html")
+	if err != nil {
+		return nil, err
+	}
+	l := &look{pages: make(map[string]*template.Template), script: script}
+	if err := l.addStyles(embedded, "templates/*.css"); err != nil {
+		return nil, err
+	}
+	for _, name := range names {
+		base := strings.TrimSuffix(path.Base(name), ".html")
+		if base == "layout" {
+			continue
+		}
+		t, err := template.New(base).Funcs(functions).ParseFS(embedded, "templates/layout.html", name)
+		if err == nil {
+			err = addOwn(t, own)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("console: %w", err)
+		}
+		l.pages[base] = t
+	}
+	if own != nil {
+		if err := l.addStyles(own, "*.css"); err != nil {
+			return nil, fmt.Errorf("console: %w", err)
+		}
+	}
+	l.styleName = "style.css?" + hash(l.style)
+	l.scriptName = "console.js?" + hash(l.script)
+	return l, nil
+}
+
+// addStyles adds all styles of that name, in the order of their names.
+func (l *look) addStyles(files fs.FS, pattern string) error {
+	names, err := fs.Glob(files, pattern)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		text, err := fs.ReadFile(files, name)
+		if err != nil {
+			return err
+		}
+		l.style = slices.Concat(l.style, text, []byte("\n"))
+	}
+	return nil
+}
+
+// addOwn adds the service's templates to those of a page.
+func addOwn(t *template.Template, own fs.FS) error {
+	if own == nil {
+		return nil
+	}
+	names, err := fs.Glob(own, "*.html")
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		text, err := fs.ReadFile(own, name)
+		if err != nil {
+			return err
+		}
+		// Under a name of its own, so that only what the file defines counts.
+		if _, err := t.New("own/" + name).Parse(string(text)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func hash(text []byte) string {
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:8])
+}
+
+// serveAsset answers requests for the style and the script.
+func (c *call) serveAsset() bool {
+	var text []byte
+	var contentType, name string
+	switch c.name {
+	case "style.css":
+		text, contentType, name = c.look.style, "text/css; charset=utf-8", c.look.styleName
+	case "console.js":
+		text, contentType, name = c.look.script, "text/javascript; charset=utf-8", c.look.scriptName
+	default:
+		return false
+	}
+	h := c.w.Header()
+	if c.r.Method != http.MethodGet && c.r.Method != http.MethodHead {
+		h.Set("Allow", "GET, HEAD")
+		http.Error(c.w, "Method Not Allowed", http.StatusMethodNotAllowed)
+		return true
+	}
+	if "?"+c.r.URL.RawQuery == strings.TrimPrefix(name, c.name) {
+		h.Set("Cache-Control", "public, max-age=31536000, immutable")
+	}
+	h.Set("Content-Type", contentType)
+	_, _ = c.w.Write(text)
+	return true
+}

@@ -1,0 +1,3 @@
+package console
+
+func (h *Handler) overviewRoutes() map[string]route { return nil }

@@ -1,0 +1,3 @@
+package console
+
+func (h *Handler) profileRoutes() map[string]route { return nil }

@@ -1,0 +1,331 @@
+package console
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/authprofile/authprofile"
+)
+
+// A site is what Handler and Connections have in common: pages at one level below a
+// prefix, for people whom the service knows.
+type site struct {
+	look       *look
+	logger     *slog.Logger
+	logUsers   bool
+	readOnly   bool
+	navigation []link
+	person     func(*http.Request) (string, error)
+	routes     map[string]route
+}
+
+// A route is a page by its name: what answers GET, and what answers POST. Only the
+// latter may change anything.
+type route struct{ get, post func(*call) }
+
+// A link is to a page of the same site.
+type link struct{ Name, Text string }
+
+// A call is one request, and what is needed to answer it.
+type call struct {
+	*site
+	w     http.ResponseWriter
+	r     *http.Request
+	name  string     // of the page
+	who   string     // the person
+	query url.Values // of the address
+	form  url.Values // of the body, of a POST
+
+	formAction []string // where forms of the page may lead, besides the site itself
+	framed     bool     // the page is shown in a frame of another page of the site
+	frames     bool     // the page has such a frame
+}
+
+// What a request may have, at most.
+const (
+	maxQuery  = 16 << 10  // bytes of the address's query
+	maxBody   = 512 << 10 // bytes of a form
+	maxFields = 1000      // of a form
+	bodyTime  = 30 * time.Second
+)
+
+// refuseAll answers a request to what is not set up, which must never be open.
+func refuseAll(w http.ResponseWriter, logger *slog.Logger, err error) {
+	if logger != nil {
+		logger.Error("the console is not set up", "error", err.Error())
+	}
+	setHeaders(w, &call{})
+	http.Error(w, "The console is not set up. Its log says why.", http.StatusInternalServerError)
+}
+
+// serve answers a request: first it is settled who is there, and whether the request
+// is one of the site's own pages.
+func serve(w http.ResponseWriter, r *http.Request, s *site) {
+	c := &call{site: s, w: w, r: r, name: strings.TrimPrefix(r.URL.Path, "/")}
+	setHeaders(w, c)
+	if path, query, _ := strings.Cut(r.RequestURI, "?"); r.URL.Path == "" && !strings.HasSuffix(path, "/") {
+		// This is the prefix without its slash, and all links are relative to the
+		// one with it.
+		w.Header().Set("Location", "./"+path[strings.LastIndex(path, "/")+1:]+"/"+optionalQuery(query))
+		w.WriteHeader(http.StatusPermanentRedirect)
+		return
+	}
+	// The look holds nothing that needs to be kept from anyone, and has to be
+	// readable where the pages are not.
+	if c.serveAsset() {
+		return
+	}
+	if !c.identify() {
+		return
+	}
+	defer func() {
+		if p := recover(); p != nil && p != http.ErrAbortHandler {
+			s.logger.Error("the console has panicked", "page", c.name, "panic", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
+			c.problem(http.StatusInternalServerError, "Something went wrong", "This is a fault of the program. Its log has the details.")
+		} else if p != nil {
+			panic(p)
+		}
+	}()
+	route, ok := s.routes[c.name]
+	isGet := r.Method == http.MethodGet || r.Method == http.MethodHead
+	switch {
+	case !ok || route.get == nil && route.post == nil:
+		c.problem(http.StatusNotFound, "There is no such page", "The address may be mistyped or out of date.")
+	case isGet && route.get != nil:
+		if c.readQuery() {
+			route.get(c)
+		}
+	case r.Method == http.MethodPost && route.post != nil:
+		if c.mayChange() && c.readQuery() && c.readForm() {
+			route.post(c)
+		}
+	default:
+		allowed := "GET, HEAD"
+		if route.get == nil {
+			allowed = "POST"
+		} else if route.post != nil {
+			allowed += ", POST"
+		}
+		w.Header().Set("Allow", allowed)
+		c.problem(http.StatusMethodNotAllowed, "This address cannot be opened", "It is where a form of the console leads. Use the button of that form.")
+	}
+}
+
+func optionalQuery(query string) string {
+	if query == "" {
+		return ""
+	}
+	return "?" + query
+}
+
+// identify settles who is there. If that is not known, it answers the request.
+func (c *call) identify() (ok bool) {
+	defer func() {
+		if p := recover(); p != nil {
+			c.logger.Error("the function that says who is there has panicked", "panic", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
+			c.problem(http.StatusInternalServerError, "Something went wrong", "It cannot be said who you are. This is a fault of the program. Its log has the details.")
+			ok = false
+		}
+	}()
+	who, err := c.person(c.r)
+	if err != nil || who == "" {
+		c.problem(http.StatusForbidden, "You are not allowed to see this page", "Log in, or ask those who run this service.")
+		return false
+	}
+	c.who = who
+	return true
+}
+
+// mayChange makes sure that a request that changes something is wanted by the person.
+// Otherwise it answers the request.
+func (c *call) mayChange() bool {
+	if c.readOnly {
+		c.problem(http.StatusForbidden, "Nothing can be changed here", "This console is set up to show things only.")
+		return false
+	}
+	if err := new(http.CrossOriginProtection).Check(c.r); err != nil {
+		c.problem(http.StatusForbidden, "This request came from another site", "Nothing was changed. Open the console itself, and use its buttons.")
+		return false
+	}
+	return true
+}
+
+func (c *call) readQuery() bool {
+	var err error
+	if len(c.r.URL.RawQuery) > maxQuery {
+		err = errors.New("too long")
+	} else {
+		c.query, err = url.ParseQuery(c.r.URL.RawQuery)
+	}
+	if err != nil {
+		c.problem(http.StatusBadRequest, "This address cannot be read", "It may be cut off, or mistyped.")
+	}
+	return err == nil
+}
+
+// readForm reads the form that was sent, in bounded space and time.
+func (c *call) readForm() bool {
+	deadline := http.NewResponseController(c.w)
+	_ = deadline.SetReadDeadline(time.Now().Add(bodyTime)) // servers without deadlines have their own
+	c.r.Body = http.MaxBytesReader(c.w, c.r.Body, maxBody)
+	err := c.r.ParseForm()
+	_ = deadline.SetReadDeadline(time.Time{})
+	c.form = c.r.PostForm
+	fields := 0
+	for _, values := range c.form {
+		fields += len(values)
+	}
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge) || fields > maxFields:
+		c.problem(http.StatusRequestEntityTooLarge, "That is too much", "A form may have 512 KB. Nothing was changed. Go back: what you have typed is still there.")
+		return false
+	case err != nil:
+		c.problem(http.StatusBadRequest, "The form could not be read", "It did not arrive whole. Nothing was changed. Go back, and send it again.")
+		return false
+	}
+	return true
+}
+
+// setHeaders sets what all answers have.
+func setHeaders(w http.ResponseWriter, c *call) {
+	h := w.Header()
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	// Nothing is told to other sites. To the site itself the browser says where it
+	// comes from, which is how a page behind a proxy that strips a prefix is found
+	// again after an authorization.
+	h.Set("Referrer-Policy", "same-origin")
+	ancestors, frames, frameOption := "'none'", "'none'", "DENY"
+	if c.framed {
+		ancestors, frameOption = "'self'", "SAMEORIGIN"
+	}
+	if c.frames {
+		frames = "'self'"
+	}
+	h.Set("X-Frame-Options", frameOption)
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	// A browser holds where a form leads in the end to form-action, so that the
+	// address of a provider has to be allowed where a button leads there.
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; frame-src "+frames+
+		"; form-action "+strings.Join(append([]string{"'self'"}, c.formAction...), " ")+"; frame-ancestors "+ancestors+"; base-uri 'none'")
+}
+
+// A view is what a page is made of.
+type view struct {
+	Title      string // of the page, and its heading
+	Person     string // who is there
+	Root       string // of links: "" or "../"
+	Here       string // the name of the page
+	Navigation []link
+	ReadOnly   bool
+	Style      string // where the style and the script are
+	Script     string
+	Message    string // what the request before has done: a sentence
+	Problem    string // what went wrong: a sentence
+	Page       any    // what the page shows
+}
+
+func (c *call) view(title string, page any) *view {
+	return &view{
+		Title: title, Person: c.who, Root: strings.Repeat("../", strings.Count(c.name, "/")), Here: c.name,
+		Navigation: c.navigation, ReadOnly: c.readOnly, Style: c.look.styleName, Script: c.look.scriptName,
+		Message: messages[c.query.Get("done")], Page: page,
+	}
+}
+
+// messages are what a page says after it has been changed, by the value of "done" in
+// its address: nothing else in an address can make a page say something.
+var messages = map[string]string{
+	"saved":   "Saved.",
+	"deleted": "The profile and its grants are deleted.",
+	"renewed": "The token was renewed.",
+	"revoked": "The grant is ended.",
+}
+
+// show answers with a page. It is made whole before anything is sent, so that one
+// that fails does not end in the middle.
+func (c *call) show(status int, template string, v *view) {
+	setHeaders(c.w, c)
+	var page bytes.Buffer
+	if err := c.look.pages[template].ExecuteTemplate(&page, "layout", v); err != nil {
+		c.logger.Error("a page of the console cannot be made", "page", c.name, "error", err.Error())
+		http.Error(c.w, "This page cannot be shown. The log says why.", http.StatusInternalServerError)
+		return
+	}
+	c.w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	c.w.WriteHeader(status)
+	_, _ = c.w.Write(page.Bytes()) // a browser that has left needs no answer
+}
+
+// problem answers with a page that says what went wrong, and what to do.
+func (c *call) problem(status int, title, text string) {
+	v := c.view(title, text)
+	if c.who == "" {
+		v.Navigation = nil
+	}
+	v.Message = ""
+	c.show(status, "problem", v)
+}
+
+// fail answers with a page about an error of the Manager.
+func (c *call) fail(err error) {
+	status, title, text := explain(err)
+	c.problem(status, title, text)
+}
+
+// explain says what an error means to the person. The text of an *authprofile.Error
+// has no secret and no user in it.
+func explain(err error) (status int, title, text string) {
+	var e *authprofile.Error
+	switch {
+	case errors.Is(err, authprofile.ErrNotFound):
+		return http.StatusNotFound, "It is not there", "It may have been deleted meanwhile."
+	case errors.Is(err, authprofile.ErrConflict):
+		return http.StatusConflict, "It was changed meanwhile", "Another person or process has changed it since you opened the page. Open the page again."
+	case errors.As(err, &e):
+		return http.StatusServiceUnavailable, "That did not work", "Nothing is lost. Try again in a moment. The reason: " + err.Error()
+	}
+	return http.StatusServiceUnavailable, "That did not work", "Nothing is lost. Try again in a moment."
+}
+
+// redirect sends the browser to a page of the site, by GET. Names and values of the
+// query follow each other.
+func (c *call) redirect(name string, query ...string) {
+	c.w.Header().Set("Location", address(name, query...))
+	c.w.WriteHeader(http.StatusSeeOther)
+}
+
+// address returns a link to a page of the site, relative to any other. Parameters
+// without a value are left out.
+func address(name string, query ...string) string {
+	values := make(url.Values)
+	for i := 0; i+1 < len(query); i += 2 {
+		if query[i+1] != "" {
+			values.Set(query[i], query[i+1])
+		}
+	}
+	return cmp.Or(name, "./") + optionalQuery(values.Encode())
+}
+
+// audit logs a change: what the person did, and with what.
+func (c *call) audit(action string, key authprofile.GrantKey, err error) {
+	attrs := []any{"person", c.who, "action", action, "profile", key.ProfileID}
+	if c.logUsers && key.User != "" {
+		attrs = append(attrs, "user", key.User)
+	}
+	if err != nil {
+		c.logger.Warn("console: failed", append(attrs, "error", err.Error())...)
+		return
+	}
+	c.logger.Info("console: done", attrs...)
+}

@@ -1,0 +1,20 @@
+// What this script does is comfort: every page works without it.
+"use strict";
+
+// A button with data-copy copies the text of the element that it names, and says so
+// in the <output> that follows it.
+for (const button of document.querySelectorAll("button[data-copy]")) {
+	button.hidden = false;
+	button.addEventListener("click", async () => {
+		const field = document.getElementById(button.dataset.copy);
+		const said = button.nextElementSibling;
+		try {
+			await navigator.clipboard.writeText(field.value ?? field.textContent);
+			said.textContent = "Copied.";
+		} catch {
+			// Without https there is no clipboard for pages.
+			field.select?.();
+			said.textContent = "Press Ctrl+C to copy.";
+		}
+	});
+}
