@@ -78,7 +78,8 @@ its 32 bytes in base64:
 
   2026-11 3q2+7wAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=
 
-The first key encrypts, all of them decrypt. AUTHPROFILE_KEYS can hold the keys
+The first key encrypts, all of them decrypt; "authprofile help key" says how to
+exchange it. AUTHPROFILE_KEYS can hold the keys
 themselves instead of the path of a file: it is then "keys:" and after it the IDs
 and keys, separated by spaces. Who loses the keys loses every secret in the
 database: each application needs a new secret, and each user has to connect anew.
@@ -104,6 +105,7 @@ EXIT CODES
 	flags.StringVar(&a.flags.tablePrefix, "table-prefix", "", "how the names of the tables begin, if not by \"authprofile_\" (AUTHPROFILE_TABLE_PREFIX)")
 	flags.BoolVarP(&a.flags.verbose, "verbose", "v", false, "say on standard error what is done")
 	root.AddCommand(
+		newKey(a),
 		newProvider(a),
 		newProfile(a),
 	)

@@ -20,10 +20,15 @@ import (
 // The path of a file that begins that way is written with "./" before it.
 const keysPrefix = "keys:"
 
+// nextWord stands before the ID of a key that was added and does not encrypt yet. No
+// key has it as its ID.
+const nextWord = "next"
+
 // A keyring is the keys of a database, and where they are from.
 type keyring struct {
 	ring *sealed.Keyring
-	keys []sealed.Key // the first is the primary key, the last the newest
+	keys []sealed.Key // the first is the primary key
+	next string       // the ID of the one that "key rotate" will make the first; empty: none
 	path string       // of the file; empty: they are in the environment
 }
 
@@ -33,11 +38,11 @@ type keyring struct {
 func (a *app) openKeys(ctx context.Context, inner authprofile.Store) (*keyring, error) {
 	text := a.env["AUTHPROFILE_KEYS"]
 	if a.flags.keys == "" && strings.HasPrefix(text, keysPrefix) {
-		keys, err := parseKeys(strings.TrimPrefix(text, keysPrefix))
+		k, err := parseKeys(strings.TrimPrefix(text, keysPrefix))
 		if err != nil {
 			return nil, fmt.Errorf("AUTHPROFILE_KEYS: %w", err)
 		}
-		return newKeyring(keys, "")
+		return k, nil
 	}
 	path := a.setting(a.flags.keys, "AUTHPROFILE_KEYS")
 	switch {
@@ -70,25 +75,26 @@ func readKeys(path string) (*keyring, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the key file cannot be read: %w", err)
 	}
-	keys, err := parseKeys(string(content))
+	k, err := parseKeys(string(content))
 	if err != nil {
 		return nil, fmt.Errorf("the key file %s: %w", path, err)
 	}
-	return newKeyring(keys, path)
+	k.path = path
+	return k, nil
 }
 
-func newKeyring(keys []sealed.Key, path string) (*keyring, error) {
+func newKeyring(keys []sealed.Key, next, path string) (*keyring, error) {
 	ring, err := sealed.NewKeyring(keys[0], keys[1:]...)
 	if err != nil {
 		return nil, err
 	}
-	return &keyring{ring: ring, keys: keys, path: path}, nil
+	return &keyring{ring: ring, keys: keys, next: next, path: path}, nil
 }
 
 // parseKeys reads keys: for each its ID and its bytes in base64, separated by
-// white space. Lines that begin with "#" are comments. What it complains about it
-// does not quote: it may be a key.
-func parseKeys(text string) (keys []sealed.Key, err error) {
+// white space, with nextWord before one that is not used yet. Lines that begin with
+// "#" are comments. What it complains about it does not quote: it may be a key.
+func parseKeys(text string) (*keyring, error) {
 	var words []string
 	for line := range strings.Lines(text) {
 		if !strings.HasPrefix(line, "#") {
@@ -98,32 +104,49 @@ func parseKeys(text string) (keys []sealed.Key, err error) {
 	if len(words) == 0 {
 		return nil, errors.New("there is no key in it: restore it from a backup")
 	}
-	if len(words)%2 != 0 {
-		return nil, errors.New("an ID or a key is missing: each key is its ID, a space and 32 bytes in base64")
-	}
-	for i := 0; i < len(words); i += 2 {
-		secret, err := base64.StdEncoding.DecodeString(words[i+1])
-		if err != nil || len(secret) != 32 {
-			return nil, fmt.Errorf("key %d is not 32 bytes in base64", i/2+1)
+	var keys []sealed.Key
+	next := ""
+	for len(words) > 0 {
+		if isNext := words[0] == nextWord; isNext {
+			words = words[1:]
+			switch {
+			case next != "":
+				return nil, errors.New("the word next stands before two keys")
+			case len(keys) == 0:
+				return nil, errors.New("the word next stands before the first key, which encrypts: take the word away")
+			case len(words) > 0:
+				next = words[0]
+			}
 		}
-		keys = append(keys, sealed.Key{ID: words[i], Secret: secret})
+		if len(words) < 2 {
+			return nil, errors.New("an ID or a key is missing: each key is its ID, a space and 32 bytes in base64")
+		}
+		secret, err := base64.StdEncoding.DecodeString(words[1])
+		if err != nil || len(secret) != 32 {
+			return nil, fmt.Errorf("key %d is not 32 bytes in base64", len(keys)+1)
+		}
+		keys = append(keys, sealed.Key{ID: words[0], Secret: secret})
+		words = words[2:]
 	}
-	return keys, nil
+	return newKeyring(keys, next, "")
 }
 
 // formatKeys writes keys as parseKeys reads them from a file.
-func formatKeys(keys []sealed.Key) []byte {
+func formatKeys(keys []sealed.Key, next string) []byte {
 	text := []byte("# Keys of authprofile: the ID of each, and its 32 bytes in base64. The first\n" +
 		"# encrypts, all decrypt. Without this file every secret in the database is lost.\n")
 	for _, k := range keys {
+		if k.ID == next {
+			text = append(text, nextWord+" "...)
+		}
 		text = fmt.Appendf(text, "%s %s\n", k.ID, base64.StdEncoding.EncodeToString(k.Secret))
 	}
 	return text
 }
 
-// newKey returns a new key. Its ID is the day, and some random letters, as two
+// newSealKey returns a new key. Its ID is the day, and some random letters, as two
 // keys may be made on one day.
-func newKey() sealed.Key {
+func newSealKey() sealed.Key {
 	secret := make([]byte, 32)
 	rand.Read(secret)
 	return sealed.Key{ID: time.Now().UTC().Format(time.DateOnly) + "-" + strings.ToLower(rand.Text()[:4]), Secret: secret}
@@ -142,8 +165,8 @@ func (a *app) makeKeys(ctx context.Context, inner authprofile.Store, path string
 	if len(profiles)+len(grants) > 0 {
 		return nil, fmt.Errorf("there is no key file %s, and what is in the database was encrypted with keys: restore the file, or say with --keys where it is", path)
 	}
-	keys := []sealed.Key{newKey()}
-	if err := makePrivate("the key file", path, formatKeys(keys)); err != nil {
+	keys := []sealed.Key{newSealKey()}
+	if err := makePrivate("the key file", path, formatKeys(keys, "")); err != nil {
 		return nil, err
 	}
 	fmt.Fprintf(a.stderr, `authprofile: made a key ring: %s
@@ -152,5 +175,5 @@ can read them. Without the file they are lost: every application would need a ne
 client secret, and every user would have to connect anew. Keep a copy of it in a
 safe place, apart from the backups of the database.
 `, path)
-	return newKeyring(keys, path)
+	return newKeyring(keys, "", path)
 }

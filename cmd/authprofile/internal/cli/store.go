@@ -26,6 +26,7 @@ import (
 // A database is what a command works on.
 type database struct {
 	db    *sql.DB
+	inner authprofile.Store // with secrets encrypted
 	store authprofile.Store // sealed by keys
 	keys  *keyring
 }
@@ -133,7 +134,7 @@ func (a *app) openDatabase(ctx context.Context, access access) (_ *database, err
 	if err != nil {
 		return nil, err
 	}
-	return &database{db: db, store: sealed.New(inner, keys.ring), keys: keys}, nil
+	return &database{db: db, inner: inner, store: sealed.New(inner, keys.ring), keys: keys}, nil
 }
 
 // prepareFile makes sure that SQLite's file is one that only its owner can read,
