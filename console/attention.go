@@ -51,9 +51,9 @@ type matter struct {
 // of the greatest letter.
 var greatestUser = strings.Repeat("\U0010FFFF", 512/4)
 
-// countTime is what a page spends on how many grants are concerned: where a profile
+// numberTime is what a page spends on how many grants are concerned: where a profile
 // has a million of them, that can take longer than the rest of the page.
-const countTime = 300 * time.Millisecond
+const numberTime = 300 * time.Millisecond
 
 // What a list shows of one text, in letters, and of all identifiers, in bytes.
 const (
@@ -70,7 +70,7 @@ func (h *Handler) showAttention(c *call) {
 // most so many.
 func (h *Handler) attention(ctx context.Context, found findings, most int) *attention {
 	now := time.Now()
-	names := names{manager: h.Manager, known: make(map[string]name)}
+	names := names{manager: h.Manager, known: make(map[string]profileName)}
 	a := &attention{
 		Administrator: h.needAdministrator(ctx, now, most),
 		Users:         h.needUser(ctx, now, most),
@@ -93,7 +93,10 @@ func (h *Handler) attention(ctx context.Context, found findings, most int) *atte
 		a.Listed = a.Listed || len(m.List) > 0
 		for i := range m.List {
 			n := names.of(ctx, m.List[i].ProfileID)
-			m.List[i].Name, m.List[i].Gone = n.text, n.gone
+			if m.List[i].Name, m.List[i].Gone = n.text, n.gone; n.gone {
+				m.List[i].Why = "The profile was deleted, and this was left behind."
+				m.List[i].Help = "Revoke it: without the profile it is of no use."
+			}
 		}
 		m.fit()
 	}
@@ -123,7 +126,7 @@ func (h *Handler) needAdministrator(ctx context.Context, now time.Time, most int
 	}
 	m.missing(read)
 
-	ctx, cancel := context.WithTimeout(ctx, countTime)
+	ctx, cancel := context.WithTimeout(ctx, numberTime)
 	defer cancel()
 	for i := range m.List {
 		if counts, err := h.Manager.Count(ctx, m.List[i].ProfileID); err == nil && counts[filter.Status] > 0 {
@@ -167,12 +170,8 @@ func (m *matters) missing(r reading) {
 	case r.failed != nil:
 		m.Note = "The store could not be read to the end: there may be more. Open this page again in a moment."
 	case r.unreadable > 0:
-		m.Note = cannotBeRead(int64(r.unreadable))
+		m.Note = cannotBeRead(r.unreadable, "grant")
 	}
-}
-
-func cannotBeRead(n int64) string {
-	return plural(n, "record", "records") + " cannot be read: damaged, or encrypted with a key that is not there."
 }
 
 // endSoon lists the grants that end soon.
@@ -270,7 +269,7 @@ func (p *part[T]) note() string {
 		notes = append(notes, "The last attempt to count it again has failed. It is tried again within the next minutes.")
 	}
 	if p.Unreadable > 0 {
-		notes = append(notes, cannotBeRead(int64(p.Unreadable)))
+		notes = append(notes, cannotBeRead(p.Unreadable, "record"))
 	}
 	return strings.Join(notes, " ")
 }
@@ -278,19 +277,19 @@ func (p *part[T]) note() string {
 // names are those of the profiles on one page. Each is read once.
 type names struct {
 	manager *authprofile.Manager
-	known   map[string]name
+	known   map[string]profileName
 }
 
-type name struct {
+type profileName struct {
 	text string
 	gone bool
 }
 
-func (n names) of(ctx context.Context, id string) name {
+func (n names) of(ctx context.Context, id string) profileName {
 	if known, ok := n.known[id]; ok {
 		return known
 	}
-	found := name{text: shorten(id)}
+	found := profileName{text: shorten(id)}
 	p, err := n.manager.Profile(ctx, id)
 	switch {
 	case err == nil && strings.TrimSpace(p.Name) != "":

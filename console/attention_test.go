@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/authprofile/authprofile"
@@ -65,11 +66,11 @@ func TestAttention(t *testing.T) {
 	a := b.get("attention")
 	a.inOrder(t,
 		"<h2>Needs an administrator</h2>",
-		`<a href="profile?profile=crm">Customers</a></strong>, 12 grants`, "(2 days ago)", "The provider refuses the client", "Compare the profile",
+		`<a href="profile?id=crm">Customers</a></strong>, 12 grants`, "(2 days ago)", "The provider refuses the client", "Compare the profile",
 		`href="grants?profile=crm&amp;status=needs_configuration"`,
-		"<code>gone</code> (this profile is not there any more)</strong>, 1 grant",
+		"<code>gone</code> (this profile is not there any more)</strong>, 1 grant", "The profile was deleted", "Revoke it",
 		"<h2>Needs its user</h2>",
-		`<a href="grant?profile=mail&amp;user=ada">ada</a>`, `<a href="profile?profile=mail">Mailboxes</a>`, "(3 days ago)", "The provider has ended the grant", "Ask the user to connect",
+		`<a href="grant?profile=mail&amp;user=ada">ada</a>`, `<a href="profile?id=mail">Mailboxes</a>`, "(3 days ago)", "The provider has ended the grant", "Ask the user to connect",
 		"<h2>Ends within 30 days</h2>", "2 in all, counted at",
 		">cyd</a>", "(in 4 days)", "Ask the user", ">bob</a>", "(in 9 days)",
 		"<h2>Client secrets that end</h2>", "2 in all, counted at",
@@ -100,6 +101,25 @@ func TestNothingNeedsAttention(t *testing.T) {
 	h.Stale()
 	s.profiles = s.listing
 	b.get("").wants(t, 200, "The store could not be read")
+}
+
+// Where it takes long to count the grants of a profile, the page goes without.
+func TestNumbersThatTakeLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newWatchedStore()
+		for i := range 20 {
+			put(t, s, fmt.Sprintf("profile%02d", i), "ada", authprofile.StatusNeedsConfiguration, failed(authprofile.ReasonClient, time.Hour))
+		}
+		_, b := watch(t, s)
+		b.get("attention").wants(t, 200, ", 1 grant")
+		s.numbers = func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+		var a *answer
+		if d := took(func() { a = b.get("attention") }); d > 300*time.Millisecond {
+			t.Errorf("got a page after %v, want at most 300ms", d)
+		}
+		a.wants(t, 200, "profile19", "The profile was deleted")
+		a.lacks(t, ", 1 grant", "could not be read")
+	})
 }
 
 // However much there is, a page reads what it shows, and one more of each list.

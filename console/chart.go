@@ -49,7 +49,7 @@ func newChart(ends *endingGrants) *chart {
 		return nil
 	}
 	c := &chart{Top: number(int64(most))}
-	c.Text = fmt.Sprintf("%s within %d weeks, unless they are used or authorized again. Most of them, %s, on %s.",
+	c.Text = fmt.Sprintf("%s within %d weeks, unless they are used or authorized again. The most on one day: %s, on %s.",
 		plural(int64(all), "grant ends", "grants end"), surveyDays/7, c.Top, dayName(ends.First, mostDay))
 	if all == 1 {
 		c.Text = fmt.Sprintf("One grant ends within %d weeks, unless it is used or authorized again: on %s.", surveyDays/7, dayName(ends.First, mostDay))

@@ -102,7 +102,7 @@ func TestOverviewPicture(t *testing.T) {
 		put(t, s, "crm", "after", authprofile.StatusActive, ends(35*day))
 		_, b := watch(t, s)
 		a := b.get("")
-		a.wants(t, 200, "1,002 grants end within 5 weeks", "Most of them, 1,000, on 13 January 2000.", `<th scope="row">13 January 2000</th><td>1,000</td>`)
+		a.wants(t, 200, "1,002 grants end within 5 weeks", "The most on one day: 1,000, on 13 January 2000.", `<th scope="row">13 January 2000</th><td>1,000</td>`)
 		begin, end := strings.Index(a.body, "<svg"), strings.Index(a.body, "</svg>")
 		if begin < 0 || end < begin {
 			t.Fatalf("got no picture:\n%s", a.body)
@@ -125,8 +125,9 @@ func TestOverviewPicture(t *testing.T) {
 		}
 		// A page of 320 pixels leaves 250 for the picture.
 		for _, width := range []float64{250, 320, 768} {
-			const size, height = 12, 175 // as in the style sheet
-			var boxes [][4]float64       // left, top, right, bottom
+			const size, height = 12, 175
+			b.get("style.css").wants(t, 200, fmt.Sprintf("font-size: %dpx", size), fmt.Sprintf("height: %dpx", height))
+			var boxes [][4]float64 // left, top, right, bottom
 			for _, text := range picture.Texts {
 				x, y := in(t, text.X, width), in(t, text.Y, width)
 				boxes = append(boxes, [4]float64{x, y - size, x + .62*size*float64(len(text.Text)), y + .3*size})

@@ -41,18 +41,18 @@ type providerView struct {
 	Own       bool // the service's own
 	Problem   string
 	Link      string // RegisterURL, if it may be a link
-	Variables []variableView
+	Variables []templateVariable
 	Addresses []providerAddress
 }
 
-// A variableView is a variable of a template.
-type variableView struct {
+// A templateVariable is a variable of a template.
+type templateVariable struct {
 	authprofile.ProviderVariable
-	Choices []choice // in place of what Pattern or Host say
+	Choices []variableChoice // in place of what Pattern or Host say
 }
 
-// A choice is an allowed value of a variable, and what it stands for.
-type choice struct{ Value, Text string }
+// A variableChoice is an allowed value of a variable, and what it stands for.
+type variableChoice struct{ Value, Text string }
 
 type providerAddress struct{ Name, URL string }
 
@@ -81,9 +81,9 @@ func (h *Handler) showProvider(c *call) {
 		v.Link = p.RegisterURL
 	}
 	for _, variable := range p.Variables {
-		one := variableView{ProviderVariable: variable}
+		one := templateVariable{ProviderVariable: variable}
 		for _, value := range slices.Sorted(maps.Keys(variable.Values)) {
-			one.Choices = append(one.Choices, choice{value, variable.Values[value]})
+			one.Choices = append(one.Choices, variableChoice{value, variable.Values[value]})
 		}
 		v.Variables = append(v.Variables, one)
 	}

@@ -48,7 +48,7 @@ func TestProviderWithVariables(t *testing.T) {
 		"<h3>Shop</h3>", "<code>hats</code>", "<code>^[a-z]&#43;$</code>",
 		"<h3>Host</h3>", "If left out", "<code>acme.example.com</code>", "The name of a host",
 		"Choose the web application.", "<code>https://acme.example.com/register</code>",
-		"can act for the application itself", "Always.", "after 90 days", "It is not known", "<code>offline</code>", "2026-11-01",
+		"can act for the application itself", "Always.", "after 90 days", "No end is known", "<code>offline</code>", "2026-11-01",
 		"2027-02-16: nothing.", "<code>https://{region}.acme.example.com/{shop}/auth</code>", "<code>https://acme.example.com/app</code>")
 	b.get("providers").wants(t, 200, "(this service's own)")
 }

@@ -290,47 +290,13 @@ func insertSoonest[T any](list []T, x T, at func(T) time.Time) []T {
 		}
 		return -1 // of those at the same time, the first stays before
 	})
-	if i == maxListed {
-		return list
-	}
 	list = slices.Insert(list, i, x)
 	return list[:min(len(list), maxListed)]
 }
 
 func (r *reading) add(read int, err error) {
-	unreadable, failed := unreadable(err)
+	damaged, failed := unreadable(err)
 	r.read += read
-	r.unreadable += unreadable
+	r.unreadable += damaged
 	r.failed = failed
-}
-
-// unreadable takes apart the error of a list over all profiles: how many records could
-// not be read, and whether the Store has failed, so that more are missing.
-func unreadable(err error) (records int, failed error) {
-	if err == nil {
-		return 0, nil
-	}
-	joined, ok := err.(interface{ Unwrap() []error })
-	if !ok {
-		return unreadable(errors.Join(err))
-	}
-	for _, err := range joined.Unwrap() {
-		if namesRecord(err) {
-			records++
-		} else {
-			failed = err
-		}
-	}
-	return records, failed
-}
-
-// namesRecord reports whether err is about one record: an *authprofile.Error that says
-// of which profile it is.
-func namesRecord(err error) bool {
-	for ; err != nil; err = errors.Unwrap(err) {
-		if e, ok := err.(*authprofile.Error); ok && e.ProfileID != "" {
-			return true
-		}
-	}
-	return false
 }
