@@ -6,6 +6,7 @@ import (
 	"html/template"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -89,6 +90,9 @@ func (h *Handler) attention(ctx context.Context, found findings, most int) *atte
 	}
 	a.Nothing = a.Past == ""
 	for _, m := range []*matters{&a.Administrator, &a.Users, &a.Ends, &a.Secrets} {
+		if m == &a.Secrets { // of a profile that was deleted since, there is none
+			m.List = slices.DeleteFunc(m.List, func(one matter) bool { return names.of(ctx, one.ProfileID).gone })
+		}
 		a.Nothing = a.Nothing && len(m.List) == 0 && m.Unknown == "" && m.Note == ""
 		a.Listed = a.Listed || len(m.List) > 0
 		for i := range m.List {

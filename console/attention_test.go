@@ -78,8 +78,14 @@ func TestAttention(t *testing.T) {
 	)
 	a.lacks(t, "clerk01", ">zoe<", ">dan<", "Later", "Nothing needs attention", "And more", "planted")
 
+	// Of a deleted profile no secret is left.
+	if err := s.DeleteProfile(t.Context(), "old"); err != nil {
+		t.Fatal(err)
+	}
+	b.get("attention").lacks(t, "Archive", ">old<", "ended at")
+
 	a = b.get("")
-	a.wants(t, 200, "Customers</a>, 12 grants", ">ada</a>", "Ends in 4 days", "Ended 3 days ago", `href="attention"`)
+	a.wants(t, 200, "Customers</a>, 12 grants", ">ada</a>", "Ends in 4 days", "Ends in 5 days", `href="attention"`)
 	a.lacks(t, "Nothing needs attention", "planted")
 }
 
