@@ -22,10 +22,12 @@ type editor struct {
 func (h *Handler) profileRoutes() map[string]route {
 	e := &editor{Handler: h, offered: sync.OnceValue(func() *choices { return newChoices(h.providers(), h.Manager.Providers) })}
 	return map[string]route{
-		"profiles":      {get: e.list},
-		"profile":       {get: e.show, post: e.save},
-		"new-profile":   {get: e.create},
-		"templates.css": {get: e.showStyle},
+		"profiles":       {get: e.list},
+		"profile":        {get: e.show, post: e.save},
+		"new-profile":    {get: e.create},
+		"templates.css":  {get: e.showStyle},
+		"check":          {get: e.awaitCheck, post: e.check},
+		"delete-profile": {get: e.askDelete, post: e.delete},
 	}
 }
 
