@@ -106,8 +106,12 @@ func (e *editor) check(c *call) {
 
 	c.startBare()
 	defer c.part("end", nil)
-	if err := e.read(ctx, f); err != nil && (f.secret.choice == "keep" || f.key.choice == "keep") {
+	err := e.read(ctx, f)
+	if isKept := f.secret.choice == "keep" || f.key.choice == "keep"; isKept && err != nil {
 		c.part("refused", "The stored secret cannot be read now, so nothing was tested. Try again in a moment.")
+		return
+	} else if isKept && f.stored == nil {
+		c.part("refused", "The profile was deleted meanwhile, and its secret with it, so nothing was tested. Type the secret again to test what is in the form.")
 		return
 	}
 	p := f.resolve()
@@ -134,11 +138,11 @@ func (e *editor) check(c *call) {
 			break
 		}
 	}
-	var err error
+	var outcome error
 	if failed > 0 {
-		err = errTestFailed
+		outcome = errTestFailed
 	}
-	c.audit("test profile", authprofile.GrantKey{ProfileID: p.ID}, err)
+	c.audit("test profile", authprofile.GrantKey{ProfileID: p.ID}, outcome)
 	c.part("summary", struct {
 		Failed, Tested int
 		InTime         bool

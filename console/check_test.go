@@ -69,6 +69,7 @@ func TestCheck(t *testing.T) {
 		{"not valid", with(form, "client_id", "", "params", "x"), []string{"The form has to be corrected first", "Client ID is missing", "Parameters have no = in line 1"}},
 		{"replaced by nothing", with(form, "secret", "replace"), []string{"The form has to be corrected first", "Client secret is to be replaced"}},
 		{"never saved", with(formOf(t, b.get("new-profile").body), "type", "app", "client_id", providertest.ClientID, "client_secret", providertest.ClientSecret, "discovery_url", before.Endpoints.DiscoveryURL), []string{"No step has failed."}},
+		{"deleted meanwhile", with(form, "id", "gone"), []string{"The profile was deleted meanwhile"}},
 		{"forged", url.Values{"version": {"x"}}, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -77,12 +77,15 @@ func isNewID(s string) bool {
 
 // readForm reads what was sent. If it cannot be from the form, it answers the request.
 func (e *editor) readForm(c *call) (f *form, ok bool) {
-	f = &form{offered: e.offered(), id: strings.TrimSpace(c.form.Get("id")), newID: c.form.Get("new"), text: make(map[string]string), edited: true}
+	f = &form{offered: e.offered(), id: c.form.Get("id"), newID: c.form.Get("new"), text: make(map[string]string), edited: true}
 	var err error
 	if v := c.form.Get("version"); v != "" {
 		f.version, err = strconv.ParseInt(v, 10, 64)
 	}
-	if err != nil || f.version < 0 || f.version > 0 && f.isUnnamed() {
+	if f.version == 0 {
+		f.id = strings.TrimSpace(f.id)
+	}
+	if err != nil || f.version < 0 || f.version > 0 && f.id == "" {
 		c.problem(http.StatusBadRequest, "This form cannot be read", "It is not as the console made it. Nothing was changed. Open the profile again.")
 		return nil, false
 	}

@@ -112,37 +112,40 @@ func (f *form) AsIs() string {
 type secretView struct {
 	fieldView
 	ChoiceName, Choice, State string
+	Lower                     string // its label within a sentence
 	Asked, MayKeep            bool
 }
 
-// Secret is the client secret's, and Key the client key's.
+// Secret is the client secret.
 func (f *form) Secret() secretView {
-	v := f.secretView("client_secret", "secret", f.secret, func(p *authprofile.Profile) authprofile.Secret { return p.ClientSecret })
-	if v.State == "" {
-		v.State = describeSecret(f.stored.ClientSecret)
-	}
-	return v
+	return f.secretView("client_secret", "secret", "", f.secret, func(p *authprofile.Profile) authprofile.Secret { return p.ClientSecret }, describeSecret)
 }
 
+// Key is the client key.
 func (f *form) Key() secretView {
-	v := f.secretView("client_key", "key", f.key, func(p *authprofile.Profile) authprofile.Secret { return p.ClientKey })
-	if v.State == "" {
-		v.State = describeKey(f.stored.ClientKey)
-	}
-	return v
+	return f.secretView("client_key", "key", "PEM, with its certificates if there are any, or a JWK. It is in place of a secret.",
+		f.key, func(p *authprofile.Profile) authprofile.Secret { return p.ClientKey }, describeKey)
 }
 
-func (f *form) secretView(name, choiceName string, s secretInput, of func(*authprofile.Profile) authprofile.Secret) secretView {
-	v := secretView{fieldView: f.Field(name), ChoiceName: choiceName, Choice: s.choice}
+func (f *form) secretView(name, choiceName, hint string, s secretInput, of func(*authprofile.Profile) authprofile.Secret, describe func(authprofile.Secret) string) secretView {
+	v := secretView{ChoiceName: choiceName, Choice: s.choice}
+	for _, l := range labels {
+		if l.name == name {
+			v.fieldView = f.view(fieldView{Name: name, Label: l.label, Hint: hint})
+		}
+	}
 	v.Value = "" // never sent back
+	v.Lower = strings.ToLower(v.Label)
 	isStored := f.stored != nil && of(f.stored) != ""
 	v.MayKeep = isStored || f.unknown && f.version > 0
 	v.Asked = v.MayKeep || s.choice != ""
 	switch {
 	case f.unknown:
-		v.State = "not known now"
-	case f.stored == nil:
-		v.State = "not set"
+		v.State = "Not known now."
+	case isStored:
+		v.State = capital(describe(of(f.stored))) + "."
+	default:
+		v.State = capital(describe("")) + "."
 	}
 	if v.Choice == "" && v.MayKeep {
 		v.Choice = "keep"
@@ -150,18 +153,40 @@ func (f *form) secretView(name, choiceName string, s secretInput, of func(*authp
 	return v
 }
 
+// capital begins a sentence.
+func capital(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
+
 // IsSaved reports whether the profile was saved, so that its ID stays.
 func (f *form) IsSaved() bool { return f.version > 0 }
 
-// Hidden fields of the form.
-func (f *form) NewID() string  { return f.newID }
+// NewID and Version are in hidden fields.
+func (f *form) NewID() string { return f.newID }
+
 func (f *form) Version() int64 { return f.version }
 
 // IsEdited reports whether the form has what is not saved.
 func (f *form) IsEdited() bool { return f.edited }
 
+// A target is a problem, and the ID of the element to go to for it.
+type target struct{ Target, Text string }
+
 // Problems are all that are wrong with the fields.
-func (f *form) Problems() []problem { return f.problems }
+func (f *form) Problems() []target {
+	var list []target
+	for _, p := range f.problems {
+		to := p.Name
+		switch {
+		case to == "type":
+			to = "type-app"
+		case to == "client_secret" && f.Secret().Choice != "" && f.Secret().Choice != "replace":
+			to = "secret-" + f.Secret().Choice // the field itself is not shown
+		case to == "client_key" && f.Key().Choice != "" && f.Key().Choice != "replace":
+			to = "key-" + f.Key().Choice
+		}
+		list = append(list, target{to, p.Text})
+	}
+	return list
+}
 
 // AuthMethods are the ways in which a client can authenticate, with their names.
 func (f *form) AuthMethods() [][2]string {

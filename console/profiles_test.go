@@ -112,9 +112,9 @@ func TestThreat163_SecretsOfTheForm(t *testing.T) {
 	keyed := &authprofile.Profile{ID: "keyed", Type: authprofile.TypeApp, ClientID: "c", ClientKey: key, Template: "okta/acme.okta.com"}
 	b, m := openProfiles(t, calendar(), keyed)
 	page := b.get("profile?id=calendar")
-	page.wants(t, 200, "Client secret: set.", "Client key: not set.", `id="secret-keep"`)
+	page.wants(t, 200, "<p>Set.</p>", `for="client_key">Client key</label>`, `id="secret-keep"`)
 	keyPage := b.get("profile?id=keyed")
-	keyPage.wants(t, 200, "Client key: set: ES256.", "<details open>")
+	keyPage.wants(t, 200, "<p>Set: ES256.</p>", "<details open>")
 	for _, a := range []*answer{page, keyPage} {
 		for _, secret := range []string{"hunter2", string(key)[40:60], "[redacted]"} {
 			if strings.Contains(a.body, secret) {
@@ -135,7 +135,7 @@ func TestThreat163_SecretsOfTheForm(t *testing.T) {
 		t.Errorf("replace: got %q, want the new one", string(got))
 	}
 	page = b.post("profile", with(formOf(t, page.body), "secret", "remove"))
-	page.wants(t, 200, "Saved.", "Client secret: not set.")
+	page.wants(t, 200, "Saved.", `for="client_secret">Client secret</label>`)
 	if got := stored(t, m, "calendar").ClientSecret; got != "" {
 		t.Errorf("remove: got %q, want none", string(got))
 	}
@@ -143,7 +143,7 @@ func TestThreat163_SecretsOfTheForm(t *testing.T) {
 	form = formOf(t, keyPage.body)
 	for _, text := range []string{"no key", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----"} {
 		page = b.post("profile", with(form, "key", "replace", "client_key", text))
-		page.wants(t, 422, `<a href="#client_key">Client key`, "Client key: set: ES256.")
+		page.wants(t, 422, `<a href="#client_key">Client key`, "<p>Set: ES256.</p>")
 		if strings.Contains(page.body, text) {
 			t.Error("got the key sent back")
 		}
@@ -153,7 +153,7 @@ func TestThreat163_SecretsOfTheForm(t *testing.T) {
 	if got := stored(t, m, "keyed").ClientKey; string(got) == string(key) || got == "" {
 		t.Error("got the former key, want the new one")
 	}
-	b.post("profile", with(formOf(t, page.body), "key", "remove", "client_secret", "both")).wants(t, 200, "Saved.", "Client key: not set.", "Client secret: set.")
+	b.post("profile", with(formOf(t, page.body), "key", "remove", "client_secret", "both")).wants(t, 200, "Saved.", `for="client_key">Client key</label>`, "<p>Set.</p>")
 }
 
 // A save that another came before shows both versions, and loses nothing but a secret;
@@ -261,7 +261,7 @@ func TestStoreFailsInTheMiddle(t *testing.T) {
 
 	s.reading.Store(true)
 	page := b.post("profile", form)
-	page.wants(t, 503, "Save again in a moment", `value="Typed"`, "Client secret: not known now.", "unsaved changes")
+	page.wants(t, 503, "Save again in a moment", `value="Typed"`, "<p>Not known now.</p>", "unsaved changes")
 	b.get("profiles").wants(t, 503)
 	b.get("profiles?from=calendar").wants(t, 503)
 	b.get("profile?id=calendar").wants(t, 503)
