@@ -225,6 +225,12 @@ func TestProblems(t *testing.T) {
 		}
 	}
 	page.wants(t, 422, "Parameters have no = in line 3", "Scopes no. 2 has a character", "API hosts no. 2 is neither", "The end of the client secret is not a day such as 2027-01-31", "Client secret is not sent back: type it again", `value="ftp://id.example.com"`)
+	for _, part := range strings.Split(page.body, `<a href="#`)[1:] {
+		id, _, _ := strings.Cut(part, `"`)
+		if !strings.Contains(page.body, `id="`+id+`"`) {
+			t.Errorf("got a link to #%s, want one to an element of the page", id)
+		}
+	}
 	if strings.Contains(page.body, "hunter2") {
 		t.Error("got the secret sent back")
 	}
