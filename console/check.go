@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -36,7 +37,10 @@ var stepWords = map[string]struct{ title, help string }{
 // inWords says what a step of the test has found.
 func inWords(s authprofile.Step) checkStep {
 	words := stepWords[s.Name]
-	step := checkStep{Title: words.title, Problem: fieldsByLabel.Replace(s.Problem), Took: s.Took.Round(time.Millisecond).String()}
+	step := checkStep{Title: words.title, Problem: asOnPage.Replace(s.Problem)}
+	if s.Outcome != authprofile.StepSkipped {
+		step.Took = s.Took.Round(time.Millisecond).String()
+	}
 	switch s.Outcome {
 	case authprofile.StepPassed:
 		step.Outcome, step.Tone = "Passed", "good"
@@ -48,14 +52,17 @@ func inWords(s authprofile.Step) checkStep {
 	return step
 }
 
-// fieldsByLabel puts the labels of the form in the place of the names that fields have
-// in programs.
-var fieldsByLabel = func() *strings.Replacer {
+// asOnPage puts the labels of the form, and the titles of steps, in the place of the
+// names that fields and steps have in programs.
+var asOnPage = func() *strings.Replacer {
 	var pairs []string
 	for _, f := range fields {
 		if strings.HasPrefix(f.path, "Endpoints.") || f.path == "RedirectURL" {
 			pairs = append(pairs, f.path, f.label)
 		}
+	}
+	for name, words := range stepWords {
+		pairs = append(pairs, "the step "+strconv.Quote(name), "the step "+strconv.Quote(words.title))
 	}
 	return strings.NewReplacer(pairs...)
 }()
@@ -121,10 +128,6 @@ func (e *editor) check(c *call) {
 	if len(f.problems) > 0 {
 		c.part("problems", f.problems)
 		return
-	}
-	p.Version = 0
-	if f.stored != nil {
-		p.Version = f.stored.Version
 	}
 	failed, tested := 0, 0
 	for s := range e.Manager.CheckSteps(ctx, p) {

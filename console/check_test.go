@@ -65,7 +65,7 @@ func TestCheck(t *testing.T) {
 		{"as stored", form, []string{"The provider accepts the client: <span class=\"good\">Passed", "The provider issues a token: <span class=\"good\">Passed", "There is a redirect address: <span class=\"muted\">Not tested", "No step has failed."}},
 		{"another secret", with(form, "secret", "replace", "client_secret", "wrong-secret"), []string{"The provider accepts the client: <span class=\"bad\">Failed", "What to do:", "One step has failed."}},
 		{"no secret", with(form, "secret", "remove"), []string{"The provider accepts the client: <span class=\"bad\">Failed"}},
-		{"another host", with(form, "discovery_url", "", "token_url", "https://nowhere.example.com/token"), []string{"The provider is reached: <span class=\"bad\">Failed", "Token address: nowhere.example.com"}},
+		{"another host", with(form, "discovery_url", "", "token_url", "https://nowhere.example.com/token"), []string{"The provider is reached: <span class=\"bad\">Failed", "Token address: nowhere.example.com", "see the step &#34;The provider is reached&#34;"}},
 		{"not valid", with(form, "client_id", "", "params", "x"), []string{"The form has to be corrected first", "Client ID is missing", "Parameters have no = in line 1"}},
 		{"replaced by nothing", with(form, "secret", "replace"), []string{"The form has to be corrected first", "Client secret is to be replaced"}},
 		{"never saved", with(formOf(t, b.get("new-profile").body), "type", "app", "client_id", providertest.ClientID, "client_secret", providertest.ClientSecret, "discovery_url", before.Endpoints.DiscoveryURL), []string{"No step has failed."}},
@@ -252,7 +252,7 @@ func TestReadOnlyProfiles(t *testing.T) {
 	page.wants(t, 200, "<dt>Client secret</dt><dd class=\"lines\">set</dd>", "<code>reports</code>", "OAuth2 App -&gt; API", "All grants of this profile")
 	list := b.get("profiles")
 	list.wants(t, 200, "Reports")
-	for _, part := range []string{"<button", "<textarea", "<iframe", `method="post"`, "Delete", "New profile"} {
+	for _, part := range []string{"Redirect URI", "<button", "<textarea", "<iframe", `method="post"`, "Delete", "New profile"} {
 		if strings.Contains(page.body, part) || part != "<button" && strings.Contains(list.body, part) {
 			t.Errorf("got a page with %s", part)
 		}

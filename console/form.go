@@ -129,11 +129,12 @@ func (f *form) profileID() string {
 
 func (f *form) note(name, text string) { f.problems = append(f.problems, problem{name, text}) }
 
-// resolve makes a profile of what was typed, on top of what the Store has, and notes
-// what cannot be read.
+// resolve makes a profile of what was typed, on top of what the Store has if it was
+// saved before, and notes what cannot be read.
 func (f *form) resolve() *authprofile.Profile {
 	p := new(authprofile.Profile)
-	if f.stored != nil {
+	isEdit := f.stored != nil && f.version > 0
+	if isEdit {
 		p = f.stored.Clone()
 		sent := f.text
 		f.text = formOf(f.stored, f.offered).text
@@ -156,7 +157,7 @@ func (f *form) resolve() *authprofile.Profile {
 		case field.applies != nil && !field.applies(p):
 			field.read(p, "")
 			continue
-		case f.stored != nil && field.asTyped(field.text(f.stored)) == typed:
+		case isEdit && field.asTyped(field.text(f.stored)) == typed:
 			continue // not all that is stored can be typed
 		}
 		if problem := field.read(p, typed); problem != "" {
@@ -207,14 +208,20 @@ func (s secretInput) resolve(stored authprofile.Secret) (secret authprofile.Secr
 }
 
 // forget makes sure that a secret that was typed, and is not sent back, is typed again
-// before it is saved: a form without it must not save the profile without it.
+// before it is saved: a form without it must not save the profile without it. The same
+// holds for one that was to be kept, of a profile that is gone.
 func (f *form) forget() {
 	forget := func(s *secretInput, name, label string, isStored bool) {
-		if s.typed != "" && s.choice != "keep" && s.choice != "remove" || s.choice == "keep" && !isStored && !f.unknown {
+		isTyped := s.typed != "" && s.choice != "keep" && s.choice != "remove"
+		isGone := s.choice == "keep" && f.stored == nil && !f.unknown
+		switch {
+		case isTyped || isGone:
 			s.choice = "replace"
 			if !slices.ContainsFunc(f.problems, func(p problem) bool { return p.Name == name }) {
 				f.note(name, label+" is not sent back: type it again")
 			}
+		case s.choice == "keep" && !isStored && !f.unknown:
+			s.choice = "" // there is none to be kept
 		}
 		s.typed = ""
 	}

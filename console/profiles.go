@@ -152,6 +152,9 @@ func (e *editor) showForm(c *call, status int, f *form, met *conflict, said stri
 	other := p.Clone()
 	other.ID += "x"
 	page.HasID = e.Manager.RedirectAddress(other) != page.RedirectURI
+	if c.readOnly && p.Type == authprofile.TypeApp {
+		page.RedirectURI = "" // in a form the type can be changed
+	}
 	title := "New profile"
 	if f.IsSaved() || met != nil {
 		title = cmp.Or(p.Name, p.ID)
