@@ -55,8 +55,8 @@ func (s *failingStore) DeleteGrant(ctx context.Context, key authprofile.GrantKey
 	return s.Store.DeleteGrant(ctx, key)
 }
 
-// newConnector returns a service with the profiles "calendar", "mail" and "reports",
-// the last of which is none for users.
+// newConnector returns a service with the profiles "calendar" and "mail"; "reports",
+// which is in the list, but is not for users; and "payroll", which is not in the list.
 func newConnector(t *testing.T) *connector {
 	srv := providertest.NewServer(t, providertest.InMemory("https://login.example.com"))
 	c := &connector{srv: srv, user: "user-0815", log: new(strings.Builder), store: &failingStore{Store: new(authprofile.MemStore)}}
@@ -65,6 +65,7 @@ func newConnector(t *testing.T) *connector {
 		{ID: "calendar", Name: "Calendar", Description: "Shows when you are <free>.", Type: authprofile.TypeUser, Scopes: []string{"openid", "offline_access"}},
 		{ID: "mail", Name: "Mail", Type: authprofile.TypeUser},
 		{ID: "reports", Name: "Reports", Type: authprofile.TypeApp},
+		{ID: "payroll", Name: "Payroll", Type: authprofile.TypeUser},
 	} {
 		p.ClientID, p.ClientSecret = providertest.ClientID, providertest.ClientSecret
 		p.Endpoints = authprofile.Endpoints{DiscoveryURL: srv.DiscoveryURL()}
@@ -164,7 +165,7 @@ func TestConnections(t *testing.T) {
 	c := newConnector(t)
 	page := c.get("")
 	page.wants(t, 200, "<h1>Your connections</h1>", "Calendar", "Shows when you are &lt;free&gt;.", "Not connected", `aria-label="Connect Calendar"`, "Mail")
-	page.lacks(t, "Reports", "user-0815", "Disconnect", "<nav", "OAuth", "operator", "Needs attention")
+	page.lacks(t, "Reports", "Payroll", "user-0815", "Disconnect", "<nav", "OAuth", "operator", "Needs attention")
 	for _, want := range []string{"profile=reports", "profile=gone"} {
 		if !strings.Contains(c.log.String(), want) {
 			t.Errorf("got a log without %q, want it to say what is left out:\n%s", want, c.log)
@@ -284,7 +285,7 @@ func TestThreat165_LinkToSend(t *testing.T) {
 func TestThreat166_OtherUsersGrants(t *testing.T) {
 	c := newConnector(t)
 	c.put("calendar", "bob", authprofile.StatusActive, "bob@example.com")
-	c.put("secret-project", c.user, authprofile.StatusActive, "ada@example.com")
+	c.put("payroll", c.user, authprofile.StatusActive, "ada@example.com")
 	c.put("reports", "", authprofile.StatusActive, "")
 	forged := url.Values{"profile": {"calendar"}, "user": {"bob"}, "User": {"bob"}, "key": {"calendar/bob"}}
 
@@ -309,15 +310,15 @@ func TestThreat166_OtherUsersGrants(t *testing.T) {
 		t.Errorf("got bob's grant %v, %v, want it untouched", g, err)
 	}
 
-	for _, id := range []string{"secret-project", "reports", "gone", "", "calendar\x00"} {
+	for _, id := range []string{"payroll", "reports", "gone", "", "calendar\x00"} {
 		page := c.get("disconnect?" + url.Values{"profile": {id}}.Encode())
 		page.wants(t, 404, "This cannot be connected here")
-		page.lacks(t, "secret-project", "ada@example.com")
+		page.lacks(t, "Payroll", "ada@example.com")
 		for _, name := range []string{"connect", "disconnect"} {
 			c.post(name, url.Values{"profile": {id}}).wants(t, 404, "Nothing was changed.")
 		}
 	}
-	if !c.has("secret-project", c.user) || !c.has("reports", "") {
+	if !c.has("payroll", c.user) || !c.has("reports", "") {
 		t.Error("got a grant of a profile that is not in the list deleted, want it untouched")
 	}
 }
