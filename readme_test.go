@@ -33,6 +33,7 @@ import (
 
 	"github.com/authprofile/authprofile"
 	"github.com/authprofile/authprofile/assertion"
+	"github.com/authprofile/authprofile/console"
 	"github.com/authprofile/authprofile/providertest"
 	"github.com/authprofile/authprofile/sqlstore"
 	"github.com/authprofile/authprofile/webhook"
@@ -46,7 +47,9 @@ var (
 	userID       string
 	db           *sql.DB
 	conf         *oauth2.Config
+	h            *authprofile.RedirectHandler
 	loggedInUser func(*http.Request) (string, error)
+	operator     func(*http.Request) (string, error)
 	loadToken    func(*sql.DB, string) (*oauth2.Token, error)
 	saveToken    func(*sql.DB, string, *oauth2.Token) error
 	_, _         = os.Getenv, errors.Is

@@ -29,9 +29,9 @@ import (
 //
 // Where Redirect has no Done, people come back to the page after they have been at the
 // provider, and it says how things are now. After a failure there, such as a denied
-// consent, the ErrorHandler of Redirect answers. It can send people back by the address
-// of the page with "?returned=ID" at its end: the page then says whether the profile is
-// connected.
+// consent, the ErrorHandler of Redirect answers, or its own plain page. An ErrorHandler
+// can send people back, too, to the address of the page with "?returned=ID" at its end:
+// the page then says whether the profile is connected.
 //
 // A person who is not logged in is answered with 403 and a plain page. A service that
 // has a page for that sends them there before it calls ServeHTTP.
@@ -134,7 +134,8 @@ func (o *Connections) connectionOf(ctx context.Context, p *authprofile.Profile, 
 	}
 	g, err := o.Redirect.Manager.Grant(ctx, authprofile.GrantKey{ProfileID: p.ID, User: user})
 	if errors.Is(err, authprofile.ErrNotFound) {
-		n.Word, n.Now, n.Asked = "Not connected", n.Name+" is not connected.", "Please connect "+n.Name+"."
+		n.Tone, n.Word = "muted", "Not connected"
+		n.Now, n.Asked = n.Name+" is not connected.", "Please connect "+n.Name+"."
 		return n
 	}
 	n.Connected = true
@@ -260,10 +261,9 @@ func (o *Connections) connect(c *call) {
 	h := &authprofile.RedirectHandler{
 		Manager: o.Redirect.Manager,
 		User:    func(*http.Request) (string, error) { return c.who, nil },
-		Options: o.Redirect.Options, ErrorHandler: o.Redirect.ErrorHandler,
-	}
-	if h.ErrorHandler == nil {
-		h.ErrorHandler = func(_ http.ResponseWriter, _ *http.Request, err error) { o.notBegun(c, p, err) }
+		Options: o.Redirect.Options,
+		// The person has not left the site yet, and stays on its pages.
+		ErrorHandler: func(_ http.ResponseWriter, _ *http.Request, err error) { o.notBegun(c, p, err) },
 	}
 	h.Begin(c.w, r, p)
 }

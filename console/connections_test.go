@@ -396,24 +396,33 @@ func TestConnectionsFormAction(t *testing.T) {
 	}
 }
 
-// An authorization that cannot begin ends on a page of the site, which leads back, or
-// at the service's own.
+// An authorization that cannot begin ends on a page of the site, which leads back.
 func TestConnectionsCannotBegin(t *testing.T) {
 	c := newConnector(t)
+	c.redirect.ErrorHandler = func(http.ResponseWriter, *http.Request, error) {
+		t.Error("got a call of the ErrorHandler, want none: the person has not left the site")
+	}
 	c.srv.Fault(providertest.Discovery, providertest.Fault{Times: -1, Status: 503})
 	page := c.post("connect", url.Values{"profile": {"calendar"}})
 	page.wants(t, 503, "That did not work", "Nothing was changed.", `href="./"`)
 	page.lacks(t, "discovery", "user-0815")
+	if got, want := c.log.String(), "authorization cannot begin"; !strings.Contains(got, want) {
+		t.Errorf("got the log\n%s\nwant %q in it", got, want)
+	}
+	if strings.Contains(c.log.String(), "user-0815") {
+		t.Errorf("got a user in the log:\n%s", c.log)
+	}
 
-	var own error
-	c.redirect.ErrorHandler = func(w http.ResponseWriter, _ *http.Request, err error) {
-		own = err
-		http.Error(w, "ours", http.StatusTeapot)
+	c.srv.ClearFaults(providertest.Discovery)
+	p, err := c.m.Profile(t.Context(), "mail")
+	if err != nil {
+		t.Fatal(err)
 	}
-	c.post("connect", url.Values{"profile": {"calendar"}}).wants(t, http.StatusTeapot, "ours")
-	if own == nil {
-		t.Error("got no error at the ErrorHandler, want one")
+	p.Endpoints.DiscoveryURL = "https://login.example.com/nowhere"
+	if err := c.m.Save(t.Context(), p); err != nil {
+		t.Fatal(err)
 	}
+	c.post("connect", url.Values{"profile": {"mail"}}).wants(t, 502, "Those who run this service have to act first.")
 }
 
 // Whatever fails in the middle of a disconnection, the page says how things are.
