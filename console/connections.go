@@ -106,6 +106,16 @@ type connection struct {
 	Now   string // the state in a sentence
 }
 
+// warn logs what has failed. A database may have put the user into the text of its
+// error, where they are not to be.
+func (o *Connections) warn(message string, key authprofile.GrantKey, err error) {
+	text := err.Error()
+	if !o.LogUsers && key.User != "" {
+		text = strings.ReplaceAll(text, key.User, "[user]")
+	}
+	o.Logger.Warn(message, "profile", key.ProfileID, "error", text)
+}
+
 // readTime is how long reading all that a page shows may take.
 const readTime = 10 * time.Second
 
@@ -120,7 +130,7 @@ func (o *Connections) profile(ctx context.Context, id string) (*authprofile.Prof
 		err = fmt.Errorf("%w: it is not for users", authprofile.ErrNotFound)
 	}
 	if err != nil {
-		o.Logger.Warn("console: a profile cannot be connected", "profile", id, "error", err.Error())
+		o.warn("console: a profile cannot be connected", authprofile.GrantKey{ProfileID: id}, err)
 		return nil, err
 	}
 	return p, nil
@@ -132,7 +142,8 @@ func (o *Connections) connectionOf(ctx context.Context, p *authprofile.Profile, 
 	if n.Name == "" {
 		n.Name = "Connection without a name"
 	}
-	g, err := o.Redirect.Manager.Grant(ctx, authprofile.GrantKey{ProfileID: p.ID, User: user})
+	key := authprofile.GrantKey{ProfileID: p.ID, User: user}
+	g, err := o.Redirect.Manager.Grant(ctx, key)
 	if errors.Is(err, authprofile.ErrNotFound) {
 		n.Tone, n.Word = "muted", "Not connected"
 		n.Now, n.Asked = n.Name+" is not connected.", "Please connect "+n.Name+"."
@@ -140,7 +151,7 @@ func (o *Connections) connectionOf(ctx context.Context, p *authprofile.Profile, 
 	}
 	n.Connected = true
 	if err != nil {
-		o.Logger.Warn("console: a grant cannot be read", "profile", p.ID, "error", err.Error())
+		o.warn("console: a grant cannot be read", key, err)
 		g = new(authprofile.Grant)
 	}
 	n.Account, n.Since = g.Account, g.Authorized
@@ -270,7 +281,7 @@ func (o *Connections) connect(c *call) {
 
 // notBegun says why a browser was not sent to the provider.
 func (o *Connections) notBegun(c *call, p *authprofile.Profile, err error) {
-	o.Logger.Warn("console: an authorization cannot begin", "profile", p.ID, "error", err.Error())
+	o.warn("console: an authorization cannot begin", authprofile.GrantKey{ProfileID: p.ID, User: c.who}, err)
 	if errors.Is(err, authprofile.ErrConfiguration) {
 		c.problem(http.StatusBadGateway, "This cannot be connected now", "Those who run this service have to act first. Nothing was changed.")
 		return

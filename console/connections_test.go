@@ -455,10 +455,13 @@ func TestConnectionsDisconnectFails(t *testing.T) {
 func TestConnectionsStoreFails(t *testing.T) {
 	c := newConnector(t)
 	c.put("mail", c.user, authprofile.StatusActive, "ada@mail.example")
-	c.store.grant = errors.New("database host db7 is away")
+	c.store.grant = errors.New("database host db7 is away: no row for " + c.user)
 	page := c.get("?returned=mail")
 	page.wants(t, 200, "It cannot be said whether Mail is connected.", `aria-label="Reconnect Mail"`)
 	page.lacks(t, "db7")
+	if log := c.log.String(); !strings.Contains(log, "db7 is away: no row for [user]") || strings.Contains(log, c.user) {
+		t.Errorf("got the log\n%s\nwant the error in it, without the user", log)
+	}
 
 	c.store.profile = c.store.grant
 	page = c.get("")
