@@ -303,14 +303,20 @@ func (o *Connections) askDisconnect(c *call) {
 	c.show(http.StatusOK, "disconnect", c.view("Disconnect "+n.Name+"?", n))
 }
 
-// disconnect ends a connection.
+// disconnectTime is how long ending a connection may take.
+const disconnectTime = time.Minute
+
+// disconnect ends a connection. That goes on if the browser leaves, since a grant
+// that has ended at the provider alone would look like one that works.
 func (o *Connections) disconnect(c *call) {
 	p := o.chosen(c, c.form.Get("profile"))
 	if p == nil {
 		return
 	}
 	key := authprofile.GrantKey{ProfileID: p.ID, User: c.who}
-	err := o.Redirect.Manager.Revoke(c.r.Context(), key)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.r.Context()), disconnectTime)
+	defer cancel()
+	err := o.Redirect.Manager.Revoke(ctx, key)
 	c.audit("disconnect", key, err)
 	if err == nil {
 		c.redirect("", "disconnected", p.ID)

@@ -451,6 +451,27 @@ func TestConnectionsDisconnectFails(t *testing.T) {
 	})
 }
 
+// A disconnection goes on if the browser leaves in the middle.
+func TestConnectionsDisconnectBrowserLeaves(t *testing.T) {
+	c := newConnector(t)
+	c.connect(url.Values{"profile": {"calendar"}}, "")
+	ctx, leave := context.WithCancel(t.Context())
+	c.srv.Fault(providertest.Revocation, providertest.Fault{Func: func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		leave()
+		next.ServeHTTP(w, r)
+	}})
+	r := httptest.NewRequestWithContext(ctx, http.MethodPost, "/disconnect", strings.NewReader("profile=calendar"))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.Header.Set("Sec-Fetch-Site", "same-origin")
+	c.handler.ServeHTTP(httptest.NewRecorder(), r)
+	if ctx.Err() == nil {
+		t.Fatal("got no request at the revocation endpoint, want one")
+	}
+	if c.has("calendar", c.user) {
+		t.Error("got a grant, want none")
+	}
+}
+
 // A store that is away, or a record that is damaged, is a plain page.
 func TestConnectionsStoreFails(t *testing.T) {
 	c := newConnector(t)

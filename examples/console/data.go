@@ -55,8 +55,8 @@ func makeUp(ctx context.Context, m *authprofile.Manager, store authprofile.Store
 		}
 	}
 
-	// What olga has connected herself: one that works, one of each trouble, and
-	// nothing of the last.
+	// What olga has connected herself: one that works, one that is tried again, one
+	// that needs her, and nothing of the last.
 	if err := connect(ctx, m, p, profiles[0].Profile, "olga", "olga@example.com"); err != nil {
 		return err
 	}

@@ -26,7 +26,6 @@ import (
 	"os/signal"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/authprofile/authprofile"
@@ -38,7 +37,7 @@ func main() {
 	log.SetPrefix("console: ")
 	listen := flag.String("listen", "127.0.0.1:8978", "loopback `address` to listen on")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	if err := run(ctx, os.Stdout, *listen); err != nil {
 		log.Fatal(err)

@@ -55,7 +55,7 @@ type picture struct {
 var pictures = []picture{
 	{"overview", "/auth/", nil},
 	{"profile", "/auth/profiles", []string{"Contoso documents"}},
-	{"grant", "/auth/grant?profile=calendar&user=olga", nil},
+	{"grant", "/auth/grant?profile=contacts&user=olga", nil},
 	{"attention", "/auth/attention", nil},
 	{"connections", "/connections/?profile=files", nil},
 }
