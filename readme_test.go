@@ -121,9 +121,9 @@ func TestRowsInThePages(t *testing.T) {
 	}
 }
 
-// What the pages link to in the repository is there.
+// What the pages link to in the repository is there, and so are their pictures.
 func TestLinks(t *testing.T) {
-	link := regexp.MustCompile(`\]\(([^)\s]+)\)`)
+	link := regexp.MustCompile(`(?:\]\(|src(?:set)?=")([^)"\s]+)[)"]`)
 	_, absent := os.Stat("examples") // modules of their own are not part of this one where it is downloaded
 	links := 0
 	for _, name := range sources(t) {

@@ -46,8 +46,8 @@ func makeUp(ctx context.Context, m *authprofile.Manager, store authprofile.Store
 		}
 		for i, n := range d.Perm(len(users))[:profile.users] {
 			troubles := profile.troubles
-			if troubles == nil && i < len(everyTrouble) {
-				troubles = everyTrouble[i : i+1] // so that each of them is there
+			if profile.hasAll && i < len(everyTrouble) {
+				troubles = everyTrouble[i : i+1]
 			}
 			if err := d.put(ctx, profile.Profile, users[n], troubles); err != nil {
 				return err
@@ -89,11 +89,12 @@ func connect(ctx context.Context, m *authprofile.Manager, p *provider, profile *
 }
 
 // A profile to be made up, with so many users. If it has troubles, all of its grants
-// have one of them.
+// have one of them. Of one that has all, the first users have one trouble each.
 type profile struct {
 	*authprofile.Profile
 	users    int
 	troubles []trouble
+	hasAll   bool
 }
 
 func makeUpProfiles(p *provider, now time.Time) ([]profile, error) {
@@ -111,7 +112,7 @@ func makeUpProfiles(p *provider, now time.Time) ([]profile, error) {
 		{users: 730, Profile: &authprofile.Profile{Name: "Google mail", Description: "Reads the mail that people have labelled for us.", Template: authprofile.Google, Scopes: []string{"openid", "email"}}},
 		{users: 640, Profile: &authprofile.Profile{Name: "Contoso documents", Description: "The tenant of our largest customer.", Template: authprofile.Microsoft("contoso.com"), Scopes: []string{"openid", "email", "Files.Read"}, SecretExpires: now.Add(12 * day)}},
 		{users: 210, Profile: &authprofile.Profile{ID: "code", Name: "GitHub", Description: "Links changes to plans.", Template: "github"}},
-		{users: 190, Profile: &authprofile.Profile{ID: "meetings", Name: "Video meetings", Template: "zoom"}},
+		{users: 190, hasAll: true, Profile: &authprofile.Profile{ID: "meetings", Name: "Video meetings", Template: "zoom"}},
 		{users: 240, troubles: []trouble{refusedClient}, Profile: &authprofile.Profile{ID: "sales", Name: "Sales pipeline", Description: "Its connected app was made anew at the provider on Monday.", Template: "salesforce", Scopes: []string{"openid", "refresh_token"}}},
 		{Profile: &authprofile.Profile{ID: "reports", Name: "Monthly reports", Description: "Runs on the first of the month.", Type: authprofile.TypeApp, Endpoints: here}},
 		{troubles: []trouble{unreachable}, Profile: &authprofile.Profile{ID: "directory", Name: "Staff directory", Description: "Signs with a key, and has no secret.", Type: authprofile.TypeApp, ClientKey: key, Template: "okta/acme.okta.com", Scopes: []string{"okta.users.read"}}},
