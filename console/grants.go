@@ -1,3 +1,5 @@
 package console
 
-func (h *Handler) grantRoutes() map[string]route { return nil }
+func (h *Handler) grantRoutes() map[string]route {
+	return map[string]route{"connect": {post: h.connect}}
+}
