@@ -52,6 +52,7 @@ type shakyStore struct {
 	authprofile.Store
 	mu   sync.Mutex
 	fail map[string]error // by the name of the method
+	read int              // records that lists have returned
 }
 
 var errAway = errors.New("the database of ada@example.com is away")

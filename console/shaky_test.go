@@ -22,6 +22,7 @@ func (s *shakyStore) Grant(ctx context.Context, key authprofile.GrantKey) (*auth
 
 func (s *shakyStore) ListGrants(ctx context.Context, f authprofile.GrantFilter, after authprofile.GrantKey, limit int) ([]*authprofile.Grant, error) {
 	list, err := s.Store.ListGrants(ctx, f, after, limit)
+	s.note(len(list))
 	if shaken := s.err("ListGrants"); shaken != nil {
 		if _, ok := shaken.(*authprofile.Error); !ok {
 			return nil, shaken
@@ -43,4 +44,18 @@ func (s *shakyStore) DeleteGrant(ctx context.Context, key authprofile.GrantKey) 
 		return err
 	}
 	return s.Store.DeleteGrant(ctx, key)
+}
+
+// note adds to the records that lists have returned.
+func (s *shakyStore) note(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.read += n
+}
+
+// listed returns how many records lists have returned.
+func (s *shakyStore) listed() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.read
 }

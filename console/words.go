@@ -102,6 +102,14 @@ func stateOf(g *authprofile.Grant, now time.Time) state {
 	case authprofile.StatusActive:
 		s.Next = "The token is renewed when a program asks for one shortly before its end."
 		s.Help = "Nothing needs to be done."
+		if g.User == "" || g.RefreshToken != "" {
+			break
+		}
+		s.Next = "Nothing. The provider has given no refresh token, and has not said that the access token ends."
+		if !g.Expiry.IsZero() {
+			s.Next = "The provider has given no refresh token: when the access token ends, the user is needed."
+			s.Help = "Nothing now. " + lastingHelp
+		}
 	case authprofile.StatusFailing:
 		if f.Next.After(now) {
 			s.Word += ", next attempt at " + f.Next.UTC().Format("15:04:05 UTC")
@@ -112,12 +120,15 @@ func stateOf(g *authprofile.Grant, now time.Time) state {
 		if f.Paced {
 			s.Next += " The provider itself has said when that is."
 		}
+		if g.AccessToken != "" && g.Expiry.After(now) {
+			s.Next += " Until then programs get the access token that is there, which ends " + fromNow(g.Expiry, now) + "."
+		}
 		s.Help = "Nothing, as a rule: this passes. If it lasts for hours, look at the provider's own status page, and at the network of this service."
 	case authprofile.StatusNeedsReauthorization:
 		s.Next = "Nothing, until the user connects the account again. Then all works as before."
 		s.Help = "Ask the user to connect the account again."
 		if f.Reason == authprofile.ReasonExpired {
-			s.Help += " So that it lasts, the profile has to ask the provider for a refresh token: with most providers by the scope offline_access."
+			s.Help += " " + lastingHelp
 		}
 	case authprofile.StatusNeedsConfiguration:
 		s.Next = "It is tried again as soon as the profile is saved, and now and then while programs ask for a token. No user has to come back."
@@ -128,6 +139,8 @@ func stateOf(g *authprofile.Grant, now time.Time) state {
 	}
 	return s
 }
+
+const lastingHelp = "So that a grant lasts, the profile has to ask the provider for a refresh token: with most providers by the scope offline_access."
 
 // reasons say what has happened.
 var reasons = map[authprofile.Reason]string{
