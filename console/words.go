@@ -127,15 +127,19 @@ func stateOf(g *authprofile.Grant, now time.Time) state {
 	case authprofile.StatusNeedsReauthorization:
 		s.Next = "Nothing, until the user connects the account again. Then all works as before."
 		s.Help = "Ask the user to connect the account again."
-		if f.Reason == authprofile.ReasonExpired {
+		switch f.Reason {
+		case authprofile.ReasonExpired:
 			s.Help += " " + lastingHelp
+		case authprofile.ReasonOtherClient:
+			s.Next = "It works again as soon as the profile has the client ID and the addresses that it had before, or the user has connected the account again."
+			s.Help = "If the profile was changed by mistake, give it the client ID and the addresses that it had before, and save it. If the change is meant to stay, ask the user to connect the account again."
+		case authprofile.ReasonRevoked, authprofile.ReasonInterrupted:
+		default:
+			s.Next = "It is tried once more when the profile is saved. Otherwise nothing, until the user connects the account again."
 		}
 	case authprofile.StatusNeedsConfiguration:
 		s.Next = "It is tried again as soon as the profile is saved, and now and then while programs ask for a token. No user has to come back."
 		s.Help = "Compare the profile with the registration at the provider: client ID, secret or key, scopes and addresses. Correct what differs, and save the profile. Its test says more."
-		if f.Reason == authprofile.ReasonOtherClient {
-			s.Help = "Give the profile the client ID and the addresses that it had before, and save it. If the change is meant to stay, ask the user to connect the account again."
-		}
 	}
 	return s
 }
