@@ -203,19 +203,24 @@ func TestRenewIsNoOlderToken(t *testing.T) {
 }
 
 func TestRenewOfAnApplication(t *testing.T) {
-	s := newScene(t)
-	p, err := s.m.Profile(t.Context(), "reports")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := s.m.Token(t.Context(), p); err != nil {
-		t.Fatal(err)
-	}
-	page := s.get("grant?profile=reports")
-	page.wants(t, 200, "the application itself", "Renew now")
-	page.lacks(t, "Connect", "Link to send")
-	s.post("renew", url.Values{"profile": {"reports"}}).wants(t, 200, "The token was renewed.")
-	s.get("revoke?profile=reports").wants(t, 200, "the profile gets a new one")
+	synctest.Test(t, func(t *testing.T) {
+		s := newScene(t)
+		p, err := s.m.Profile(t.Context(), "reports")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.m.Token(t.Context(), p); err != nil {
+			t.Fatal(err)
+		}
+		page := s.get("grant?profile=reports")
+		page.wants(t, 200, "the application itself", "Renew now")
+		page.lacks(t, "Connect", "Link to send")
+		s.post("renew", url.Values{"profile": {"reports"}}).wants(t, 200, "The token was renewed.")
+		s.get("revoke?profile=reports").wants(t, 200, "the profile gets a new one")
+		if err := s.m.Shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // Why there is no new token is said in words.
@@ -230,16 +235,21 @@ func TestRenewThatFails(t *testing.T) {
 		{"client refused", providertest.Fault{Status: 401, Header: http.Header{"Content-Type": {"application/json"}}, Body: `{"error":"invalid_client"}`}, "It was not renewed."},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			s := newScene(t)
-			g := s.connectAs(s.calendar, "ada")
-			tt.fault.Times = -1
-			s.srv.Fault(providertest.Token, tt.fault)
-			page := s.post("renew", keyForm(g))
-			page.wants(t, 409, tt.want, `role="alert"`, "Failure")
-			page.lacks(t, "The token was renewed.")
-			if log := s.log.String(); !strings.Contains(log, "console: failed") || !strings.Contains(log, "action=renew") || strings.Contains(log, "ada") {
-				t.Errorf("got the log\n%s\nwant a failure without the user", log)
-			}
+			synctest.Test(t, func(t *testing.T) {
+				s := newScene(t)
+				g := s.connectAs(s.calendar, "ada")
+				tt.fault.Times = -1
+				s.srv.Fault(providertest.Token, tt.fault)
+				page := s.post("renew", keyForm(g))
+				page.wants(t, 409, tt.want, `role="alert"`, "Failure")
+				page.lacks(t, "The token was renewed.")
+				if log := s.log.String(); !strings.Contains(log, "console: failed") || !strings.Contains(log, "action=renew") || strings.Contains(log, "ada") {
+					t.Errorf("got the log\n%s\nwant a failure without the user", log)
+				}
+				if err := s.m.Shutdown(t.Context()); err != nil {
+					t.Error(err)
+				}
+			})
 		})
 	}
 }
