@@ -55,7 +55,7 @@ type shakyStore struct {
 	read int              // records that lists have returned
 }
 
-var errAway = errors.New("the database of ada@example.com is away")
+var errStoreAway = errors.New("the database of ada@example.com is away")
 
 func (s *shakyStore) failing(method string, err error) {
 	s.mu.Lock()
@@ -206,7 +206,7 @@ func TestConnectIsRefused(t *testing.T) {
 		{"of a profile that is gone", nil, url.Values{"profile": {"none"}}, 404, "It may have been deleted"},
 		{"of none", nil, nil, 404, "It may have been deleted"},
 		{"for another user than was shown", nil, url.Values{"profile": {"calendar"}, "user": {"ada"}}, 409, "Open the page again"},
-		{"with a Store that is away", func(s *scene) { s.store.failing("Profile", errAway) }, calendar, 503, "Try again in a moment"},
+		{"with a Store that is away", func(s *scene) { s.store.failing("Profile", errStoreAway) }, calendar, 503, "Try again in a moment"},
 		{"where nothing may change", func(s *scene) { s.h.ReadOnly = true }, calendar, 403, "set up to show things only"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

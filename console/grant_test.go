@@ -109,7 +109,7 @@ func TestGrantsThatAreNotThere(t *testing.T) {
 	page.wants(t, 200, "It was gone already.")
 
 	g := s.connectAs(s.calendar, "ada")
-	s.store.failing("Grant", errAway)
+	s.store.failing("Grant", errStoreAway)
 	s.get("grant?"+keyForm(g).Encode()).wants(t, 503, "Try again in a moment")
 	s.get("revoke?"+keyForm(g).Encode()).wants(t, 503, "Try again in a moment")
 	s.post("renew", keyForm(g)).wants(t, 503, "Try again in a moment")
@@ -121,7 +121,7 @@ func TestGrantsThatAreNotThere(t *testing.T) {
 	s.post("renew", keyForm(g)).wants(t, 409, "Its record cannot be read.")
 
 	s.store.failing("Grant", nil)
-	s.store.failing("Profile", errAway)
+	s.store.failing("Profile", errStoreAway)
 	s.get("grant?"+keyForm(g).Encode()).wants(t, 200, "The profile cannot be read now", "account-of-ada")
 	s.post("renew", keyForm(g)).wants(t, 409, "the profile cannot be read now")
 }

@@ -105,7 +105,7 @@ func (q grantsQuery) isFiltered() bool {
 type grantsPage struct {
 	Query      grantsQuery
 	Statuses   []authprofile.Status
-	Rows       []grantRow
+	Rows       []listedGrant
 	First      string // the address of the first page, if this is another
 	Next       string // that of the next page, if there is one
 	Here       string // that of the first page, to come back to
@@ -113,8 +113,8 @@ type grantsPage struct {
 	Empty      []string // what it means that there are none
 }
 
-// A grantRow is a line of the list.
-type grantRow struct {
+// A listedGrant is a line of the list.
+type listedGrant struct {
 	authprofile.GrantKey
 	State   state
 	Account string
@@ -123,7 +123,7 @@ type grantRow struct {
 }
 
 // Value is what the form says of a chosen grant.
-func (r grantRow) Value() string { return keyValue(r.GrantKey) }
+func (r listedGrant) Value() string { return keyValue(r.GrantKey) }
 
 func keyValue(key authprofile.GrantKey) string {
 	return url.Values{"profile": {key.ProfileID}, "user": {key.User}}.Encode()
@@ -152,7 +152,7 @@ func (h *Handler) listGrants(c *call) {
 		page.Next = q.address(list[listLength-1].GrantKey)
 	}
 	for _, g := range list {
-		page.Rows = append(page.Rows, grantRow{g.GrantKey, stateOf(g, now), g.Account, sinceOf(g), g.Ends})
+		page.Rows = append(page.Rows, listedGrant{g.GrantKey, stateOf(g, now), g.Account, sinceOf(g), g.Ends})
 	}
 	if len(list) == 0 && len(damaged) == 0 {
 		page.Empty = whyEmpty(q)

@@ -168,7 +168,7 @@ func TestGrantsThatCannotBeRead(t *testing.T) {
 	s.store.failing("ListGrants", damaged)
 	page := s.get("grants")
 	page.wants(t, 200, "user-002", "1 record cannot be read", `href="grant?profile=calendar&amp;user=damaged"`)
-	s.store.failing("ListGrants", errAway)
+	s.store.failing("ListGrants", errStoreAway)
 	s.get("grants").wants(t, 503, "Try again in a moment")
 }
 
