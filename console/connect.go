@@ -1,6 +1,7 @@
 package console
 
 import (
+	"errors"
 	"net/http"
 
 	"github.com/authprofile/authprofile"
@@ -34,14 +35,36 @@ func (h *Handler) connect(c *call) {
 		c.problem(http.StatusConflict, "You are another user now", "The button was for the account of the user that you were when you opened the page. Nothing was changed. Open the page again.")
 		return
 	}
-	c.audit("connect", authprofile.GrantKey{ProfileID: id, User: user}, nil)
 	// Only the form's own field is set: what the browser says of a page to come back
 	// to does not count.
 	c.r.Form.Del("return_to")
 	if page := c.asSeen(address("grant", "profile", id, "user", user)); page != "" {
 		c.r.Form.Set("return_to", page)
 	}
-	h.Redirect.Begin(c.w, c.r, p)
+	var failed error
+	begin := &authprofile.RedirectHandler{
+		Manager: h.Redirect.Manager, Options: h.Redirect.Options,
+		User: func(*http.Request) (string, error) { return user, nil },
+		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
+			failed = err
+			if h.Redirect.ErrorHandler != nil {
+				h.Redirect.ErrorHandler(w, r, err)
+				return
+			}
+			c.notBegun(err)
+		},
+	}
+	begin.Begin(c.w, c.r, p)
+	c.audit("connect", authprofile.GrantKey{ProfileID: id, User: user}, failed)
+}
+
+// notBegun says why the browser was not sent to the provider.
+func (c *call) notBegun(err error) {
+	if errors.Is(err, authprofile.ErrConfiguration) {
+		c.problem(http.StatusBadGateway, "The profile has to be corrected first", "It does not fit its provider. Open the profile, and test it. The reason: "+err.Error())
+		return
+	}
+	c.fail(err)
 }
 
 // ownUser returns the user of the service that the person is, or nothing if that is

@@ -224,3 +224,27 @@ func TestConnectIsRefused(t *testing.T) {
 	s.get("connect?profile=calendar").wants(t, http.StatusMethodNotAllowed)
 	s.do(http.MethodPost, "connect", calendar.Encode(), "Sec-Fetch-Site", "cross-site").wants(t, http.StatusForbidden, "another site")
 }
+
+// What keeps the browser from being sent to the provider is said, and logged.
+func TestConnectThatCannotBegin(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		fault  providertest.Fault
+		status int
+		text   string
+	}{
+		{"provider away", providertest.Fault{Times: -1, Status: 503}, 503, "That did not work"},
+		{"no document there", providertest.Fault{Times: -1, Status: 404}, 502, "The profile has to be corrected first"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newScene(t)
+			s.srv.Fault(providertest.Discovery, tt.fault)
+			s.post("connect", url.Values{"profile": {"calendar"}}).wants(t, tt.status, tt.text)
+			if log := s.log.String(); !strings.Contains(log, "console: failed") || !strings.Contains(log, "action=connect profile=calendar") || strings.Contains(log, "olga@") {
+				t.Errorf("got the log\n%s\nwant a failure without the user", log)
+			}
+			s.h.Redirect.ErrorHandler = func(w http.ResponseWriter, _ *http.Request, _ error) { http.Error(w, "the service's own page", http.StatusTeapot) }
+			s.post("connect", url.Values{"profile": {"calendar"}}).wants(t, 418, "the service's own page")
+		})
+	}
+}

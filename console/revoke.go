@@ -93,8 +93,11 @@ func (h *Handler) revoke(c *call) {
 	o := h.revokeGrant(ctx, key)
 	c.audit("revoke", key, o.err)
 	title := "The grant is revoked"
-	if !o.Done {
-		title = "The grant was not revoked as it should be"
+	switch {
+	case !o.Done && o.Gone:
+		title = "The provider has not agreed"
+	case !o.Done:
+		title = "The grant was not revoked"
 	}
 	c.show(http.StatusOK, "results", c.view(title, resultsPage{Results: []result{{key, o}}, Back: "grants"}))
 }
