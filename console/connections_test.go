@@ -150,16 +150,6 @@ func (c *connector) has(profile, user string) bool {
 	return err == nil
 }
 
-// lacks fails the test if the answer has one of these parts.
-func (a *answer) lacks(t *testing.T, parts ...string) {
-	t.Helper()
-	for _, part := range parts {
-		if strings.Contains(a.body, part) {
-			t.Errorf("got a page with %q:\n%s", part, a.body)
-		}
-	}
-}
-
 // From nothing to a connection, and back.
 func TestConnections(t *testing.T) {
 	c := newConnector(t)

@@ -337,7 +337,11 @@ func (c *call) audit(action string, key authprofile.GrantKey, err error) {
 		attrs = append(attrs, "user", key.User)
 	}
 	if err != nil {
-		c.logger.Warn("console: failed", append(attrs, "error", err.Error())...)
+		text := err.Error()
+		if !c.logUsers && key.User != "" {
+			text = strings.ReplaceAll(text, key.User, "[user]") // which a database may have put there
+		}
+		c.logger.Warn("console: failed", append(attrs, "error", text)...)
 		return
 	}
 	c.logger.Info("console: done", attrs...)
