@@ -56,7 +56,8 @@
 //	brand   what stands at the top left
 //	footer  what stands at the bottom
 //
-// They are given the page's view: {{.Title}}, and {{.Person}}, who is there.
+// They are given the page's view: {{.Title}}, and {{.Person}}, the operator who is
+// there, which is empty on the pages of Connections.
 package console
 
 import (
@@ -122,7 +123,7 @@ func (h *Handler) Validate() error {
 		if h.Logger == nil {
 			h.Logger = slog.New(slog.DiscardHandler)
 		}
-		h.survey = newSurvey(h.Manager)
+		h.survey = newSurvey(h.Manager, h.Logger)
 		h.routes = make(map[string]route)
 		for _, part := range []map[string]route{h.overviewRoutes(), h.profileRoutes(), h.grantRoutes(), h.providerRoutes()} {
 			maps.Copy(h.routes, part)
