@@ -106,6 +106,9 @@ EXIT CODES
 	root.AddCommand(
 		newProvider(a),
 		newProfile(a),
+		newConnect(a),
+		newToken(a),
+		newTest(a),
 	)
 	return root
 }
