@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"context"
 	"crypto/rand"
 	"crypto/subtle"
 	"errors"
@@ -11,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 )
@@ -107,12 +107,9 @@ func (l *listener) unbind() {
 	l.bound = false
 }
 
-// close stops listening, once an answer under way is delivered.
+// close stops listening. The answer to the browser is on its way by then.
 func (l *listener) close() {
 	if l.server != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-		defer cancel()
-		l.server.Shutdown(ctx)
 		l.server.Close()
 	}
 	for _, socket := range l.sockets {
@@ -175,14 +172,22 @@ func (l *listener) callback(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "This is not the browser that authprofile has opened.", http.StatusBadRequest)
 		return
 	}
-	switch err := l.take(r.URL.Query()); {
-	case errors.Is(err, errOtherFlow):
+	err := l.take(r.URL.Query())
+	if errors.Is(err, errOtherFlow) {
 		http.Error(w, "This is not the answer that authprofile waits for. Go back to the terminal.", http.StatusBadRequest)
-	case err != nil:
-		http.Error(w, "Not connected. The terminal says why; you can close this page.", http.StatusBadRequest)
-	default:
-		io.WriteString(w, "Connected. You can close this page.\n")
+		return
 	}
+	status, text := http.StatusOK, "Connected. You can close this page.\n"
+	if err != nil {
+		status, text = http.StatusBadRequest, "Not connected. The terminal says why; you can close this page.\n"
+	}
+	// The whole answer, before the program ends.
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Content-Length", strconv.Itoa(len(text)))
+	w.WriteHeader(status)
+	io.WriteString(w, text)
+	http.NewResponseController(w).Flush()
+	l.result <- err
 }
 
 // errOtherFlow says that a callback belongs to another flow, or to none.
@@ -207,9 +212,7 @@ func (l *listener) take(query url.Values) error {
 	if taken {
 		return errOtherFlow
 	}
-	err := l.finish(query)
-	l.result <- err
-	return err
+	return l.finish(query)
 }
 
 // pasted takes an address that the user has pasted: that of a page that a browser
@@ -229,5 +232,8 @@ func (l *listener) pasted(text string) error {
 	if err != nil {
 		return errOtherFlow
 	}
-	return l.take(query)
+	if err = l.take(query); !errors.Is(err, errOtherFlow) {
+		l.result <- err
+	}
+	return err
 }

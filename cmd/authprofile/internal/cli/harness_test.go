@@ -13,10 +13,14 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/authprofile/authprofile"
 	"github.com/authprofile/authprofile/providertest"
 )
+
+// lifetime is that of a token which lives just longer than is asked for.
+const lifetime = 20 * time.Second
 
 // A world is a user with a database of their own, and a provider.
 type world struct {
@@ -171,6 +175,7 @@ func follow(browser *http.Client, address string) error {
 type watched struct {
 	mu      sync.Mutex
 	text    strings.Builder
+	seen    int // by has
 	changed chan struct{}
 }
 
@@ -205,6 +210,27 @@ func (w *watched) after(ctx context.Context, mark string) string {
 		case <-w.changed:
 		case <-ctx.Done():
 			return ""
+		}
+	}
+}
+
+// has waits until the text has a mark in it, and removes what is up to it from what
+// the next call looks at.
+func (w *watched) has(ctx context.Context, mark string) bool {
+	for {
+		w.mu.Lock()
+		_, rest, ok := strings.Cut(w.text.String()[w.seen:], mark)
+		if ok {
+			w.seen = w.text.Len() - len(rest)
+		}
+		w.mu.Unlock()
+		if ok {
+			return true
+		}
+		select {
+		case <-w.changed:
+		case <-ctx.Done():
+			return false
 		}
 	}
 }
