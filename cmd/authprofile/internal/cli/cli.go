@@ -108,6 +108,9 @@ EXIT CODES
 		newKey(a),
 		newProvider(a),
 		newProfile(a),
+		newConnect(a),
+		newToken(a),
+		newTest(a),
 	)
 	return root
 }

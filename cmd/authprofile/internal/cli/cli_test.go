@@ -1,7 +1,10 @@
 package cli
 
 import (
+	"net/http"
+	"net/http/cookiejar"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -12,7 +15,27 @@ import (
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"authprofile": func() { os.Exit(Main()) },
+		// What opens browsers on Linux and on macOS.
+		"xdg-open": fakeBrowser,
+		"open":     fakeBrowser,
 	})
+}
+
+// fakeBrowser is a browser whose user consents. It fails if it was given what is not
+// for children.
+func fakeBrowser() {
+	for _, line := range os.Environ() {
+		if strings.HasPrefix(line, "AUTHPROFILE_") {
+			os.Exit(3)
+		}
+	}
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		os.Exit(1)
+	}
+	if err := follow(&http.Client{Jar: jar}, os.Args[1]); err != nil {
+		os.Exit(1)
+	}
 }
 
 // TestScripts runs the scripts of testdata/script, each with a provider of its own.

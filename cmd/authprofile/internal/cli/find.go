@@ -21,6 +21,11 @@ func (a *app) profile(ctx context.Context, m *authprofile.Manager, name string) 
 	if err == nil || !errors.Is(err, authprofile.ErrNotFound) {
 		return p, err
 	}
+	return a.profileNamed(ctx, m, name)
+}
+
+// profileNamed finds the only profile with a name.
+func (a *app) profileNamed(ctx context.Context, m *authprofile.Manager, name string) (*authprofile.Profile, error) {
 	var found []*authprofile.Profile
 	for after := ""; ; {
 		profiles, err := m.ListProfiles(ctx, after, page)

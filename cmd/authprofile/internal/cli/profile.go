@@ -20,7 +20,7 @@ client ID and how the client authenticates, what to ask for, and on whose behalf
 that of users, or of the application itself.
 
 Where a command takes a PROFILE, it is an ID, or a name that only one profile has.`,
-		newProfileAdd(a), newProfileList(a), newProfileShow(a), newProfileDelete(a))
+		newProfileAdd(a), newProfileApply(a), newProfileList(a), newProfileShow(a), newProfileDelete(a))
 }
 
 func newProfileList(a *app) *cobra.Command {

@@ -83,15 +83,17 @@ func (a *app) ask(ctx context.Context, question, given string) (string, error) {
 		question += " [" + given + "]"
 	}
 	fmt.Fprint(a.stderr, clean(question)+": ")
-	line, err := a.input.line(ctx, a.stdin)
-	if err != nil {
+	select {
+	case line := <-a.input.next(a.stdin):
+		a.input.taken()
+		if line.text == "" && line.err == nil {
+			line.text = given
+		}
+		return line.text, line.err
+	case <-ctx.Done():
 		fmt.Fprintln(a.stderr)
-		return "", err
+		return "", ctx.Err()
 	}
-	if line = strings.TrimSpace(line); line == "" {
-		line = given
-	}
-	return line, nil
 }
 
 // confirm asks a question that only "yes", or "y", answers in the affirmative.
@@ -137,34 +139,42 @@ func (a *app) askSecret(ctx context.Context, what string) (authprofile.Secret, e
 // errNoAnswer says that standard input has ended before an answer.
 var errNoAnswer = errors.New("standard input has ended without an answer")
 
-// A lineReader reads standard input line by line, and gives up when a context
-// ends: a read itself cannot be ended.
+// A lineReader reads standard input line by line. A read cannot be ended, so that it
+// goes on in the background when a context has ended; and it begins only when a line
+// is wanted, so that the next one can be read otherwise, as a secret is.
 type lineReader struct {
-	lines chan string // closed at the end of the input
+	reader *bufio.Reader
+	line   chan inputLine // being read; nil: none
 }
 
-// line returns the next line.
-func (l *lineReader) line(ctx context.Context, r io.Reader) (string, error) {
-	if l.lines == nil {
-		l.lines = make(chan string)
-		go func(lines chan<- string) {
-			defer close(lines)
-			scanner := bufio.NewScanner(r)
-			for scanner.Scan() {
-				lines <- scanner.Text()
-			}
-		}(l.lines)
-	}
-	select {
-	case line, ok := <-l.lines:
-		if !ok {
-			return "", errNoAnswer
-		}
-		return line, nil
-	case <-ctx.Done():
-		return "", ctx.Err()
-	}
+type inputLine struct {
+	text string
+	err  error
 }
+
+// next returns a channel with the next line. Who has received it calls taken.
+func (l *lineReader) next(r io.Reader) <-chan inputLine {
+	if l.reader == nil {
+		l.reader = bufio.NewReader(r)
+	}
+	if l.line == nil {
+		line := make(chan inputLine, 1)
+		l.line = line
+		go func() {
+			text, err := l.reader.ReadString('\n')
+			if text != "" {
+				err = nil // the end comes with the next read
+			} else if err == io.EOF {
+				err = errNoAnswer
+			}
+			line <- inputLine{strings.TrimSpace(text), err}
+		}()
+	}
+	return l.line
+}
+
+// taken says that the line was received.
+func (l *lineReader) taken() { l.line = nil }
 
 // readInput reads standard input to its end.
 func (a *app) readInput(ctx context.Context) (string, error) {
