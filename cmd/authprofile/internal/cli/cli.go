@@ -105,7 +105,9 @@ EXIT CODES
 	flags.StringVar(&a.flags.tablePrefix, "table-prefix", "", "how the names of the tables begin, if not by \"authprofile_\" (AUTHPROFILE_TABLE_PREFIX)")
 	flags.BoolVarP(&a.flags.verbose, "verbose", "v", false, "say on standard error what is done")
 	root.AddCommand(
+		newGrant(a),
 		newKey(a),
+		newStatus(a),
 		newProvider(a),
 		newProfile(a),
 		newConnect(a),

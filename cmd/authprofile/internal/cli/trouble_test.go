@@ -85,10 +85,11 @@ func TestKeys(t *testing.T) {
 	w.ok("connect", "crm", "--user", "ada")
 
 	// In the environment itself.
-	keys, err := parseKeys(string(content))
-	if err != nil || len(keys) != 1 {
-		t.Fatalf("got %v and %v, want a key", keys, err)
+	ring, err := parseKeys(string(content))
+	if err != nil || len(ring.keys) != 1 {
+		t.Fatalf("got %v and %v, want a key", ring, err)
 	}
+	keys := ring.keys
 	_, line, _ := strings.Cut(strings.TrimSpace(string(content)), "\n"+keys[0].ID)
 	w.env["AUTHPROFILE_KEYS"] = "keys:" + keys[0].ID + line
 	w.ok("token", "crm")
@@ -106,7 +107,7 @@ func TestKeys(t *testing.T) {
 	}
 
 	// Other keys.
-	if err := os.WriteFile(path, formatKeys([]sealed.Key{newKey()}), 0o600); err != nil {
+	if err := os.WriteFile(path, formatKeys([]sealed.Key{newSealKey()}, ""), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for _, args := range [][]string{{"profile", "show", "crm"}, {"profile", "list"}, {"token", "crm"}, {"test", "crm"}} {
