@@ -12,3 +12,9 @@ func openBrowser(address string) error {
 	browser.Stdout, browser.Stderr = io.Discard, io.Discard
 	return browser.OpenURL(address)
 }
+
+// isRemote reports whether the user sits at another machine, so that a browser that
+// is opened here would not be seen.
+func (a *app) isRemote() bool {
+	return a.env["SSH_CONNECTION"] != "" && a.env["DISPLAY"] == "" && a.env["WAYLAND_DISPLAY"] == ""
+}

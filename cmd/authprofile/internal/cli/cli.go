@@ -107,6 +107,7 @@ EXIT CODES
 	root.AddCommand(
 		newGrant(a),
 		newKey(a),
+		newServe(a),
 		newStatus(a),
 		newProvider(a),
 		newProfile(a),

@@ -64,7 +64,7 @@ the same account.`,
 		if user, err = a.user(ctx, m, p, user); err != nil {
 			return err
 		}
-		noBrowser = noBrowser || a.env["SSH_CONNECTION"] != "" && a.env["DISPLAY"] == "" && a.env["WAYLAND_DISPLAY"] == ""
+		noBrowser = noBrowser || a.isRemote()
 		g, err := a.connect(ctx, m, p, user, noBrowser)
 		if cause := context.Cause(ctx); cause == errTooLate && err != nil {
 			err = cause

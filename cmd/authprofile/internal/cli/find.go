@@ -76,11 +76,20 @@ func (a *app) user(ctx context.Context, m *authprofile.Manager, p *authprofile.P
 	case err != nil:
 		return "", err
 	}
-	me, err := user.Current()
-	if err != nil || me.Username == "" {
-		return "", usageError{problem: "your user name on this machine is not known: say with --user on whose behalf"}
+	if me := osUser(); me != "" {
+		return me, nil
 	}
-	return me.Username[strings.LastIndexByte(me.Username, '\\')+1:], nil // without the domain of Windows
+	return "", usageError{problem: "your user name on this machine is not known: say with --user on whose behalf"}
+}
+
+// osUser returns the name of the user who runs this, without the domain of Windows;
+// empty: it is not known.
+func osUser() string {
+	me, err := user.Current()
+	if err != nil {
+		return ""
+	}
+	return me.Username[strings.LastIndexByte(me.Username, '\\')+1:]
 }
 
 // completeProfile completes a first argument that is a profile.
