@@ -14,7 +14,8 @@ import (
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
-		"authprofile": func() { os.Exit(Main()) },
+		"authprofile":  func() { os.Exit(Main()) },
+		"fleet-worker": fleetWorker,
 		// What opens browsers on Linux and on macOS.
 		"xdg-open": fakeBrowser,
 		"open":     fakeBrowser,
