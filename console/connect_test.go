@@ -243,7 +243,9 @@ func TestConnectThatCannotBegin(t *testing.T) {
 			if log := s.log.String(); !strings.Contains(log, "console: failed") || !strings.Contains(log, "action=connect profile=calendar") || strings.Contains(log, "olga@") {
 				t.Errorf("got the log\n%s\nwant a failure without the user", log)
 			}
-			s.h.Redirect.ErrorHandler = func(w http.ResponseWriter, _ *http.Request, _ error) { http.Error(w, "the service's own page", http.StatusTeapot) }
+			s.h.Redirect.ErrorHandler = func(w http.ResponseWriter, _ *http.Request, _ error) {
+				http.Error(w, "the service's own page", http.StatusTeapot)
+			}
 			s.post("connect", url.Values{"profile": {"calendar"}}).wants(t, 418, "the service's own page")
 		})
 	}
