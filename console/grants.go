@@ -91,7 +91,7 @@ func (q grantsQuery) filter(now time.Time) authprofile.GrantFilter {
 	return f
 }
 
-// Address returns the address of the list, from the grant after the given one.
+// address returns that of the list, from the grant after the given one.
 func (q grantsQuery) address(after authprofile.GrantKey) string {
 	return address("grants", "status", string(q.Status), "profile", q.Profile, "user", q.User, "days", q.Days,
 		"after_profile", after.ProfileID, "after_user", after.User)
