@@ -110,11 +110,6 @@ func (w *World) Fail() {
 	w.Provider.Fault(providertest.Token, providertest.Fault{Times: -1, Status: http.StatusServiceUnavailable})
 }
 
-// FailOnce makes the next token request fail in that way.
-func (w *World) FailOnce() {
-	w.Provider.Fault(providertest.Token, providertest.Fault{Status: http.StatusServiceUnavailable})
-}
-
 // WantRequests fails the test if the provider was asked another number of times
 // for tokens of App.
 func (w *World) WantRequests(t testing.TB, want int) {
