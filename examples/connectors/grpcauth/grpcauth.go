@@ -47,16 +47,16 @@ func (Credentials) RequireTransportSecurity() bool { return true }
 // code is Unauthenticated if only a person or a change of the program can help.
 // Otherwise it is one that retry policies, and people, take for passing.
 func code(err error) codes.Code {
+	var passing interface{ Temporary() bool }
 	switch {
-	case errors.Is(err, authprofile.ErrReauthorize), errors.Is(err, authprofile.ErrConfiguration),
-		errors.Is(err, authprofile.ErrUserMismatch), errors.Is(err, authprofile.ErrNotFound):
-		return codes.Unauthenticated
 	case errors.Is(err, context.Canceled):
 		return codes.Canceled
 	case errors.Is(err, context.DeadlineExceeded):
 		return codes.DeadlineExceeded
+	case errors.As(err, &passing) && passing.Temporary():
+		return codes.Unavailable
 	}
-	return codes.Unavailable
+	return codes.Unauthenticated
 }
 
 // UnaryInterceptor sends a token with each unary call, as [Credentials] do. If

@@ -5,7 +5,6 @@ package kafkaauth
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"sync/atomic"
@@ -44,7 +43,7 @@ func (k *mechanism) Authenticate(ctx context.Context, host string) (sasl.Session
 	refused := k.refused.Load()
 	tok, err := k.manager.Token(ctx, k.profile, append(slices.Clip(k.options), authprofile.Rejected(refused))...)
 	if err != nil {
-		return nil, nil, failure{err, passes(err)}
+		return nil, nil, err // kgo asks it whether to try again: authprofile.Error is Temporary
 	}
 	_, message, err := oauth.Auth{Token: tok.AccessToken}.AsMechanism().Authenticate(ctx, host)
 	return &session{k, tok, refused}, message, err
@@ -70,14 +69,6 @@ func (s *session) Challenge(answer []byte) (done bool, message []byte, err error
 	}
 	json.Unmarshal(answer, &problem) // without a status the error says less
 	return false, nil, failure{fmt.Errorf("the broker has refused the token: %q", problem.Status), s.refused == nil}
-}
-
-// passes reports whether an error of a Manager is one that passes without a
-// person's help.
-func passes(err error) bool {
-	return !errors.Is(err, authprofile.ErrReauthorize) && !errors.Is(err, authprofile.ErrConfiguration) &&
-		!errors.Is(err, authprofile.ErrUserMismatch) && !errors.Is(err, authprofile.ErrNotFound) &&
-		!errors.Is(err, context.Canceled)
 }
 
 // A failure is an error with the method by which kgo asks whether to try again.
