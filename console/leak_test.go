@@ -1,0 +1,259 @@
+package console_test
+
+import (
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"html"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func base64URL(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
+
+// window is how much of a secret must not come out: so much of it is found anywhere.
+const window = 12
+
+// hidden are all parts of the secrets, in the ways in which a page, a header or a log
+// could have them.
+func (s *scene) hidden() map[[window]byte]string {
+	parts := make(map[[window]byte]string)
+	add := func(text, what string) {
+		for i := range max(0, len(text)-window+1) {
+			parts[[window]byte([]byte(text[i:i+window]))] = what
+		}
+	}
+	for secret, what := range s.secrets {
+		add(secret, what)
+		add(html.EscapeString(secret), what)
+		add(url.QueryEscape(secret), what)
+		add(url.PathEscape(secret), what)
+		add(hex.EncodeToString([]byte(secret)), what+" in hex")
+		add(strings.ToUpper(hex.EncodeToString([]byte(secret))), what+" in hex")
+		for shift := range 3 { // base64 of something with the secret in it
+			for _, encode := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
+				text := encode.EncodeToString([]byte(secret[shift:]))
+				add(text[:len(text)-2], what+" in base64") // the end is mixed with what follows
+			}
+		}
+	}
+	return parts
+}
+
+// search fails the test if a part of a secret has come out anywhere.
+func (s *scene) search(visits []*visit) {
+	s.t.Helper()
+	parts := s.hidden()
+	out := map[string]string{s.log.String(): "the log"}
+	for _, v := range visits {
+		for _, text := range []string{v.body, fmt.Sprint(v.header), v.address} {
+			if out[text] == "" {
+				out[text] = v.String()
+			}
+		}
+	}
+	found := make(map[string]bool)
+	for text, where := range out {
+		for i := range max(0, len(text)-window+1) {
+			what := parts[[window]byte([]byte(text[i:i+window]))]
+			if what != "" && !found[what+kind(where)] {
+				found[what+kind(where)] = true
+				s.t.Errorf("%s: got a part of a secret (%s), want none: …%s…", where, what, text[max(0, i-60):i])
+			}
+		}
+	}
+}
+
+// isSecret reports whether a person types a secret in a field.
+func isSecret(f pageField) bool {
+	name := strings.ToLower(f.name)
+	return f.kind == "password" || f.kind == "textarea" && strings.Contains(name, "key")
+}
+
+// isTyped reports whether a person types in a field.
+func isTyped(f pageField) bool {
+	return f.kind == "" || slices.Contains([]string{"text", "search", "url", "email", "textarea", "date", "datetime-local", "number", "password"}, f.kind)
+}
+
+// A console full of secrets shows none, not even in part: whatever page is opened,
+// whatever form is sent, and whatever the Store does meanwhile.
+func TestThreat163_NoSecretComesOut(t *testing.T) {
+	for _, readOnly := range []bool{false, true} {
+		t.Run(fmt.Sprintf("read only %t", readOnly), func(t *testing.T) {
+			s := startScene(t, hostile)
+			s.handler.ReadOnly = readOnly
+			c := newCrawler(t, s.routes())
+			forms := sorted(c.crawl(s.pages()...))
+			typed := func(f pageField) (string, bool) {
+				switch {
+				case isSecret(f) && f.kind == "textarea":
+					return string(s.keyPEM()), true
+				case isSecret(f):
+					return string(s.secret("typed in " + f.name)), true
+				case isTyped(f):
+					return f.value + hostile, true
+				}
+				return "", false
+			}
+			secretsOnly := func(f pageField) (string, bool) {
+				if isSecret(f) {
+					return typed(f)
+				}
+				return "", false
+			}
+			// First what changes nothing, since the Store fails at once or after some
+			// calls, or since it is not valid.
+			for n := range 4 {
+				calls := 0
+				s.store.on(func(string) error {
+					if calls++; calls > n {
+						return errAway
+					}
+					return nil
+				})
+				for _, f := range forms {
+					calls = 0
+					c.send(f, secretsOnly)
+				}
+				if n == 0 {
+					again := newCrawler(t, s.routes())
+					again.crawl(s.pages()...)
+					c.visits = append(c.visits, again.visits...)
+				}
+				s.store.on(nil)
+			}
+			for _, f := range forms {
+				c.send(f, typed)
+			}
+			for _, f := range forms {
+				c.send(f, secretsOnly)
+			}
+			for _, f := range forms {
+				c.send(f, nil)
+			}
+			statuses := make(map[int]int)
+			for _, v := range c.visits {
+				statuses[v.status]++
+			}
+			t.Logf("%d forms, %d answers by status: %v", len(forms), len(c.visits), statuses)
+			s.search(c.visits)
+		})
+	}
+}
+
+// The search finds a secret in each of the ways in which it could come out.
+func TestThreat163_TheSearchFinds(t *testing.T) {
+	s := &scene{t: t, secrets: make(map[string]string)}
+	secret := string(s.secret("secret"))
+	parts := s.hidden()
+	for name, text := range map[string]string{
+		"plain": secret, "a part": secret[20:34], "hex": hex.EncodeToString([]byte(secret)),
+		"base64":            base64.StdEncoding.EncodeToString([]byte(secret)),
+		"base64 of a pair":  base64.StdEncoding.EncodeToString([]byte("id:" + secret + ":")),
+		"base64 of another": base64.URLEncoding.EncodeToString([]byte("client:" + secret)),
+	} {
+		found := false
+		for i := range len(text) - window + 1 {
+			_, ok := parts[[window]byte([]byte(text[i:i+window]))]
+			found = found || ok
+		}
+		if !found {
+			t.Errorf("%s: got nothing, want the secret", name)
+		}
+	}
+}
+
+// Texts from outside stay texts: pages are made of the same elements with the same
+// attributes, whether the texts are harmless or not, and lead to the same places.
+func TestThreat162_TextsStayTexts(t *testing.T) {
+	var all [2][]*visit
+	for i, word := range []string{"harmless", hostile} {
+		s := startScene(t, word)
+		c := newCrawler(t, s.routes())
+		forms := sorted(c.crawl(s.pages()...))
+		for _, f := range forms {
+			c.send(f, func(f pageField) (string, bool) {
+				if isTyped(f) && !isSecret(f) {
+					return f.value + word, true
+				}
+				return "", false
+			})
+		}
+		all[i] = c.visits
+		for _, v := range c.visits {
+			if !v.isPage() {
+				continue
+			}
+			for _, raw := range []string{"<script>alert", "<x y", "'><", "\"><script>a"} {
+				if strings.Contains(v.body, raw) {
+					t.Errorf("%s: got %q in the page, want it escaped", v, raw)
+				}
+			}
+			for _, l := range v.page(t).links {
+				to, inside, err := resolve(v.address, l.address)
+				outside := err == nil && strings.HasPrefix(l.address, "https://") && strings.Contains(l.rel, "noreferrer") && !strings.Contains(l.address, word)
+				if !inside && !outside {
+					t.Errorf("%s: got a link to %q (%s), want none", v, l.address, to)
+				}
+			}
+		}
+	}
+	if got, want := len(all[1]), len(all[0]); got != want {
+		t.Errorf("got %d answers, want %d as with harmless texts", got, want)
+	}
+	for i := range min(len(all[0]), len(all[1])) {
+		plain, v := all[0][i], all[1][i]
+		if v.status != plain.status {
+			t.Errorf("%s: got status %d, want %d as of %s", v, v.status, plain.status, plain)
+			break // from here on they may be at other places
+		}
+		if !plain.isPage() {
+			continue
+		}
+		got, want := v.page(t).shape, plain.page(t).shape
+		for j := range max(len(got), len(want)) {
+			if j >= len(got) || j >= len(want) || got[j] != want[j] {
+				t.Errorf("%s: got another page than %s, from element %d on: %q, want %q", v, plain, j, from(got, j), from(want, j))
+				return
+			}
+		}
+	}
+}
+
+func from(list []string, i int) []string { return list[min(i, len(list)):min(i+3, len(list))] }
+
+// Each answer says the same of what a browser may do with it, whatever it is.
+func wantHeaders(t *testing.T, v *visit) {
+	t.Helper()
+	if strings.HasPrefix(v.address, "/callback/") {
+		return
+	}
+	policy := v.header.Get("Content-Security-Policy")
+	framed := strings.Contains(policy, "frame-ancestors 'self'")
+	for name, want := range map[string]string{
+		"X-Content-Type-Options": "nosniff", "Referrer-Policy": "same-origin", "Cross-Origin-Opener-Policy": "same-origin",
+		"X-Frame-Options": map[bool]string{false: "DENY", true: "SAMEORIGIN"}[framed],
+	} {
+		if got := v.header.Get(name); got != want {
+			t.Errorf("%s: got %s %q, want %q", v, name, got, want)
+		}
+	}
+	for _, want := range []string{"default-src 'none'", "style-src 'self'", "script-src 'self'", "base-uri 'none'", "form-action 'self'", "frame-ancestors '"} {
+		if !strings.Contains(policy, want) {
+			t.Errorf("%s: got policy %q, want one with %q", v, policy, want)
+		}
+	}
+	if strings.Contains(policy, "unsafe") || strings.ContainsAny(policy, "\r\n") {
+		t.Errorf("%s: got policy %q, want nothing unsafe in it", v, policy)
+	}
+	cache := v.header.Get("Cache-Control")
+	if asset := strings.HasSuffix(strings.SplitN(v.address, "?", 2)[0], ".css") || strings.Contains(v.address, "console.js"); !asset && cache != "no-store" {
+		t.Errorf("%s: got Cache-Control %q, want no-store", v, cache)
+	}
+	if v.isPage() && v.status != http.StatusOK && !strings.Contains(v.body, "<h1>") {
+		t.Errorf("%s: got a page of status %d without a heading", v, v.status)
+	}
+}
