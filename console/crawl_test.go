@@ -1,6 +1,7 @@
 package console_test
 
 import (
+	"context"
 	"encoding/xml"
 	"errors"
 	"fmt"
@@ -156,7 +157,8 @@ type crawler struct {
 	handler http.Handler
 	cookies []*http.Cookie
 	visits  []*visit
-	seen    map[string]bool // addresses
+	seen    map[string]bool     // addresses
+	change  func(*http.Request) // what is special about its requests
 }
 
 const (
@@ -185,6 +187,10 @@ func (c *crawler) ask(method, address string, form url.Values) *visit {
 	for _, cookie := range c.cookies {
 		r.AddCookie(cookie)
 	}
+	if c.change != nil {
+		c.change(r)
+	}
+	r = r.WithContext(context.WithValue(r.Context(), countable{}, true))
 	w := httptest.NewRecorder()
 	c.handler.ServeHTTP(w, r)
 	resp := w.Result()

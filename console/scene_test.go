@@ -263,8 +263,13 @@ type watchedStore struct {
 	mu    sync.Mutex
 	fault func(op string) error
 	lists []listing
-	reads map[string]int
+	calls map[string]int    // by the name of the method
+	flow  *authprofile.Flow // the latest
 }
+
+// countable marks the context of requests whose calls of the Store are counted. What
+// goes on in the background is not part of them.
+type countable struct{}
 
 // A listing is a list that was read: how much was asked for, and how much came.
 type listing struct {
@@ -280,104 +285,118 @@ func (s *watchedStore) on(fault func(op string) error) {
 	s.fault = fault
 }
 
-func (s *watchedStore) call(op string) error {
+func (s *watchedStore) call(ctx context.Context, op string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.reads == nil {
-		s.reads = make(map[string]int)
+	if ctx.Value(countable{}) != nil {
+		if s.calls == nil {
+			s.calls = make(map[string]int)
+		}
+		s.calls[op]++
 	}
-	s.reads[op]++
 	if s.fault != nil {
 		return s.fault(op)
 	}
 	return nil
 }
 
-// take returns what was read since it was last called.
-func (s *watchedStore) take() (lists []listing, reads map[string]int) {
+// take returns what was called since it was last called itself.
+func (s *watchedStore) take() (lists []listing, calls map[string]int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	lists, reads = s.lists, s.reads
-	s.lists, s.reads = nil, nil
-	return lists, reads
+	lists, calls = s.lists, s.calls
+	s.lists, s.calls = nil, nil
+	return lists, calls
 }
 
-func (s *watchedStore) listed(op string, limit, count int) {
+func (s *watchedStore) listed(ctx context.Context, l listing) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.lists = append(s.lists, listing{op, limit, count})
+	if ctx.Value(countable{}) != nil {
+		s.lists = append(s.lists, l)
+	}
 }
 
 func (s *watchedStore) Profile(ctx context.Context, id string) (*authprofile.Profile, error) {
-	if err := s.call("Profile"); err != nil {
+	if err := s.call(ctx, "Profile"); err != nil {
 		return nil, err
 	}
 	return s.Store.Profile(ctx, id)
 }
 
 func (s *watchedStore) ListProfiles(ctx context.Context, after string, limit int) ([]*authprofile.Profile, error) {
-	if err := s.call("ListProfiles"); err != nil {
+	if err := s.call(ctx, "ListProfiles"); err != nil {
 		return nil, err
 	}
 	list, err := s.Store.ListProfiles(ctx, after, limit)
-	s.listed("ListProfiles", limit, len(list))
+	s.listed(ctx, listing{"ListProfiles", limit, len(list)})
 	return list, err
 }
 
 func (s *watchedStore) PutProfile(ctx context.Context, p *authprofile.Profile) error {
-	if err := s.call("PutProfile"); err != nil {
+	if err := s.call(ctx, "PutProfile"); err != nil {
 		return err
 	}
 	return s.Store.PutProfile(ctx, p)
 }
 
 func (s *watchedStore) DeleteProfile(ctx context.Context, id string) error {
-	if err := s.call("DeleteProfile"); err != nil {
+	if err := s.call(ctx, "DeleteProfile"); err != nil {
 		return err
 	}
 	return s.Store.DeleteProfile(ctx, id)
 }
 
 func (s *watchedStore) Grant(ctx context.Context, key authprofile.GrantKey) (*authprofile.Grant, error) {
-	if err := s.call("Grant"); err != nil {
+	if err := s.call(ctx, "Grant"); err != nil {
 		return nil, err
 	}
 	return s.Store.Grant(ctx, key)
 }
 
 func (s *watchedStore) ListGrants(ctx context.Context, f authprofile.GrantFilter, after authprofile.GrantKey, limit int) ([]*authprofile.Grant, error) {
-	if err := s.call("ListGrants"); err != nil {
+	if err := s.call(ctx, "ListGrants"); err != nil {
 		return nil, err
 	}
 	list, err := s.Store.ListGrants(ctx, f, after, limit)
-	s.listed("ListGrants", limit, len(list))
+	s.listed(ctx, listing{"ListGrants", limit, len(list)})
 	return list, err
 }
 
 func (s *watchedStore) CountGrants(ctx context.Context, profileID string) (map[authprofile.Status]int64, error) {
-	if err := s.call("CountGrants"); err != nil {
+	if err := s.call(ctx, "CountGrants"); err != nil {
 		return nil, err
 	}
 	return s.Store.CountGrants(ctx, profileID)
 }
 
 func (s *watchedStore) PutGrant(ctx context.Context, g *authprofile.Grant) error {
-	if err := s.call("PutGrant"); err != nil {
+	if err := s.call(ctx, "PutGrant"); err != nil {
 		return err
 	}
 	return s.Store.PutGrant(ctx, g)
 }
 
 func (s *watchedStore) DeleteGrant(ctx context.Context, key authprofile.GrantKey) error {
-	if err := s.call("DeleteGrant"); err != nil {
+	if err := s.call(ctx, "DeleteGrant"); err != nil {
 		return err
 	}
 	return s.Store.DeleteGrant(ctx, key)
 }
 
 func (s *watchedStore) PutFlow(ctx context.Context, f *authprofile.Flow) error {
-	if err := s.call("PutFlow"); err != nil {
+	if err := s.call(ctx, "PutFlow"); err != nil {
 		return err
 	}
+	s.mu.Lock()
+	s.flow = f.Clone()
+	s.mu.Unlock()
 	return s.Store.PutFlow(ctx, f)
+}
+
+func (s *watchedStore) TakeFlow(ctx context.Context, id string) (*authprofile.Flow, error) {
+	if err := s.call(ctx, "TakeFlow"); err != nil {
+		return nil, err
+	}
+	return s.Store.TakeFlow(ctx, id)
 }
