@@ -18,7 +18,7 @@ var changing = []string{"PutProfile", "DeleteProfile", "PutGrant", "DeleteGrant"
 
 // wantsNoChange fails the test if the Store was changed, or the provider asked for
 // tokens, since the last time.
-func (s *scene) wantsNoChange(what string) {
+func (s *showroom) wantsNoChange(what string) {
 	s.t.Helper()
 	_, calls := s.store.take()
 	for _, op := range changing {
@@ -33,11 +33,11 @@ func (s *scene) wantsNoChange(what string) {
 	}
 }
 
-// everything is each page and each form of a scene, as they stand.
-func (s *scene) everything() (c *crawler, forms []*visitedForm) {
+// everything is each page and each form of a showroom, as they stand.
+func (s *showroom) everything() (c *crawler, forms []*visitedForm) {
 	s.t.Helper()
 	c = newCrawler(s.t, s.routes())
-	forms = sorted(c.crawl(s.pages()...))
+	forms = inOrder(c.crawl(s.pages()...))
 	s.store.take()
 	return c, forms
 }
@@ -61,7 +61,7 @@ func addresses(c *crawler, forms []*visitedForm) (all, posts []string) {
 // Opening pages changes nothing, even where a form leads that changes something, and
 // all answers have the headers that they should have.
 func TestThreat161_GetChangesNothing(t *testing.T) {
-	s := startScene(t, " plain")
+	s := openShowroom(t, " plain")
 	c, forms := s.everything()
 	s.store.take()
 	all, _ := addresses(c, forms)
@@ -92,7 +92,7 @@ func TestThreat161_GetChangesNothing(t *testing.T) {
 
 // Forms of other sites, and of other hosts of the same site, change nothing.
 func TestThreat161_OtherSites(t *testing.T) {
-	s := startScene(t, " plain")
+	s := openShowroom(t, " plain")
 	c, forms := s.everything()
 	for _, header := range []http.Header{
 		{"Sec-Fetch-Site": {"cross-site"}},
@@ -130,9 +130,9 @@ func TestThreat161_OtherSites(t *testing.T) {
 
 // A console that shows things only refuses every form, and has none to begin with.
 func TestThreat161_ReadOnly(t *testing.T) {
-	s := startScene(t, " plain")
+	s := openShowroom(t, " plain")
 	c, forms := s.everything()
-	again := startScene(t, " plain")
+	again := openShowroom(t, " plain")
 	again.handler.ReadOnly = true
 	c2, forms2 := again.everything()
 	for _, f := range forms2 {
@@ -154,7 +154,7 @@ func TestThreat161_ReadOnly(t *testing.T) {
 
 // What is too much, or makes no sense, is answered by a plain page, and at once.
 func TestThreat167_ForgedAndLarge(t *testing.T) {
-	s := startScene(t, " plain")
+	s := openShowroom(t, " plain")
 	c, forms := s.everything()
 	all, posts := addresses(c, forms)
 	fields := make(url.Values)
@@ -231,7 +231,7 @@ func (w *timed) SetReadDeadline(t time.Time) error {
 
 // A body that comes slowly is not waited for without end.
 func TestThreat167_SlowBody(t *testing.T) {
-	s := startScene(t, " plain")
+	s := openShowroom(t, " plain")
 	_, forms := s.everything()
 	for _, f := range forms {
 		if f.method != http.MethodPost {
@@ -262,7 +262,7 @@ func (f readerFunc) Read(b []byte) (int, error) { return f(b) }
 
 // Wherever a request says that it comes from, the browser comes back to this site.
 func TestThreat161_ReturnStaysHere(t *testing.T) {
-	s := startScene(t, " plain")
+	s := openShowroom(t, " plain")
 	c, forms := s.everything()
 	begun := 0
 	for _, referer := range []string{

@@ -16,8 +16,8 @@ import (
 	"testing"
 )
 
-// A page is what a program can read in one: its elements, its links, its forms.
-type page struct {
+// pageParts are what a program can read in a page: its elements, its links, its forms.
+type pageParts struct {
 	shape []string // each element by its name, those of its attributes, and its end
 	links []pageLink
 	forms []*pageForm
@@ -36,8 +36,8 @@ type pageField struct{ kind, name, value, action string }
 
 // readPage reads a page. It looks at elements alone, and so finds a text that has got
 // out of its place: then there are more of them, or they have other attributes.
-func readPage(text string) (*page, error) {
-	pg := new(page)
+func readPage(text string) (*pageParts, error) {
+	pg := new(pageParts)
 	d := xml.NewDecoder(strings.NewReader(text))
 	d.Strict, d.Entity = false, xml.HTMLEntity
 	forms := make(map[string]*pageForm) // by their IDs, for fields that stand elsewhere
@@ -126,7 +126,7 @@ func readPage(text string) (*page, error) {
 }
 
 // page reads the page that the visit was answered with.
-func (v *visit) page(t *testing.T) *page {
+func (v *visit) page(t *testing.T) *pageParts {
 	t.Helper()
 	pg, err := readPage(v.body)
 	if err != nil {
@@ -214,8 +214,8 @@ func resolve(from, link string) (address string, inside bool, err error) {
 	return to.RequestURI(), to.Scheme == base.Scheme && to.Host == base.Host, nil
 }
 
-// kind is a page, whatever the values in its query.
-func kind(address string) string {
+// pageKind is a page, whatever the values in its query.
+func pageKind(address string) string {
 	path, query, _ := strings.Cut(address, "?")
 	values, _ := url.ParseQuery(query)
 	return path + "?" + strings.Join(slices.Sorted(maps.Keys(values)), "&")
@@ -231,7 +231,7 @@ func (c *crawler) crawl(start ...string) (forms map[string]*visitedForm) {
 	for len(queue) > 0 {
 		address := queue[0]
 		queue = queue[1:]
-		if k := kind(address); c.seen[address] || kinds[k] == maxKind {
+		if k := pageKind(address); c.seen[address] || kinds[k] == maxKind {
 			continue
 		} else {
 			c.seen[address] = true
@@ -265,7 +265,7 @@ func (c *crawler) crawl(start ...string) (forms map[string]*visitedForm) {
 				path, _, _ := strings.Cut(action, "?")
 				queue = append(queue, path+"?"+f.values(nil, pageField{}).Encode())
 			}
-			key := f.method + " " + kind(action) + " " + f.names() + " " + kind(address)
+			key := f.method + " " + pageKind(action) + " " + f.names() + " " + pageKind(address)
 			if forms[key] == nil {
 				forms[key] = &visitedForm{f, action, address}
 			}
@@ -342,8 +342,8 @@ func (c *crawler) send(f *visitedForm, change func(pageField) (string, bool)) {
 	}
 }
 
-// sorted are the forms in an order that does not change.
-func sorted(forms map[string]*visitedForm) (list []*visitedForm) {
+// inOrder are the forms in an order that does not change.
+func inOrder(forms map[string]*visitedForm) (list []*visitedForm) {
 	for _, key := range slices.Sorted(maps.Keys(forms)) {
 		list = append(list, forms[key])
 	}

@@ -14,16 +14,16 @@ import (
 
 func base64URL(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
 
-// window is how much of a secret must not come out: so much of it is found anywhere.
-const window = 12
+// leakWindow is how much of a secret must not come out: so much of it is found anywhere.
+const leakWindow = 12
 
 // hidden are all parts of the secrets, in the ways in which a page, a header or a log
 // could have them.
-func (s *scene) hidden() map[[window]byte]string {
-	parts := make(map[[window]byte]string)
+func (s *showroom) hidden() map[[leakWindow]byte]string {
+	parts := make(map[[leakWindow]byte]string)
 	add := func(text, what string) {
-		for i := range max(0, len(text)-window+1) {
-			parts[[window]byte([]byte(text[i:i+window]))] = what
+		for i := range max(0, len(text)-leakWindow+1) {
+			parts[[leakWindow]byte([]byte(text[i:i+leakWindow]))] = what
 		}
 	}
 	for secret, what := range s.secrets {
@@ -44,7 +44,7 @@ func (s *scene) hidden() map[[window]byte]string {
 }
 
 // search fails the test if a part of a secret has come out anywhere.
-func (s *scene) search(visits []*visit) {
+func (s *showroom) search(visits []*visit) {
 	s.t.Helper()
 	parts := s.hidden()
 	out := map[string]string{s.log.String(): "the log"}
@@ -57,10 +57,10 @@ func (s *scene) search(visits []*visit) {
 	}
 	found := make(map[string]bool)
 	for text, where := range out {
-		for i := range max(0, len(text)-window+1) {
-			what := parts[[window]byte([]byte(text[i:i+window]))]
-			if what != "" && !found[what+kind(where)] {
-				found[what+kind(where)] = true
+		for i := range max(0, len(text)-leakWindow+1) {
+			what := parts[[leakWindow]byte([]byte(text[i:i+leakWindow]))]
+			if what != "" && !found[what+pageKind(where)] {
+				found[what+pageKind(where)] = true
 				s.t.Errorf("%s: got a part of a secret (%s), want none: …%s…", where, what, text[max(0, i-60):i])
 			}
 		}
@@ -83,10 +83,10 @@ func isTyped(f pageField) bool {
 func TestThreat163_NoSecretComesOut(t *testing.T) {
 	for _, readOnly := range []bool{false, true} {
 		t.Run(fmt.Sprintf("read only %t", readOnly), func(t *testing.T) {
-			s := startScene(t, hostile)
+			s := openShowroom(t, hostile)
 			s.handler.ReadOnly = readOnly
 			c := newCrawler(t, s.routes())
-			forms := sorted(c.crawl(s.pages()...))
+			forms := inOrder(c.crawl(s.pages()...))
 			typed := func(f pageField) (string, bool) {
 				switch {
 				case isSecret(f) && f.kind == "textarea":
@@ -110,7 +110,7 @@ func TestThreat163_NoSecretComesOut(t *testing.T) {
 				calls := 0
 				s.store.on(func(string) error {
 					if calls++; calls > n {
-						return errAway
+						return errStoreGone
 					}
 					return nil
 				})
@@ -146,7 +146,7 @@ func TestThreat163_NoSecretComesOut(t *testing.T) {
 
 // The search finds a secret in each of the ways in which it could come out.
 func TestThreat163_TheSearchFinds(t *testing.T) {
-	s := &scene{t: t, secrets: make(map[string]string)}
+	s := &showroom{t: t, secrets: make(map[string]string)}
 	secret := string(s.secret("secret"))
 	parts := s.hidden()
 	for name, text := range map[string]string{
@@ -156,8 +156,8 @@ func TestThreat163_TheSearchFinds(t *testing.T) {
 		"base64 of another": base64.URLEncoding.EncodeToString([]byte("client:" + secret)),
 	} {
 		found := false
-		for i := range len(text) - window + 1 {
-			_, ok := parts[[window]byte([]byte(text[i:i+window]))]
+		for i := range len(text) - leakWindow + 1 {
+			_, ok := parts[[leakWindow]byte([]byte(text[i:i+leakWindow]))]
 			found = found || ok
 		}
 		if !found {
@@ -171,9 +171,9 @@ func TestThreat163_TheSearchFinds(t *testing.T) {
 func TestThreat162_TextsStayTexts(t *testing.T) {
 	var all [2][]*visit
 	for i, word := range []string{"harmless", hostile} {
-		s := startScene(t, word)
+		s := openShowroom(t, word)
 		c := newCrawler(t, s.routes())
-		forms := sorted(c.crawl(s.pages()...))
+		forms := inOrder(c.crawl(s.pages()...))
 		for _, f := range forms {
 			c.send(f, func(f pageField) (string, bool) {
 				if isTyped(f) && !isSecret(f) {
@@ -216,14 +216,14 @@ func TestThreat162_TextsStayTexts(t *testing.T) {
 		got, want := v.page(t).shape, plain.page(t).shape
 		for j := range max(len(got), len(want)) {
 			if j >= len(got) || j >= len(want) || got[j] != want[j] {
-				t.Errorf("%s: got another page than %s, from element %d on: %q, want %q", v, plain, j, from(got, j), from(want, j))
+				t.Errorf("%s: got another page than %s, from element %d on: %q, want %q", v, plain, j, restOf(got, j), restOf(want, j))
 				return
 			}
 		}
 	}
 }
 
-func from(list []string, i int) []string { return list[min(i, len(list)):min(i+3, len(list))] }
+func restOf(list []string, i int) []string { return list[min(i, len(list)):min(i+3, len(list))] }
 
 // Each answer says the same of what a browser may do with it, whatever it is.
 func wantHeaders(t *testing.T, v *visit) {

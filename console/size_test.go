@@ -17,9 +17,9 @@ const (
 	maxRecords = 3*(maxShown+1) + 5
 )
 
-// crowd fills a scene with more than any page shows, and with texts as long as they can
+// crowd fills a showroom with more than any page shows, and with texts as long as they can
 // be.
-func (s *scene) crowd() {
+func (s *showroom) crowd() {
 	s.t.Helper()
 	long := func(n int) string { return strings.Repeat("\"Äé<& ", n)[:n/8*8] }
 	for i := range 3 * maxShown {
@@ -38,7 +38,7 @@ func (s *scene) crowd() {
 	}
 }
 
-func (s *scene) crowdGrant(profile, user string, n int, text string) {
+func (s *showroom) crowdGrant(profile, user string, n int, text string) {
 	s.t.Helper()
 	g := &authprofile.Grant{
 		GrantKey: authprofile.GrantKey{ProfileID: profile, User: user}, AccessToken: "a", RefreshToken: "r", Account: text, Subject: text,
@@ -55,8 +55,8 @@ func (s *scene) crowdGrant(profile, user string, n int, text string) {
 
 // No page is large, and none reads more than it shows and the one record that tells
 // whether there are more.
-func TestPagesAreSmall(t *testing.T) {
-	s := startScene(t, " plain")
+func TestEachPageIsSmallAndReadsLittle(t *testing.T) {
+	s := openShowroom(t, " plain")
 	s.crowd()
 	c := newCrawler(t, s.routes())
 	assets := make(map[string]int)
@@ -87,7 +87,7 @@ func TestPagesAreSmall(t *testing.T) {
 			continue
 		}
 		n := len(v.body) + size(v, `<link rel="stylesheet" href="`) + size(v, `<script src="`)
-		largest[kind(v.address)] = max(largest[kind(v.address)], n)
+		largest[pageKind(v.address)] = max(largest[pageKind(v.address)], n)
 		if n > maxPage {
 			t.Errorf("%s: got %d bytes with style and script, want at most %d", v, n, maxPage)
 		}

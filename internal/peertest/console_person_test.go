@@ -367,10 +367,10 @@ func (p *person) withoutScript() {
 	p.do("stop scripts", emulation.SetScriptExecutionDisabled(true).Do)
 }
 
-// onSmallScreen makes the window 320 pixels wide, as a phone's.
-func (p *person) onSmallScreen() {
+// onScreen makes the window as large as a screen.
+func (p *person) onScreen(width, height int64) {
 	p.t.Helper()
-	run(p.t, p.ctx, "make the window small", chromedp.EmulateViewport(320, 640))
+	run(p.t, p.ctx, "make the window fit", chromedp.EmulateViewport(width, height))
 }
 
 // inScheme asks pages for their light or dark colours.

@@ -28,11 +28,11 @@ import (
 // hostile is a text from outside that is out for more than to be read.
 const hostile = "\"'><script>alert(1)</script><x y=\"'`{{.}}\u202e\u2066&lt;!--]]>"
 
-// A scene is a console over a Store that has something of everything.
-type scene struct {
+// A showroom is a console over a Store that has something of everything.
+type showroom struct {
 	t        *testing.T
 	provider *providertest.Server
-	store    *watchedStore
+	store    *countedStore
 	manager  *authprofile.Manager
 	redirect *authprofile.RedirectHandler
 	handler  *console.Handler
@@ -60,24 +60,24 @@ func (l *logged) String() string {
 }
 
 // secret makes a secret that must not come out.
-func (s *scene) secret(what string) authprofile.Secret {
+func (s *showroom) secret(what string) authprofile.Secret {
 	text := rand.Text() + rand.Text()
 	s.secrets[text] = what
 	return authprofile.Secret(text)
 }
 
-// startScene makes a scene whose texts all have word in them. Nothing but the texts
+// openShowroom makes a showroom whose texts all have word in them. Nothing but the texts
 // differs between one word and another.
-func startScene(t *testing.T, word string) *scene {
+func openShowroom(t *testing.T, word string) *showroom {
 	t.Helper()
 	keys, err := sealed.NewKeyring(sealed.Key{ID: "1", Secret: []byte(rand.Text() + rand.Text())[:32]})
 	if err != nil {
 		t.Fatal(err)
 	}
 	inner := new(authprofile.MemStore)
-	s := &scene{
+	s := &showroom{
 		t: t, provider: providertest.NewServer(t, providertest.InMemory("https://login.example.com")),
-		store: &watchedStore{Store: sealed.New(inner, keys)}, log: new(logged), secrets: make(map[string]string),
+		store: &countedStore{Store: sealed.New(inner, keys)}, log: new(logged), secrets: make(map[string]string),
 	}
 	logger := slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	s.manager = &authprofile.Manager{Store: s.store, HTTPClient: s.provider.Client(), Logger: logger, RedirectURL: origin + "/callback/{profile}"}
@@ -95,7 +95,7 @@ func startScene(t *testing.T, word string) *scene {
 }
 
 // routes is the service that the console is part of.
-func (s *scene) routes() http.Handler {
+func (s *showroom) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/auth/", http.StripPrefix("/auth", s.handler))
 	mux.Handle("/callback/", s.redirect)
@@ -103,11 +103,11 @@ func (s *scene) routes() http.Handler {
 }
 
 // pages are where a crawl begins.
-func (s *scene) pages() []string {
+func (s *showroom) pages() []string {
 	return []string{"/auth/", "/auth/attention", "/auth/profiles", "/auth/grants", "/auth/providers", "/auth/none"}
 }
 
-func (s *scene) put(p *authprofile.Profile) {
+func (s *showroom) put(p *authprofile.Profile) {
 	s.t.Helper()
 	if err := s.store.Store.PutProfile(s.t.Context(), p); err != nil {
 		s.t.Fatal(err)
@@ -115,7 +115,7 @@ func (s *scene) put(p *authprofile.Profile) {
 }
 
 // fill puts profiles of all kinds, and grants in all states.
-func (s *scene) fill(word string) {
+func (s *showroom) fill(word string) {
 	s.t.Helper()
 	ctx, now := s.t.Context(), time.Now()
 	secret := s.secret("client secret")
@@ -184,7 +184,7 @@ func (s *scene) fill(word string) {
 	delete(s.secrets, "")
 }
 
-func (s *scene) fillGrant(g *authprofile.Grant, word string, now time.Time) {
+func (s *showroom) fillGrant(g *authprofile.Grant, word string, now time.Time) {
 	s.t.Helper()
 	g.AccessToken, g.RefreshToken = s.secret("access token"), s.secret("refresh token")
 	g.TokenType, g.Obtained, g.Expiry = "Bearer", now.Add(-time.Hour), now.Add(time.Hour)
@@ -203,7 +203,7 @@ func (s *scene) fillGrant(g *authprofile.Grant, word string, now time.Time) {
 }
 
 // key makes a private key, whose parts must not come out.
-func (s *scene) key() *ecdsa.PrivateKey {
+func (s *showroom) key() *ecdsa.PrivateKey {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		s.t.Fatal(err)
@@ -217,7 +217,7 @@ func (s *scene) key() *ecdsa.PrivateKey {
 }
 
 // keyPEM is a key with a certificate.
-func (s *scene) keyPEM() authprofile.Secret {
+func (s *showroom) keyPEM() authprofile.Secret {
 	s.t.Helper()
 	key := s.key()
 	cert, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(48 * time.Hour)},
@@ -238,7 +238,7 @@ func (s *scene) keyPEM() authprofile.Secret {
 	return authprofile.Secret(private + string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert})))
 }
 
-func (s *scene) keyJWK() authprofile.Secret {
+func (s *showroom) keyJWK() authprofile.Secret {
 	s.t.Helper()
 	key := s.key()
 	public, err := key.PublicKey.Bytes()
@@ -256,8 +256,8 @@ func (s *scene) keyJWK() authprofile.Secret {
 	return authprofile.Secret(text)
 }
 
-// A watchedStore fails when it is told to, and counts what is read from it.
-type watchedStore struct {
+// A countedStore fails when it is told to, and counts what is read from it.
+type countedStore struct {
 	authprofile.Store
 
 	mu    sync.Mutex
@@ -277,15 +277,15 @@ type listing struct {
 	limit, count int
 }
 
-var errAway = errors.New("the database is away")
+var errStoreGone = errors.New("the database is away")
 
-func (s *watchedStore) on(fault func(op string) error) {
+func (s *countedStore) on(fault func(op string) error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.fault = fault
 }
 
-func (s *watchedStore) call(ctx context.Context, op string) error {
+func (s *countedStore) call(ctx context.Context, op string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if ctx.Value(countable{}) != nil {
@@ -301,7 +301,7 @@ func (s *watchedStore) call(ctx context.Context, op string) error {
 }
 
 // take returns what was called since it was last called itself.
-func (s *watchedStore) take() (lists []listing, calls map[string]int) {
+func (s *countedStore) take() (lists []listing, calls map[string]int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	lists, calls = s.lists, s.calls
@@ -309,7 +309,7 @@ func (s *watchedStore) take() (lists []listing, calls map[string]int) {
 	return lists, calls
 }
 
-func (s *watchedStore) listed(ctx context.Context, l listing) {
+func (s *countedStore) listed(ctx context.Context, l listing) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if ctx.Value(countable{}) != nil {
@@ -317,14 +317,14 @@ func (s *watchedStore) listed(ctx context.Context, l listing) {
 	}
 }
 
-func (s *watchedStore) Profile(ctx context.Context, id string) (*authprofile.Profile, error) {
+func (s *countedStore) Profile(ctx context.Context, id string) (*authprofile.Profile, error) {
 	if err := s.call(ctx, "Profile"); err != nil {
 		return nil, err
 	}
 	return s.Store.Profile(ctx, id)
 }
 
-func (s *watchedStore) ListProfiles(ctx context.Context, after string, limit int) ([]*authprofile.Profile, error) {
+func (s *countedStore) ListProfiles(ctx context.Context, after string, limit int) ([]*authprofile.Profile, error) {
 	if err := s.call(ctx, "ListProfiles"); err != nil {
 		return nil, err
 	}
@@ -333,28 +333,28 @@ func (s *watchedStore) ListProfiles(ctx context.Context, after string, limit int
 	return list, err
 }
 
-func (s *watchedStore) PutProfile(ctx context.Context, p *authprofile.Profile) error {
+func (s *countedStore) PutProfile(ctx context.Context, p *authprofile.Profile) error {
 	if err := s.call(ctx, "PutProfile"); err != nil {
 		return err
 	}
 	return s.Store.PutProfile(ctx, p)
 }
 
-func (s *watchedStore) DeleteProfile(ctx context.Context, id string) error {
+func (s *countedStore) DeleteProfile(ctx context.Context, id string) error {
 	if err := s.call(ctx, "DeleteProfile"); err != nil {
 		return err
 	}
 	return s.Store.DeleteProfile(ctx, id)
 }
 
-func (s *watchedStore) Grant(ctx context.Context, key authprofile.GrantKey) (*authprofile.Grant, error) {
+func (s *countedStore) Grant(ctx context.Context, key authprofile.GrantKey) (*authprofile.Grant, error) {
 	if err := s.call(ctx, "Grant"); err != nil {
 		return nil, err
 	}
 	return s.Store.Grant(ctx, key)
 }
 
-func (s *watchedStore) ListGrants(ctx context.Context, f authprofile.GrantFilter, after authprofile.GrantKey, limit int) ([]*authprofile.Grant, error) {
+func (s *countedStore) ListGrants(ctx context.Context, f authprofile.GrantFilter, after authprofile.GrantKey, limit int) ([]*authprofile.Grant, error) {
 	if err := s.call(ctx, "ListGrants"); err != nil {
 		return nil, err
 	}
@@ -363,28 +363,28 @@ func (s *watchedStore) ListGrants(ctx context.Context, f authprofile.GrantFilter
 	return list, err
 }
 
-func (s *watchedStore) CountGrants(ctx context.Context, profileID string) (map[authprofile.Status]int64, error) {
+func (s *countedStore) CountGrants(ctx context.Context, profileID string) (map[authprofile.Status]int64, error) {
 	if err := s.call(ctx, "CountGrants"); err != nil {
 		return nil, err
 	}
 	return s.Store.CountGrants(ctx, profileID)
 }
 
-func (s *watchedStore) PutGrant(ctx context.Context, g *authprofile.Grant) error {
+func (s *countedStore) PutGrant(ctx context.Context, g *authprofile.Grant) error {
 	if err := s.call(ctx, "PutGrant"); err != nil {
 		return err
 	}
 	return s.Store.PutGrant(ctx, g)
 }
 
-func (s *watchedStore) DeleteGrant(ctx context.Context, key authprofile.GrantKey) error {
+func (s *countedStore) DeleteGrant(ctx context.Context, key authprofile.GrantKey) error {
 	if err := s.call(ctx, "DeleteGrant"); err != nil {
 		return err
 	}
 	return s.Store.DeleteGrant(ctx, key)
 }
 
-func (s *watchedStore) PutFlow(ctx context.Context, f *authprofile.Flow) error {
+func (s *countedStore) PutFlow(ctx context.Context, f *authprofile.Flow) error {
 	if err := s.call(ctx, "PutFlow"); err != nil {
 		return err
 	}
@@ -394,7 +394,7 @@ func (s *watchedStore) PutFlow(ctx context.Context, f *authprofile.Flow) error {
 	return s.Store.PutFlow(ctx, f)
 }
 
-func (s *watchedStore) TakeFlow(ctx context.Context, id string) (*authprofile.Flow, error) {
+func (s *countedStore) TakeFlow(ctx context.Context, id string) (*authprofile.Flow, error) {
 	if err := s.call(ctx, "TakeFlow"); err != nil {
 		return nil, err
 	}
