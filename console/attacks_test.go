@@ -100,8 +100,8 @@ func TestThreat161_OtherSites(t *testing.T) {
 		{"Sec-Fetch-Site": {"cross-site"}, "Origin": {origin}},
 		{"Origin": {"https://evil.example.com"}},
 		{"Origin": {"null"}},
-		{"Origin": {"http://app.example.com.evil.example.com"}},
-		{"Origin": {"http://app.example.com:8080"}},
+		{"Origin": {"https://app.example.com.evil.example.com"}},
+		{"Origin": {"https://app.example.com:8080"}},
 	} {
 		c.change = func(r *http.Request) {
 			r.Header.Del("Sec-Fetch-Site")
@@ -267,7 +267,7 @@ func TestThreat161_ReturnStaysHere(t *testing.T) {
 	begun := 0
 	for _, referer := range []string{
 		"", origin + "/auth/grant", "https://evil.example.com/auth/grant", "https://evil.example.com//evil.example.com/x", origin + "//evil.example.com/",
-		origin + "/\\evil.example.com/", "javascript:alert(1)", "data:text/html,x", "//evil.example.com/a/b", "http://app.example.com@evil.example.com/a/b",
+		origin + "/\\evil.example.com/", "javascript:alert(1)", "data:text/html,x", "//evil.example.com/a/b", "https://app.example.com@evil.example.com/a/b",
 		origin + "/%2f%2fevil.example.com/x", origin + "/..//evil.example.com/x", "http:evil.example.com", "\x00", origin + "/a%0d%0aSet-Cookie:a=b/",
 	} {
 		for _, f := range forms {
@@ -295,5 +295,7 @@ func TestThreat161_ReturnStaysHere(t *testing.T) {
 			}
 		}
 	}
-	t.Logf("%d authorizations begun", begun)
+	if begun == 0 {
+		t.Error("got no authorization begun, want some")
+	}
 }

@@ -162,7 +162,7 @@ type crawler struct {
 }
 
 const (
-	origin  = "http://app.example.com"
+	origin  = "https://app.example.com"
 	maxKind = 12 // visits of one page with other values in its query
 )
 
@@ -380,5 +380,29 @@ func TestReadPage(t *testing.T) {
 	got, want := f.values(nil, f.buttons[0]), url.Values{"a": {hostile}, "c": {"\n" + hostile}, "d": {"2"}, "e": {"f"}}
 	if got.Encode() != want.Encode() {
 		t.Errorf("got form %q, want %q", got, want)
+	}
+}
+
+// Each link leads to a page that is there.
+func TestLinksLeadToPages(t *testing.T) {
+	for _, word := range []string{" plain", hostile} {
+		s := openShowroom(t, word)
+		c := newCrawler(t, s.routes())
+		c.crawl(s.pages()...)
+		kinds := make(map[string]bool)
+		for _, v := range c.visits {
+			kinds[pageKind(v.address)] = true
+			u, err := url.Parse(v.address)
+			if err != nil {
+				t.Fatal(err)
+			}
+			gone := u.Path == "/auth/none" || u.Query().Get("profile") == "8"+word // which was deleted
+			if v.status >= 400 && !gone {
+				t.Errorf("%s: got status %d, want a page", v, v.status)
+			}
+		}
+		if len(kinds) < 15 {
+			t.Errorf("got pages %q, want more of them", slices.Sorted(maps.Keys(kinds)))
+		}
 	}
 }

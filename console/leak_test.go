@@ -169,46 +169,35 @@ func TestThreat163_TheSearchFinds(t *testing.T) {
 // Texts from outside stay texts: pages are made of the same elements with the same
 // attributes, whether the texts are harmless or not, and lead to the same places.
 func TestThreat162_TextsStayTexts(t *testing.T) {
-	var all [2][]*visit
+	var opened, sent [2][]*visit // what was got, and what forms were answered with
 	for i, word := range []string{"harmless", hostile} {
 		s := openShowroom(t, word)
 		c := newCrawler(t, s.routes())
 		forms := inOrder(c.crawl(s.pages()...))
+		n := len(c.visits)
 		for _, f := range forms {
 			c.send(f, func(f pageField) (string, bool) {
 				if isTyped(f) && !isSecret(f) {
-					return f.value + word, true
+					return f.value + "~" + word, true // which comes after the IDs that there are
 				}
 				return "", false
 			})
 		}
-		all[i] = c.visits
+		opened[i], sent[i] = c.visits[:n], c.visits[n:]
 		for _, v := range c.visits {
-			if !v.isPage() {
-				continue
-			}
-			for _, raw := range []string{"<script>alert", "<x y", "'><", "\"><script>a"} {
-				if strings.Contains(v.body, raw) {
-					t.Errorf("%s: got %q in the page, want it escaped", v, raw)
-				}
-			}
-			for _, l := range v.page(t).links {
-				to, inside, err := resolve(v.address, l.address)
-				outside := err == nil && strings.HasPrefix(l.address, "https://") && strings.Contains(l.rel, "noreferrer") && !strings.Contains(l.address, word)
-				if !inside && !outside {
-					t.Errorf("%s: got a link to %q (%s), want none", v, l.address, to)
-				}
+			if v.isPage() {
+				wantTexts(t, v, word)
 			}
 		}
 	}
-	if got, want := len(all[1]), len(all[0]); got != want {
-		t.Errorf("got %d answers, want %d as with harmless texts", got, want)
+	if got, want := len(opened[1]), len(opened[0]); got != want {
+		t.Fatalf("got %d pages, want %d as with harmless texts", got, want)
 	}
-	for i := range min(len(all[0]), len(all[1])) {
-		plain, v := all[0][i], all[1][i]
+	usual := make(map[string]bool) // elements with their attributes
+	for i, v := range opened[1] {
+		plain := opened[0][i]
 		if v.status != plain.status {
-			t.Errorf("%s: got status %d, want %d as of %s", v, v.status, plain.status, plain)
-			break // from here on they may be at other places
+			t.Fatalf("%s: got status %d, want %d as of %s", v, v.status, plain.status, plain)
 		}
 		if !plain.isPage() {
 			continue
@@ -216,9 +205,52 @@ func TestThreat162_TextsStayTexts(t *testing.T) {
 		got, want := v.page(t).shape, plain.page(t).shape
 		for j := range max(len(got), len(want)) {
 			if j >= len(got) || j >= len(want) || got[j] != want[j] {
-				t.Errorf("%s: got another page than %s, from element %d on: %q, want %q", v, plain, j, restOf(got, j), restOf(want, j))
-				return
+				t.Fatalf("%s: got another page than %s, from element %d on: %q, want %q", v, plain, j, restOf(got, j), restOf(want, j))
 			}
+			usual[got[j]] = true
+		}
+	}
+	// What is typed may be valid in one case, and not in the other.
+	for _, v := range sent[0] {
+		if v.isPage() {
+			for _, element := range v.page(t).shape {
+				usual[element] = true
+			}
+		}
+	}
+	for _, v := range sent[1] {
+		if !v.isPage() {
+			continue
+		}
+		scripts := 0
+		for _, element := range v.page(t).shape {
+			if strings.HasPrefix(element, "script") {
+				scripts++
+			}
+			if !usual[element] {
+				t.Errorf("%s: got an element %q, want only those that pages have with harmless texts", v, element)
+			}
+		}
+		if scripts > 1 {
+			t.Errorf("%s: got %d scripts, want one at most", v, scripts)
+		}
+	}
+}
+
+// wantTexts fails the test if a text has got out of its place on a page, or has become
+// a link.
+func wantTexts(t *testing.T, v *visit, word string) {
+	t.Helper()
+	for _, raw := range []string{"<script>alert", "<x y", "'><", "\"><script>a"} {
+		if strings.Contains(v.body, raw) {
+			t.Errorf("%s: got %q in the page, want it escaped", v, raw)
+		}
+	}
+	for _, l := range v.page(t).links {
+		to, inside, err := resolve(v.address, l.address)
+		outside := err == nil && strings.HasPrefix(l.address, "https://") && strings.Contains(l.rel, "noreferrer") && !strings.Contains(l.address, word)
+		if !inside && !outside {
+			t.Errorf("%s: got a link to %q (%s), want none", v, l.address, to)
 		}
 	}
 }

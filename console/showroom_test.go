@@ -172,14 +172,17 @@ func (s *showroom) fill(word string) {
 	s.fillGrant(&authprofile.Grant{GrantKey: authprofile.GrantKey{ProfileID: "3" + word}, Status: authprofile.StatusActive}, word, now)
 	s.fillGrant(&authprofile.Grant{GrantKey: authprofile.GrantKey{ProfileID: "8" + word, User: "1" + word}, Status: authprofile.StatusActive}, word, now)
 
+	stored, err := s.manager.Profile(ctx, "1")
+	if err != nil {
+		s.t.Fatal(err)
+	}
 	for range 3 {
-		f, err := s.manager.Begin(ctx, base("1"), "1"+word)
-		if err == nil {
-			s.secrets[f.State] = "state"
-			s.secrets[string(f.Verifier)], s.secrets[f.Nonce] = "code verifier", "nonce"
-		} else if !errors.Is(err, authprofile.ErrNotFound) {
+		f, err := s.manager.Begin(ctx, stored, "1"+word)
+		if err != nil {
 			s.t.Fatal(err)
 		}
+		s.secrets[f.State] = "state"
+		s.secrets[string(f.Verifier)], s.secrets[f.Nonce] = "code verifier", "nonce"
 	}
 	delete(s.secrets, "")
 }
