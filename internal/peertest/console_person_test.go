@@ -198,7 +198,7 @@ func (p *person) reaches(e element) {
 			return ask(ctx, e, `function() {
 				const at = this.ownerDocument.activeElement, style = getComputedStyle(at);
 				const group = this.type === "radio" && at.type === "radio" && at.name === this.name;
-				return {Here: at === this || group, Seen: at.matches(":focus-visible") && style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2};
+				return {Here: at === this || group, Seen: at.matches(":focus-visible") && style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 1};
 			}`, &state)
 		})
 		if state.Here {
