@@ -98,11 +98,19 @@ func (s *consoleHost) behindProxy(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	proxy := httptest.NewServer(&httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+	forward := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
 		r.SetURL(service)
 		r.Out.URL.Path = strings.TrimPrefix(r.In.URL.Path, "/outside")
 		r.Out.URL.RawPath = ""
-	}})
+	}}
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// An answer may begin before the proxy has seen that the form is at its end.
+		// Without this, a ReverseProxy then cuts the answer off.
+		if err := http.NewResponseController(w).EnableFullDuplex(); err != nil {
+			t.Error(err)
+		}
+		forward.ServeHTTP(w, r)
+	}))
 	t.Cleanup(proxy.Close)
 	_, port, err := net.SplitHostPort(strings.TrimPrefix(proxy.URL, "http://"))
 	if err != nil {
