@@ -122,7 +122,7 @@ func (h *Handler) Validate() error {
 		if h.Logger == nil {
 			h.Logger = slog.New(slog.DiscardHandler)
 		}
-		h.survey = newSurvey(h.Manager)
+		h.survey = newSurvey(h.Manager, h.Logger)
 		h.routes = make(map[string]route)
 		for _, part := range []map[string]route{h.overviewRoutes(), h.profileRoutes(), h.grantRoutes(), h.providerRoutes()} {
 			maps.Copy(h.routes, part)

@@ -18,3 +18,11 @@ for (const button of document.querySelectorAll("button[data-copy]")) {
 		}
 	});
 }
+
+// A form with data-edited says in the element that it names that it has been edited.
+for (const form of document.querySelectorAll("form[data-edited]")) {
+	form.addEventListener("input", () => {
+		const said = document.getElementById(form.dataset.edited);
+		if (said.textContent === "") said.textContent = "unsaved changes";
+	});
+}

@@ -203,6 +203,20 @@ func (k *Key) TLSCertificate() (tls.Certificate, error) {
 	return c, nil
 }
 
+// ID returns the key's identifier (kid); empty: it has none.
+func (k *Key) ID() string {
+	id, _ := k.header["kid"].(string)
+	return id
+}
+
+// CertificateEnd returns when the key's certificate expires; zero: there is none.
+func (k *Key) CertificateEnd() time.Time {
+	if len(k.certificates) == 0 {
+		return time.Time{}
+	}
+	return k.certificates[0].NotAfter
+}
+
 // CertificateError says that the key's certificate has expired, or is not valid
 // yet. It returns nil if it is neither, or if there is none. The text follows the
 // name of what has the key.

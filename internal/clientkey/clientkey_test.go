@@ -302,6 +302,29 @@ func TestCertificates(t *testing.T) {
 	}
 }
 
+// What a key is can be told without showing it.
+func TestWhatAKeyIs(t *testing.T) {
+	key := keys()["ES256"]
+	leaf := certificate(key)
+	for _, tt := range []struct {
+		name, text, id string
+		end            time.Time
+	}{
+		{"neither", pkcs8(key), "", time.Time{}},
+		{"a certificate", pkcs8(key) + block("CERTIFICATE", leaf.Raw), "", leaf.NotAfter},
+		{"a key ID", jwk(key, map[string]any{"kid": "2027"}), "2027", time.Time{}},
+		{"both", jwk(key, map[string]any{"kid": "2027", "x5c": x5c(leaf)}), "2027", leaf.NotAfter},
+	} {
+		k := parse(t, tt.text)
+		if got := k.ID(); got != tt.id {
+			t.Errorf("%s: got key ID %q, want %q", tt.name, got, tt.id)
+		}
+		if got := k.CertificateEnd(); !got.Equal(tt.end) {
+			t.Errorf("%s: got a certificate until %v, want %v", tt.name, got, tt.end)
+		}
+	}
+}
+
 // No verb of package fmt, nor JSON, shows a byte of a key, wherever it stands.
 func TestNoKeyIsShown(t *testing.T) {
 	for alg, key := range keys() {
