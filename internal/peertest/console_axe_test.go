@@ -2,7 +2,10 @@ package peertest
 
 import (
 	"context"
+	"io"
 	"maps"
+	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -29,17 +32,18 @@ func needsAxe(t *testing.T) {
 	}
 }
 
-// examines fails the test for each barrier on the page. Scripts of the page may be
-// stopped.
-func (p *person) examines(what string) {
+// A barrier is a rule that a page breaks, and where.
+type barrier struct {
+	ID, Help string
+	Nodes    []string
+}
+
+// barriers are those of the page.
+func (p *person) barriers() (found []barrier) {
 	p.t.Helper()
 	script, err := axe()
 	if err != nil {
 		p.t.Fatal(err)
-	}
-	var found []struct {
-		ID, Help string
-		Nodes    []string
 	}
 	p.do("examine the page", func(ctx context.Context) error {
 		if err := evaluate(ctx, script+"; 0", nil); err != nil {
@@ -49,8 +53,37 @@ func (p *person) examines(what string) {
 			runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"], resultTypes: ["violations"], iframes: false,
 		}).then(r => r.violations.map(v => ({ID: v.id, Help: v.help, Nodes: v.nodes.map(n => n.html.slice(0, 200) + "\n      " + n.failureSummary.replace(/\s+/g, " "))})))`, &found)
 	})
-	for _, v := range found {
-		p.t.Errorf("%s, %s: %s (%s)\n    %s", what, p.at(), v.Help, v.ID, strings.Join(v.Nodes, "\n    "))
+	return found
+}
+
+// examines fails the test for each barrier on the page.
+func (p *person) examines(what string) {
+	p.t.Helper()
+	for _, b := range p.barriers() {
+		p.t.Errorf("%s, %s: %s (%s)\n    %s", what, p.at(), b.Help, b.ID, strings.Join(b.Nodes, "\n    "))
+	}
+}
+
+// axe-core finds what is wrong with a page, so that to find nothing says something.
+func TestAxeFinds(t *testing.T) {
+	needsAxe(t)
+	const bad = `<!DOCTYPE html><html><title>x</title><body style="background: #fff; color: #ccc"><p>Hardly to be seen.</p><input><h3>A heading</h3>`
+	ts := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
+		io.WriteString(w, bad)
+	}))
+	defer ts.Close()
+	p := &person{t: t, ctx: authservers.Browser(t)}
+	p.opens(ts.URL)
+	var found []string
+	for _, b := range p.barriers() {
+		found = append(found, b.ID)
+	}
+	for _, want := range []string{"color-contrast", "html-has-lang", "label"} {
+		if !slices.Contains(found, want) {
+			t.Errorf("got %q, want %s among them", found, want)
+		}
 	}
 }
 
@@ -76,7 +109,7 @@ func kindOf(address string) string {
 // one, which no page is wider than.
 func TestConsoleHasNoBarriers(t *testing.T) {
 	needsAxe(t)
-	p := &person{t: t, ctx: authservers.BrowserFor(t, 2*time.Minute)}
+	p := &person{t: t, ctx: authservers.BrowserFor(t, 5*time.Minute)}
 	s := startConsole(t)
 	s.fill(t)
 	inspect := func(what string) {
@@ -110,7 +143,43 @@ func TestConsoleHasNoBarriers(t *testing.T) {
 		inspect("page")
 		queue = append(queue, p.links()...)
 	}
-	t.Logf("pages: %v", visited)
+	if len(visited) < 15 {
+		t.Errorf("got pages %v, want more of them", visited)
+	}
+
+	// Pages that only a form leads to: what is wrong in it, how a test goes, what has
+	// come of several grants, and a save that comes second.
+	p.inScheme("light")
+	p.onScreen(1000, 700)
+	p.opens(s.URL + "/auth/new-profile")
+	p.follows("button", "Save")
+	inspect("a form with mistakes")
+	p.onScreen(1000, 700)
+	p.opens(s.URL + "/auth/profile?id=crm")
+	p.do("test in the window, not in a frame", func(ctx context.Context) error {
+		return evaluate(ctx, `document.querySelector("[formtarget]").removeAttribute("formtarget")`, nil)
+	})
+	p.follows("button", "Test")
+	inspect("a test")
+	p.onScreen(1000, 700)
+	p.opens(s.URL + "/auth/profile?id=crm")
+	stored, err := s.manager.Profile(t.Context(), "crm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	stored.Description = "Another description"
+	save(t, s.manager, stored)
+	p.types("Name", "Another name")
+	p.follows("button", "Save")
+	p.sees("Another description")
+	inspect("a save that comes second")
+	p.onScreen(1000, 700)
+	p.opens(s.URL + "/auth/grants?profile=crm")
+	p.presses("checkbox", "bob crm")
+	p.presses("checkbox", "carol crm")
+	p.follows("button", "Renew selected")
+	inspect("what has come of two renewals")
+
 	p.opens(s.URL + "/login?as=eve")
 	p.opens(s.URL + "/auth/")
 	inspect("the page of those who may not see it")
