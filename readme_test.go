@@ -33,6 +33,7 @@ import (
 
 	"github.com/authprofile/authprofile"
 	"github.com/authprofile/authprofile/assertion"
+	"github.com/authprofile/authprofile/console"
 	"github.com/authprofile/authprofile/providertest"
 	"github.com/authprofile/authprofile/sqlstore"
 	"github.com/authprofile/authprofile/webhook"
@@ -46,7 +47,9 @@ var (
 	userID       string
 	db           *sql.DB
 	conf         *oauth2.Config
+	h            *authprofile.RedirectHandler
 	loggedInUser func(*http.Request) (string, error)
+	operator     func(*http.Request) (string, error)
 	loadToken    func(*sql.DB, string) (*oauth2.Token, error)
 	saveToken    func(*sql.DB, string, *oauth2.Token) error
 	_, _         = os.Getenv, errors.Is
@@ -118,9 +121,9 @@ func TestRowsInThePages(t *testing.T) {
 	}
 }
 
-// What the pages link to in the repository is there.
+// What the pages link to in the repository is there, and so are their pictures.
 func TestLinks(t *testing.T) {
-	link := regexp.MustCompile(`\]\(([^)\s]+)\)`)
+	link := regexp.MustCompile(`(?:\]\(|src(?:set)?=")([^)"\s]+)[)"]`)
 	_, absent := os.Stat("examples") // modules of their own are not part of this one where it is downloaded
 	links := 0
 	for _, name := range sources(t) {

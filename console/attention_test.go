@@ -35,16 +35,6 @@ func (a *answer) inOrder(t *testing.T, parts ...string) {
 	}
 }
 
-// lacks fails the test if the page has one of these parts.
-func (a *answer) lacks(t *testing.T, parts ...string) {
-	t.Helper()
-	for _, part := range parts {
-		if strings.Contains(a.body, part) {
-			t.Errorf("got a page with %q:\n%s", part, a.body)
-		}
-	}
-}
-
 // What needs a person comes by harm, each with why, since when, and what to do.
 func TestAttention(t *testing.T) {
 	s := newWatchedStore()

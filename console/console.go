@@ -56,7 +56,8 @@
 //	brand   what stands at the top left
 //	footer  what stands at the bottom
 //
-// They are given the page's view: {{.Title}}, and {{.Person}}, who is there.
+// They are given the page's view: {{.Title}}, and {{.Person}}, the operator who is
+// there, which is empty on the pages of Connections.
 package console
 
 import (

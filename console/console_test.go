@@ -85,6 +85,16 @@ func (a *answer) wants(t *testing.T, status int, parts ...string) {
 	}
 }
 
+// lacks fails the test if the answer has one of these parts.
+func (a *answer) lacks(t *testing.T, parts ...string) {
+	t.Helper()
+	for _, part := range parts {
+		if strings.Contains(a.body, part) {
+			t.Errorf("got a page with %q:\n%s", part, a.body)
+		}
+	}
+}
+
 // operator lets everybody in as "olga".
 func operator(*http.Request) (string, error) { return "olga", nil }
 

@@ -22,6 +22,7 @@ type site struct {
 	logger     *slog.Logger
 	logUsers   bool
 	readOnly   bool
+	forUsers   bool // the person is a user of the service, whose identifier is not for pages
 	navigation []link
 	person     func(*http.Request) (string, error)
 	routes     map[string]route
@@ -115,7 +116,7 @@ func serve(w http.ResponseWriter, r *http.Request, s *site) {
 			allowed += ", POST"
 		}
 		w.Header().Set("Allow", allowed)
-		c.problem(http.StatusMethodNotAllowed, "This address cannot be opened", "It is where a form of the console leads. Use the button of that form.")
+		c.problem(http.StatusMethodNotAllowed, "This address cannot be opened", "It is where a form leads. Use the button of that form.")
 	}
 }
 
@@ -136,6 +137,10 @@ func (c *call) identify() (ok bool) {
 		}
 	}()
 	who, err := c.person(c.r)
+	if (err != nil || who == "") && c.forUsers {
+		c.problem(http.StatusForbidden, "Please log in", "You are not logged in here. Log in, and open this page again.")
+		return false
+	}
 	if err != nil || who == "" {
 		c.problem(http.StatusForbidden, "You are not allowed to see this page", "Log in, or ask those who run this service.")
 		return false
@@ -152,7 +157,7 @@ func (c *call) mayChange() bool {
 		return false
 	}
 	if err := new(http.CrossOriginProtection).Check(c.r); err != nil {
-		c.problem(http.StatusForbidden, "This request came from another site", "Nothing was changed. Open the console itself, and use its buttons.")
+		c.problem(http.StatusForbidden, "This request came from another site", "Nothing was changed. Open the page itself, and use its buttons.")
 		return false
 	}
 	return true
@@ -223,7 +228,9 @@ func setHeaders(w http.ResponseWriter, c *call) {
 // A view is what a page is made of.
 type view struct {
 	Title      string // of the page, and its heading
-	Person     string // who is there
+	ForUsers   bool   // it is a page of Connections
+	Person     string // the operator who is there
+	Home       bool   // there is a first page that the person may see
 	Root       string // of links: "" or "../"
 	Here       string // the name of the page
 	Navigation []link
@@ -236,11 +243,17 @@ type view struct {
 }
 
 func (c *call) view(title string, page any) *view {
-	return &view{
-		Title: title, Person: c.who, Root: strings.Repeat("../", strings.Count(c.name, "/")), Here: c.name,
-		Navigation: c.navigation, ReadOnly: c.readOnly, Style: c.look.styleName, Script: c.look.scriptName,
-		Message: messages[c.query.Get("done")], Page: page,
+	v := &view{
+		Title: title, ForUsers: c.forUsers, Home: c.who != "", Root: strings.Repeat("../", strings.Count(c.name, "/")), Here: c.name,
+		ReadOnly: c.readOnly, Style: c.look.styleName, Script: c.look.scriptName, Page: page,
 	}
+	if v.Home {
+		v.Navigation = c.navigation
+	}
+	if !c.forUsers {
+		v.Person, v.Message = c.who, messages[c.query.Get("done")]
+	}
+	return v
 }
 
 // messages are what a page says after it has been changed, by the value of "done" in
@@ -270,9 +283,6 @@ func (c *call) show(status int, template string, v *view) {
 // problem answers with a page that says what went wrong, and what to do.
 func (c *call) problem(status int, title, text string) {
 	v := c.view(title, text)
-	if c.who == "" {
-		v.Navigation = nil
-	}
 	v.Message = ""
 	c.show(status, "problem", v)
 }
@@ -319,12 +329,19 @@ func address(name string, query ...string) string {
 
 // audit logs a change: what the person did, and with what.
 func (c *call) audit(action string, key authprofile.GrantKey, err error) {
-	attrs := []any{"person", c.who, "action", action, "profile", key.ProfileID}
+	attrs := []any{"action", action, "profile", key.ProfileID}
+	if !c.forUsers {
+		attrs = append([]any{"person", c.who}, attrs...)
+	}
 	if c.logUsers && key.User != "" {
 		attrs = append(attrs, "user", key.User)
 	}
 	if err != nil {
-		c.logger.Warn("console: failed", append(attrs, "error", err.Error())...)
+		text := err.Error()
+		if !c.logUsers && key.User != "" {
+			text = strings.ReplaceAll(text, key.User, "[user]") // which a database may have put there
+		}
+		c.logger.Warn("console: failed", append(attrs, "error", text)...)
 		return
 	}
 	c.logger.Info("console: done", attrs...)

@@ -102,6 +102,14 @@ func stateOf(g *authprofile.Grant, now time.Time) state {
 	case authprofile.StatusActive:
 		s.Next = "The token is renewed when a program asks for one shortly before its end."
 		s.Help = "Nothing needs to be done."
+		if g.User == "" || g.RefreshToken != "" {
+			break
+		}
+		s.Next = "Nothing. The provider has given no refresh token, and has not said that the access token ends."
+		if !g.Expiry.IsZero() {
+			s.Next = "The provider has given no refresh token: when the access token ends, the user is needed."
+			s.Help = "Nothing now. " + lastingHelp
+		}
 	case authprofile.StatusFailing:
 		if f.Next.After(now) {
 			s.Word += ", next attempt at " + f.Next.UTC().Format("15:04:05 UTC")
@@ -112,22 +120,31 @@ func stateOf(g *authprofile.Grant, now time.Time) state {
 		if f.Paced {
 			s.Next += " The provider itself has said when that is."
 		}
+		if g.AccessToken != "" && g.Expiry.After(now) {
+			s.Next += " Until then programs get the access token that is there, which ends " + fromNow(g.Expiry, now) + "."
+		}
 		s.Help = "Nothing, as a rule: this passes. If it lasts for hours, look at the provider's own status page, and at the network of this service."
 	case authprofile.StatusNeedsReauthorization:
 		s.Next = "Nothing, until the user connects the account again. Then all works as before."
 		s.Help = "Ask the user to connect the account again."
-		if f.Reason == authprofile.ReasonExpired {
-			s.Help += " So that it lasts, the profile has to ask the provider for a refresh token: with most providers by the scope offline_access."
+		switch f.Reason {
+		case authprofile.ReasonExpired:
+			s.Help += " " + lastingHelp
+		case authprofile.ReasonOtherClient:
+			s.Next = "It works again as soon as the profile has the client ID and the addresses that it had before, or the user has connected the account again."
+			s.Help = "If the profile was changed by mistake, give it the client ID and the addresses that it had before, and save it. If the change is meant to stay, ask the user to connect the account again."
+		case authprofile.ReasonRevoked, authprofile.ReasonInterrupted:
+		default:
+			s.Next = "It is tried once more when the profile is saved. Otherwise nothing, until the user connects the account again."
 		}
 	case authprofile.StatusNeedsConfiguration:
 		s.Next = "It is tried again as soon as the profile is saved, and now and then while programs ask for a token. No user has to come back."
 		s.Help = "Compare the profile with the registration at the provider: client ID, secret or key, scopes and addresses. Correct what differs, and save the profile. Its test says more."
-		if f.Reason == authprofile.ReasonOtherClient {
-			s.Help = "Give the profile the client ID and the addresses that it had before, and save it. If the change is meant to stay, ask the user to connect the account again."
-		}
 	}
 	return s
 }
+
+const lastingHelp = "So that a grant lasts, the profile has to ask the provider for a refresh token: with most providers by the scope offline_access."
 
 // reasons say what has happened.
 var reasons = map[authprofile.Reason]string{
