@@ -36,9 +36,9 @@ type showroom struct {
 	manager  *authprofile.Manager
 	redirect *authprofile.RedirectHandler
 	handler  *console.Handler
+	users    *console.Connections
 	log      *logged
 	secrets  map[string]string // by text: what it is
-	users    []string          // that grants are of
 }
 
 // A logged is what has been logged.
@@ -87,7 +87,8 @@ func openShowroom(t *testing.T, word string) *showroom {
 		Manager: s.manager, Operator: func(*http.Request) (string, error) { return "olga" + word, nil },
 		Logger: logger, LogUsers: true, Redirect: s.redirect, ConnectionsURL: origin + "/connections/",
 	}
-	if err := s.handler.Validate(); err != nil {
+	s.users = &console.Connections{Redirect: s.redirect, Profiles: []string{"1", "2" + word, "4" + word, "5" + word, "7" + word, "8" + word}, Logger: logger, LogUsers: true}
+	if err := errors.Join(s.handler.Validate(), s.users.Validate()); err != nil {
 		t.Fatal(err)
 	}
 	s.fill(word)
@@ -98,13 +99,14 @@ func openShowroom(t *testing.T, word string) *showroom {
 func (s *showroom) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/auth/", http.StripPrefix("/auth", s.handler))
+	mux.Handle("/connections/", http.StripPrefix("/connections", s.users))
 	mux.Handle("/callback/", s.redirect)
 	return mux
 }
 
 // pages are where a crawl begins.
 func (s *showroom) pages() []string {
-	return []string{"/auth/", "/auth/attention", "/auth/profiles", "/auth/grants", "/auth/providers", "/auth/none"}
+	return []string{"/auth/", "/auth/attention", "/auth/profiles", "/auth/grants", "/auth/providers", "/auth/none", "/connections/", "/connections/?profile=1"}
 }
 
 func (s *showroom) put(p *authprofile.Profile) {
@@ -164,7 +166,6 @@ func (s *showroom) fill(word string) {
 	for _, id := range []string{"1", "2" + word, "4" + word, "7" + word} {
 		for i, g := range states {
 			g.GrantKey = authprofile.GrantKey{ProfileID: id, User: fmt.Sprint(i+1, word)}
-			s.users = append(s.users, g.User)
 			s.fillGrant(&g, word, now)
 		}
 	}

@@ -135,15 +135,15 @@ func (p *person) setsUpProfile(s *consoleHost, script bool) {
 	// What is wrong is told at its field, and nothing that was typed is lost.
 	p.types("Scopes", `openid "`)
 	p.follows("button", "Save")
-	p.finds("alert", "…")
+	p.sees("Not saved.")
 	if got := p.value("Discovery document"); got != s.provider.DiscoveryURL {
 		p.t.Errorf("after a mistake: got discovery document %q, want what was typed", got)
 	}
-	if text := p.value("Client secret"); text != "" {
+	if text := p.value("New client secret"); text != "" {
 		p.t.Errorf("after a mistake: got a secret that was sent back, want none")
 	}
 	p.fits()
-	p.types("Client secret", authservers.Web.Secret)
+	p.types("New client secret", authservers.Web.Secret)
 	p.types("Scopes", strings.Join(authservers.Scopes, " "))
 	p.follows("button", "Save")
 	p.sees("Saved.")
