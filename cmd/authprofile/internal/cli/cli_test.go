@@ -15,6 +15,7 @@ import (
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"authprofile": func() { os.Exit(Main()) },
+		"nothing":     func() { os.Exit(0) }, // with the same packages linked
 		// What opens browsers on Linux and on macOS.
 		"xdg-open": fakeBrowser,
 		"open":     fakeBrowser,

@@ -142,8 +142,7 @@ func (a *app) makeKeys(ctx context.Context, inner authprofile.Store, path string
 	if len(profiles)+len(grants) > 0 {
 		return nil, fmt.Errorf("there is no key file %s, and what is in the database was encrypted with keys: restore the file, or say with --keys where it is", path)
 	}
-	keys := []sealed.Key{newKey()}
-	if err := makePrivate("the key file", path, formatKeys(keys)); err != nil {
+	if err := makePrivate("the key file", path, formatKeys([]sealed.Key{newKey()})); err != nil {
 		return nil, err
 	}
 	fmt.Fprintf(a.stderr, `authprofile: made a key ring: %s
@@ -152,5 +151,5 @@ can read them. Without the file they are lost: every application would need a ne
 client secret, and every user would have to connect anew. Keep a copy of it in a
 safe place, apart from the backups of the database.
 `, path)
-	return newKeyring(keys, path)
+	return readKeys(path) // it may be what another process has made at the same time
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -98,9 +99,27 @@ func TestThreat173_BrokenPipe(t *testing.T) {
 	}
 }
 
+// BenchmarkProcess compares a process that prints a stored token with one that does
+// nothing.
+func BenchmarkProcess(b *testing.B) {
+	w := newWorld(b)
+	w.ok("connect", "crm", "--user", "ada")
+	for _, args := range [][]string{{"nothing"}, {"authprofile", "token", "crm"}} {
+		b.Run(args[0], func(b *testing.B) {
+			for b.Loop() {
+				cmd := w.process(args[1:]...)
+				cmd.Path = filepath.Join(filepath.Dir(cmd.Path), args[0])
+				if err := cmd.Run(); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
 // A terminal is one that a process of the program runs in.
 type terminal struct {
-	t      *testing.T
+	t      testing.TB
 	cmd    *exec.Cmd
 	screen *watched
 	keys   *os.File
