@@ -54,6 +54,7 @@ func TestScripts(t *testing.T) {
 			}
 			env.Defer(srv.Close)
 			env.Values[serverKey{}] = srv
+			env.Setenv("GORACE", raceOptions)
 			env.Setenv("HOME", env.WorkDir+"/home")
 			env.Setenv("ISSUER", srv.Issuer())
 			env.Setenv("DISCOVERY_URL", srv.DiscoveryURL())
@@ -64,5 +65,9 @@ func TestScripts(t *testing.T) {
 		Cmds: scriptCommands,
 	})
 }
+
+// raceOptions let a process end at once: there are many, and the race detector would
+// have each wait for a second.
+const raceOptions = "atexit_sleep_ms=0"
 
 type serverKey struct{}

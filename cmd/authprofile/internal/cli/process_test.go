@@ -20,7 +20,7 @@ import (
 // process returns a process of the program in a world.
 func (w *world) process(args ...string) *exec.Cmd {
 	cmd := exec.Command(command(w.t), args...)
-	cmd.Env = []string{"HOME=" + w.dir, "PATH=" + os.Getenv("PATH"), "TERM=xterm"}
+	cmd.Env = []string{"HOME=" + w.dir, "PATH=" + os.Getenv("PATH"), "TERM=xterm", "GORACE=" + raceOptions}
 	for name, value := range w.env {
 		cmd.Env = append(cmd.Env, name+"="+value)
 	}
