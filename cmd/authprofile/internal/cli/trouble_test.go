@@ -186,3 +186,18 @@ func TestThreat173_ReadOnlyAndFull(t *testing.T) {
 		w.ok("profile", "show", "crm")
 	}
 }
+
+func TestMySQLAddress(t *testing.T) {
+	for address, want := range map[string]string{
+		"mysql://me:p%40ss%2Fword@db.example:3307/auth":             "me:p@ss/word@tcp(db.example:3307)/auth?timeout=10s",
+		"mysql://me@db.example/auth?tls=skip-verify":                "me@tcp(db.example:3306)/auth?timeout=10s&tls=skip-verify",
+		"mariadb://me@[2001:db8::1]/auth?allowNativePasswords=true": "me@tcp([2001:db8::1]:3306)/auth?timeout=10s",
+	} {
+		config, err := mysqlConfig(address)
+		if err != nil {
+			t.Errorf("%s: %v", address, err)
+		} else if got := config.FormatDSN(); got != want {
+			t.Errorf("%s: got %s, want %s", address, got, want)
+		}
+	}
+}
