@@ -84,8 +84,8 @@ its 32 bytes in base64:
 
 The first key encrypts, all of them decrypt. AUTHPROFILE_KEYS can hold the keys
 themselves instead of the path of a file: it is then "keys:" and after it the IDs
-and keys, separated by spaces. Who loses the keys loses every secret in the
-database: each application needs a new secret, and each user has to connect anew.
+and keys, separated by spaces. If the keys are lost, so is every secret in the
+database: each application needs a new one, and each user has to connect anew.
 
 EXIT CODES
 

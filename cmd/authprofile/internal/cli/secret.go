@@ -160,7 +160,7 @@ type inputLine struct {
 	err  error
 }
 
-// next returns a channel with the next line. Who has received it calls taken.
+// next returns a channel with the next line. The caller that has received it calls taken.
 func (l *lineReader) next(r io.Reader) <-chan inputLine {
 	if l.reader == nil {
 		l.reader = bufio.NewReader(r)

@@ -161,6 +161,16 @@ func TestDatabases(t *testing.T) {
 	w.fails(1, "has tables of a newer release: install a newer authprofile", "token", "crm")
 	w.exec("DELETE FROM authprofile_schema WHERE step = 999")
 	w.ok("profile", "list")
+
+	// Tables of another prefix are others.
+	w.fails(1, "has no tables yet", "profile", "list", "--table-prefix", "other_")
+	w.fails(2, "--table-prefix: ", "profile", "list", "--table-prefix", "Other!")
+
+	// What is done can be seen, and is no output.
+	w.ok("profile", "add", "ci", "--type", "app", "--provider", w.srv.DiscoveryURL(), "--client-id", "client", "--client-secret-from", "env:CLIENT_SECRET")
+	if code, stdout, stderr := w.run("token", "ci", "--verbose"); code != 0 || strings.Count(stdout, "\n") != 1 || !strings.Contains(stderr, "level=INFO") || strings.Contains(stderr, strings.TrimSpace(stdout)) {
+		t.Errorf("got exit code %d, %q and %q, want a token and, apart from it, what was done", code, stdout, stderr)
+	}
 }
 
 // What a database refuses is said with what to do, and nothing is lost.
