@@ -1,0 +1,14 @@
+package cli
+
+import (
+	"io"
+
+	"github.com/cli/browser"
+)
+
+// openBrowser opens an address in the user's browser. What the browser has to say
+// is not for this program's output.
+func openBrowser(address string) error {
+	browser.Stdout, browser.Stderr = io.Discard, io.Discard
+	return browser.OpenURL(address)
+}
