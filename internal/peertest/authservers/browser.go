@@ -14,6 +14,12 @@ import (
 // after a minute.
 func Browser(t testing.TB) context.Context {
 	t.Helper()
+	return BrowserFor(t, time.Minute)
+}
+
+// BrowserFor is Browser with another limit of time.
+func BrowserFor(t testing.TB, limit time.Duration) context.Context {
+	t.Helper()
 	path := require.Tool(t, "chromium", "install Chromium (Debian: apt-get install chromium)", "chromium-browser", "google-chrome")
 	opts := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(path),
@@ -25,7 +31,7 @@ func Browser(t testing.TB) context.Context {
 		chromedp.Flag("no-proxy-server", true),
 		chromedp.Flag("host-resolver-rules", "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost"),
 	)
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewExecAllocator(ctx, opts...)
 	t.Cleanup(cancel)

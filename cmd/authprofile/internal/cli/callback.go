@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -51,9 +52,10 @@ func listen(redirect *url.URL) (*listener, error) {
 	for _, host := range hosts {
 		socket, err := net.Listen("tcp", net.JoinHostPort(host, port))
 		if err != nil {
-			if len(l.sockets) > 0 {
+			if len(l.sockets) > 0 && !errors.Is(err, syscall.EADDRINUSE) {
 				break // this machine has no IPv6
 			}
+			l.close()
 			if redirect.Port() == "" {
 				return nil, fmt.Errorf("no port of %s can be listened on: %v", host, err)
 			}

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -42,6 +43,9 @@ func (a *app) run(ctx context.Context, args []string) int {
 	err = errors.Join(err, a.close(ctx))
 	return a.report(ctx, err)
 }
+
+// Root returns the command with all others below it, for their documentation.
+func Root() *cobra.Command { return newRoot(&app{}) }
 
 // newRoot returns the command that has all others below it.
 func newRoot(a *app) *cobra.Command {
@@ -81,21 +85,21 @@ its 32 bytes in base64:
 The first key encrypts, all of them decrypt; "authprofile help key" says how to
 exchange it. AUTHPROFILE_KEYS can hold the keys
 themselves instead of the path of a file: it is then "keys:" and after it the IDs
-and keys, separated by spaces. Who loses the keys loses every secret in the
-database: each application needs a new secret, and each user has to connect anew.
+and keys, separated by spaces. If the keys are lost, so is every secret in the
+database: each application needs a new one, and each user has to connect anew.
 
 EXIT CODES
 
   0  success
-  1  an error, which somebody has to mend
+  1  an error that has to be mended
   2  the command line is wrong
   4  a user has to authorize: standard error has the command to run
   5  it fails for now: try later`,
-		SilenceErrors:     true,
-		SilenceUsage:      true,
-		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: false},
-		RunE:              needsCommand,
-		Args:              cobra.ArbitraryArgs,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Version:       version(),
+		RunE:          needsCommand,
+		Args:          cobra.ArbitraryArgs,
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageError{cmd: cmd, problem: err.Error()} })
 	flags := root.PersistentFlags()
@@ -116,6 +120,14 @@ EXIT CODES
 		newTest(a),
 	)
 	return root
+}
+
+// version returns the version of the module that the program was built from.
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "(unknown)"
 }
 
 // needsCommand is what a command does that has others below it: without one of

@@ -15,6 +15,7 @@ import (
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"authprofile":  func() { os.Exit(Main()) },
+		"nothing":      func() { os.Exit(0) }, // with the same packages linked
 		"fleet-worker": fleetWorker,
 		// What opens browsers on Linux and on macOS.
 		"xdg-open": fakeBrowser,
@@ -54,6 +55,7 @@ func TestScripts(t *testing.T) {
 			}
 			env.Defer(srv.Close)
 			env.Values[serverKey{}] = srv
+			env.Setenv("GORACE", raceOptions)
 			env.Setenv("HOME", env.WorkDir+"/home")
 			env.Setenv("ISSUER", srv.Issuer())
 			env.Setenv("DISCOVERY_URL", srv.DiscoveryURL())
@@ -64,5 +66,9 @@ func TestScripts(t *testing.T) {
 		Cmds: scriptCommands,
 	})
 }
+
+// raceOptions let a process end at once: there are many, and the race detector would
+// have each wait for a second.
+const raceOptions = "atexit_sleep_ms=0"
 
 type serverKey struct{}

@@ -78,7 +78,7 @@ func (c dbCode) advice() string {
 	case c.state == "3D000", c.mysql == 1049:
 		return "there is no database of that name: correct the address, or create it"
 	case strings.HasPrefix(c.state, "28"), c.mysql == 1044, c.mysql == 1045:
-		return "the user or the password is wrong: correct the address"
+		return "the user, the password or the name of the database is wrong: correct the address"
 	case c.state == "42501", c.mysql == 1142, c.mysql == 1227:
 		return "the user lacks the right: grant it"
 	}

@@ -24,14 +24,14 @@ const lifetime = 20 * time.Second
 
 // A world is a user with a database of their own, and a provider.
 type world struct {
-	t   *testing.T
+	t   testing.TB
 	srv *providertest.Server
 	dir string
 	env map[string]string
 }
 
 // newWorld returns a world with the user profile "crm".
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	w := &world{t: t, srv: providertest.NewServer(t), dir: t.TempDir()}
 	w.env = map[string]string{
 		"AUTHPROFILE_STORE": "sqlite:" + filepath.Join(w.dir, "auth.db"),
@@ -151,7 +151,7 @@ func (w *world) api(printed string) int {
 }
 
 // newBrowser returns a browser, which keeps cookies.
-func newBrowser(t *testing.T) *http.Client {
+func newBrowser(t testing.TB) *http.Client {
 	jar, err := cookiejar.New(nil)
 	if err != nil {
 		t.Fatal(err)
@@ -236,7 +236,7 @@ func (w *watched) has(ctx context.Context, mark string) bool {
 }
 
 // command returns the path of the program, for tests that need a process.
-func command(t *testing.T) string {
+func command(t testing.TB) string {
 	t.Helper()
 	for _, dir := range filepath.SplitList(os.Getenv("PATH")) {
 		name := filepath.Join(dir, "authprofile")

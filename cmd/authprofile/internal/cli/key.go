@@ -16,7 +16,7 @@ import (
 func newKey(a *app) *cobra.Command {
 	return group("key", "Exchange the key that secrets are encrypted with",
 		`The secrets in the database are encrypted with the keys of the key ring. To exchange
-the key, for instance because somebody who knows it has left:
+the key, for instance because a person who knows it has left:
 
  1. "authprofile key add" makes a new key. Nothing is encrypted with it yet.
  2. Give it to every service and every machine that uses the database: the line of

@@ -165,15 +165,14 @@ func (a *app) makeKeys(ctx context.Context, inner authprofile.Store, path string
 	if len(profiles)+len(grants) > 0 {
 		return nil, fmt.Errorf("there is no key file %s, and what is in the database was encrypted with keys: restore the file, or say with --keys where it is", path)
 	}
-	keys := []sealed.Key{newSealKey()}
-	if err := makePrivate("the key file", path, formatKeys(keys, "")); err != nil {
+	if err := makePrivate("the key file", path, formatKeys([]sealed.Key{newSealKey()}, "")); err != nil {
 		return nil, err
 	}
 	fmt.Fprintf(a.stderr, `authprofile: made a key ring: %s
-The secrets in the database are encrypted with the key in this file. Who has both
-can read them. Without the file they are lost: every application would need a new
-client secret, and every user would have to connect anew. Keep a copy of it in a
+The secrets in the database are encrypted with the key in this file. Anyone who has
+both can read them. If the file is lost, so are they: every application would need a
+new client secret, and every user would have to connect anew. Keep a copy of it in a
 safe place, apart from the backups of the database.
 `, path)
-	return newKeyring(keys, "", path)
+	return readKeys(path) // it may be what another process has made at the same time
 }

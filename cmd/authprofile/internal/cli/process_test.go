@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -19,7 +20,7 @@ import (
 // process returns a process of the program in a world.
 func (w *world) process(args ...string) *exec.Cmd {
 	cmd := exec.Command(command(w.t), args...)
-	cmd.Env = []string{"HOME=" + w.dir, "PATH=" + os.Getenv("PATH"), "TERM=xterm"}
+	cmd.Env = []string{"HOME=" + w.dir, "PATH=" + os.Getenv("PATH"), "TERM=xterm", "GORACE=" + raceOptions}
 	for name, value := range w.env {
 		cmd.Env = append(cmd.Env, name+"="+value)
 	}
@@ -98,9 +99,27 @@ func TestThreat173_BrokenPipe(t *testing.T) {
 	}
 }
 
+// BenchmarkProcess compares a process that prints a stored token with one that does
+// nothing.
+func BenchmarkProcess(b *testing.B) {
+	w := newWorld(b)
+	w.ok("connect", "crm", "--user", "ada")
+	for _, args := range [][]string{{"nothing"}, {"authprofile", "token", "crm"}} {
+		b.Run(args[0], func(b *testing.B) {
+			for b.Loop() {
+				cmd := w.process(args[1:]...)
+				cmd.Path = filepath.Join(filepath.Dir(cmd.Path), args[0])
+				if err := cmd.Run(); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
 // A terminal is one that a process of the program runs in.
 type terminal struct {
-	t      *testing.T
+	t      testing.TB
 	cmd    *exec.Cmd
 	screen *watched
 	keys   *os.File

@@ -103,38 +103,46 @@ func (a *app) confirm(ctx context.Context, question string) (bool, error) {
 	return answer == "y" || answer == "yes", err
 }
 
-// askSecret asks for a secret, without an echo.
+// askSecret asks for a secret, without an echo: that is off before the question is
+// there, as some people type, or paste, at once.
 func (a *app) askSecret(ctx context.Context, what string) (authprofile.Secret, error) {
 	f, ok := a.stdin.(*os.File)
 	if !ok {
 		return "", errors.New("standard input is not a terminal")
 	}
-	state, err := term.GetState(int(f.Fd()))
+	state, err := term.MakeRaw(int(f.Fd()))
 	if err != nil {
 		return "", err
 	}
-	fmt.Fprint(a.stderr, clean(what)+": ")
-	defer fmt.Fprintln(a.stderr)
-	type answer struct {
-		text []byte
-		err  error
-	}
-	answers := make(chan answer, 1)
+	defer term.Restore(int(f.Fd()), state)
+	answers := make(chan inputLine, 1)
 	go func() {
-		text, err := term.ReadPassword(int(f.Fd()))
-		answers <- answer{text, err}
+		text, err := term.NewTerminal(prompt{f, a.stderr}, "").ReadPassword(clean(what) + ": ")
+		if err == io.EOF { // Ctrl-C is not a signal while there is no echo
+			err = errInterrupted
+		}
+		answers <- inputLine{text, err}
 	}()
 	select {
 	case got := <-answers:
-		if got.err == io.EOF {
-			got.err = errNoAnswer
-		}
 		return authprofile.Secret(got.text), got.err
 	case <-ctx.Done():
-		term.Restore(int(f.Fd()), state)
 		return "", ctx.Err()
 	}
 }
+
+// errInterrupted says that the user has pressed Ctrl-C.
+var errInterrupted = errors.New("interrupted")
+
+// A prompt reads a terminal byte by byte, so that what follows an answer is left for
+// the next question.
+type prompt struct {
+	r io.Reader
+	w io.Writer
+}
+
+func (p prompt) Read(b []byte) (int, error)  { return p.r.Read(b[:min(len(b), 1)]) }
+func (p prompt) Write(b []byte) (int, error) { return p.w.Write(b) }
 
 // errNoAnswer says that standard input has ended before an answer.
 var errNoAnswer = errors.New("standard input has ended without an answer")
@@ -152,7 +160,7 @@ type inputLine struct {
 	err  error
 }
 
-// next returns a channel with the next line. Who has received it calls taken.
+// next returns a channel with the next line. The caller that has received it calls taken.
 func (l *lineReader) next(r io.Reader) <-chan inputLine {
 	if l.reader == nil {
 		l.reader = bufio.NewReader(r)

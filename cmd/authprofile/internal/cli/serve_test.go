@@ -17,7 +17,7 @@ import (
 
 // A served is a console that is being served.
 type served struct {
-	t         *testing.T
+	t         testing.TB
 	link      string
 	base      string
 	stderr    *watched
@@ -50,7 +50,7 @@ func (w *world) serve(browse func(string) error, args ...string) *served {
 }
 
 // visitor returns a browser that does not follow redirects.
-func visitor(t *testing.T) *http.Client {
+func visitor(t testing.TB) *http.Client {
 	jar, err := cookiejar.New(nil)
 	if err != nil {
 		t.Fatal(err)

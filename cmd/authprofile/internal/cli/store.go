@@ -171,20 +171,24 @@ func checkPrivate(what, path string) error {
 }
 
 // makePrivate makes a file that only its owner can read, in folders that others
-// cannot enter unless they were there before.
-func makePrivate(what, path string, text []byte) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+// cannot enter unless they were there before. It is there whole or not at all. If
+// there is one already, which another process has just made, that is no error.
+func makePrivate(what, path string, text []byte) (err error) {
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("%s cannot be made: %w", what, err)
 	}
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	f, err := os.CreateTemp(dir, filepath.Base(path)+".new-*") // which is its owner's alone
 	if err != nil {
 		return fmt.Errorf("%s cannot be made: %w", what, err)
 	}
+	defer os.Remove(f.Name())
 	_, err = f.Write(text)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err != nil {
-		os.Remove(path)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return fmt.Errorf("%s cannot be written: %w", what, err)
+	}
+	if err := os.Link(f.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("%s cannot be made: %w", what, err)
 	}
 	return nil
 }
@@ -215,6 +219,7 @@ func (l location) connect() (*sql.DB, error) {
 		if err != nil {
 			return nil, usageError{problem: "the address of the PostgreSQL database is not one: it is postgres://USER@HOST:PORT/NAME"}
 		}
+		os.Unsetenv("PGPASSWORD") // no child needs it
 		if config.ConnectTimeout == 0 {
 			config.ConnectTimeout = connectTimeout
 		}

@@ -162,6 +162,16 @@ func TestDatabases(t *testing.T) {
 	w.fails(1, "has tables of a newer release: install a newer authprofile", "token", "crm")
 	w.exec("DELETE FROM authprofile_schema WHERE step = 999")
 	w.ok("profile", "list")
+
+	// Tables of another prefix are others.
+	w.fails(1, "has no tables yet", "profile", "list", "--table-prefix", "other_")
+	w.fails(2, "--table-prefix: ", "profile", "list", "--table-prefix", "Other!")
+
+	// What is done can be seen, and is no output.
+	w.ok("profile", "add", "ci", "--type", "app", "--provider", w.srv.DiscoveryURL(), "--client-id", "client", "--client-secret-from", "env:CLIENT_SECRET")
+	if code, stdout, stderr := w.run("token", "ci", "--verbose"); code != 0 || strings.Count(stdout, "\n") != 1 || !strings.Contains(stderr, "level=INFO") || strings.Contains(stderr, strings.TrimSpace(stdout)) {
+		t.Errorf("got exit code %d, %q and %q, want a token and, apart from it, what was done", code, stdout, stderr)
+	}
 }
 
 // What a database refuses is said with what to do, and nothing is lost.
@@ -185,5 +195,20 @@ func TestThreat173_ReadOnlyAndFull(t *testing.T) {
 			t.Errorf("%s: got exit code %d and %q, want 1 and %q", c.pragma, code, stderr.String(), c.want)
 		}
 		w.ok("profile", "show", "crm")
+	}
+}
+
+func TestMySQLAddress(t *testing.T) {
+	for address, want := range map[string]string{
+		"mysql://me:p%40ss%2Fword@db.example:3307/auth":             "me:p@ss/word@tcp(db.example:3307)/auth?timeout=10s",
+		"mysql://me@db.example/auth?tls=skip-verify":                "me@tcp(db.example:3306)/auth?timeout=10s&tls=skip-verify",
+		"mariadb://me@[2001:db8::1]/auth?allowNativePasswords=true": "me@tcp([2001:db8::1]:3306)/auth?timeout=10s",
+	} {
+		config, err := mysqlConfig(address)
+		if err != nil {
+			t.Errorf("%s: %v", address, err)
+		} else if got := config.FormatDSN(); got != want {
+			t.Errorf("%s: got %s, want %s", address, got, want)
+		}
 	}
 }
