@@ -109,6 +109,7 @@ EXIT CODES
 		newConnect(a),
 		newToken(a),
 		newTest(a),
+		newHelper(a),
 	)
 	return root
 }
