@@ -87,7 +87,8 @@ func password(r *http.Request) string {
 func (w *world) process(name string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(w.t.Context(), name, args...)
 	cmd.Dir = w.dir
-	cmd.Env = append(os.Environ(), "HOME="+w.dir, "XDG_CONFIG_HOME="+w.dir)
+	cmd.Env = append(os.Environ(), "HOME="+w.dir, "XDG_CONFIG_HOME="+w.dir,
+		"GORACE=atexit_sleep_ms=0") // the race detector waits a second at the end of each process
 	for name, value := range w.env {
 		cmd.Env = append(cmd.Env, name+"="+value)
 	}
