@@ -37,7 +37,7 @@ it says on standard error, and in the way of the protocol.
 A helper never opens a browser, and never asks a question. If the user has to
 authorize, it gives nothing: the exit code is 4, and standard error has the command
 to run. A token is not written to a terminal.`,
-		newHelperGit(a))
+		newHelperGit(a), newHelperDocker(a))
 }
 
 // newHelperOf returns the command of one protocol, without what it does.
@@ -89,11 +89,16 @@ func (h *helped) allows(scheme, host string) error {
 	case err != nil || u.Host != host:
 		return foreignError{"no token is given: the address that it is for has a host that is none"}
 	case len(h.p.APIHosts) == 0:
-		return foreignError{fmt.Sprintf(`no token is given for %q: profile %q names no hosts of its API: see "authprofile helper --help"`, host, h.p.ID)}
+		return h.namesNone()
 	case !address.AllowsHost(h.p.APIHosts, u):
 		return foreignError{fmt.Sprintf("no token is given for %q: the hosts of the API of profile %q are %s", host, h.p.ID, strings.Join(h.p.APIHosts, ", "))}
 	}
 	return nil
+}
+
+// namesNone returns the foreignError of a profile without hosts.
+func (h *helped) namesNone() error {
+	return foreignError{fmt.Sprintf(`no token is given: profile %q names no hosts of its API: see "authprofile helper --help"`, h.p.ID)}
 }
 
 // allowsURL is allows for an address, which may have a path and a query.

@@ -44,6 +44,7 @@ func (w *world) git(args ...string) *exec.Cmd {
 // Authorization, and those that ask for Basic as a password. A token that the server
 // refuses is replaced.
 func TestHelperGit(t *testing.T) {
+	t.Parallel()
 	if _, err := exec.LookPath("git"); err != nil {
 		t.Fatal("git is not installed: apt-get install git")
 	}
@@ -114,6 +115,7 @@ func gitToken(t *testing.T, answer string) string {
 }
 
 func TestHelperGitAnswers(t *testing.T) {
+	t.Parallel()
 	w := newHelperWorld(t, "git.example.com")
 	token := strings.TrimSpace(w.ok("token", "ci"))
 	const types = "capability[]=authtype\n"
@@ -179,6 +181,7 @@ func TestHelperGitAnswers(t *testing.T) {
 
 // A token is replaced if it was refused, it is the stored one, and it is not new.
 func TestHelperGitErase(t *testing.T) {
+	t.Parallel()
 	w := newHelperWorld(t, "git.example.com")
 	const from = "protocol=https\nhost=git.example.com\n"
 	erase := func(request string) {

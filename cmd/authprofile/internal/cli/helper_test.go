@@ -2,12 +2,14 @@ package cli
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"os"
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/authprofile/authprofile/providertest"
 )
@@ -30,6 +32,31 @@ func (w *world) helper(request string, args ...string) (code int, stdout, stderr
 	var out, errs bytes.Buffer
 	code = w.app(strings.NewReader(request), &out, &errs, noBrowser(w.t)).run(w.t.Context(), append([]string{"helper"}, args...))
 	return code, out.String(), errs.String()
+}
+
+// A helperTest is a request to a helper for "ci", and its answer.
+type helperTest struct {
+	request string
+	more    []string
+	code    int
+	stdout  string // with TOKEN and EXPIRY
+	stderr  string // a part of it
+}
+
+// test runs requests to a helper for "ci".
+func (w *world) test(protocol string, tests []helperTest) {
+	w.t.Helper()
+	var tok tokenView
+	if err := json.Unmarshal([]byte(w.ok("token", "ci", "--output", "json")), &tok); err != nil {
+		w.t.Fatal(err)
+	}
+	stored := strings.NewReplacer("TOKEN", tok.AccessToken, "EXPIRY", tok.Expiry.Truncate(time.Second).Format(time.RFC3339))
+	for _, test := range tests {
+		code, stdout, stderr := w.helper(test.request, append([]string{protocol, "ci"}, test.more...)...)
+		if want := stored.Replace(test.stdout); code != test.code || stdout != want || !strings.Contains(stderr, test.stderr) || (stderr == "") != (test.stderr == "") {
+			w.t.Errorf("%.100q %q: got exit code %d, %q and %q, want %d, %q and %q", test.request, test.more, code, stdout, stderr, test.code, want, test.stderr)
+		}
+	}
 }
 
 // noBrowser is the browser of what must not open one.
@@ -98,6 +125,7 @@ func (w *world) process(name string, args ...string) *exec.Cmd {
 // TestThreat172_HelperHosts: a token is given for the hosts of the profile, and for no
 // other, however its name is written.
 func TestThreat172_HelperHosts(t *testing.T) {
+	t.Parallel()
 	w := newHelperWorld(t, "api.example.com", "git.example.com:8443", ".below.example.com", "127.0.0.1", "localhost", "[::1]:8080", "xn--bcher-kva.example", "k.example")
 	for _, test := range []struct {
 		protocol, host string
@@ -164,10 +192,17 @@ func TestThreat172_HelperHosts(t *testing.T) {
 }
 
 func TestHelperWithoutHosts(t *testing.T) {
+	t.Parallel()
 	w := newHelperWorld(t)
-	code, stdout, stderr := w.helper("protocol=https\nhost=api.example.com\n", "git", "ci", "get")
-	if want := `profile "ci" names no hosts of its API: see "authprofile helper --help"`; code != 1 || stdout != "" || !strings.Contains(stderr, want) {
-		t.Errorf("got exit code %d, %q and %q, want 1, nothing and %q", code, stdout, stderr, want)
+	for _, test := range helperRequests {
+		wantOut := ""
+		if test.protocol == "docker" {
+			wantOut = dockerNotFound
+		}
+		code, stdout, stderr := w.helper(test.request, test.args("ci")...)
+		if want := `profile "ci" names no hosts of its API: see "authprofile helper --help"`; code != 1 || stdout != wantOut || !strings.Contains(stderr, want) {
+			t.Errorf("%s: got exit code %d, %q and %q, want 1, %q and %q", test.protocol, code, stdout, stderr, wantOut, want)
+		}
 	}
 	if got := w.srv.Count("client_credentials"); got != 0 {
 		t.Errorf("got %d token requests, want none", got)
@@ -176,9 +211,9 @@ func TestHelperWithoutHosts(t *testing.T) {
 
 // The user has to authorize: there is no browser and no question, and nothing is given.
 func TestHelperNeedsUser(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.ok("profile", "add", "web", "--provider", w.srv.DiscoveryURL(), "--client-id", providertest.ClientID, "--client-secret-from", "env:CLIENT_SECRET", "--api-host", "api.example.com")
-	w.env["KUBERNETES_EXEC_INFO"] = `{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","spec":{"interactive":false}}`
 	for _, test := range helperRequests {
 		code, stdout, stderr := w.helper(test.request, append(test.args("web"), "--user", "ada")...)
 		if want := "run: authprofile connect web --user ada\n"; code != 4 || stdout != "" || !strings.HasSuffix(stderr, want) {
@@ -190,6 +225,7 @@ func TestHelperNeedsUser(t *testing.T) {
 // helperRequests are requests to each helper for a token for api.example.com.
 var helperRequests = []helperRequest{
 	{"git", "protocol=https\nhost=api.example.com\n", []string{"get"}},
+	{"docker", "api.example.com", []string{"get"}},
 }
 
 type helperRequest struct {
@@ -203,6 +239,7 @@ func (r helperRequest) args(profile string) []string {
 
 // A request that is too long, or that does not come, ends.
 func TestHelperLongRequests(t *testing.T) {
+	t.Parallel()
 	w := newHelperWorld(t, "api.example.com")
 	for _, test := range helperRequests {
 		if test.request == "" {
@@ -217,6 +254,7 @@ func TestHelperLongRequests(t *testing.T) {
 
 // A provider whose API wants the token elsewhere than in Authorization.
 func TestHelperOtherHeaders(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.env["AUTHPROFILE_PROVIDERS"] = w.dir + "/providers.json"
 	row := `[{"name": "shop", "title": "Shop", "revision": "2026-11-26", "register_url": "https://shop.example.com/apps", "auth_url": "` + w.srv.AuthURL() + `", "token_url": "` + w.srv.TokenURL() + `", "app": {}, "api_headers": {"X-Shop-Token": "{token}", "X-Shop-Version": "7"}}]`
