@@ -194,6 +194,7 @@ func TestThreat172_HelperHosts(t *testing.T) {
 func TestHelperWithoutHosts(t *testing.T) {
 	t.Parallel()
 	w := newHelperWorld(t)
+	w.env["KUBERNETES_EXEC_INFO"] = execInfo("https://api.example.com")
 	for _, test := range helperRequests {
 		wantOut := ""
 		if test.protocol == "docker" {
@@ -214,6 +215,7 @@ func TestHelperNeedsUser(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.ok("profile", "add", "web", "--provider", w.srv.DiscoveryURL(), "--client-id", providertest.ClientID, "--client-secret-from", "env:CLIENT_SECRET", "--api-host", "api.example.com")
+	w.env["KUBERNETES_EXEC_INFO"] = execInfo("")
 	for _, test := range helperRequests {
 		code, stdout, stderr := w.helper(test.request, append(test.args("web"), "--user", "ada")...)
 		if want := "run: authprofile connect web --user ada\n"; code != 4 || stdout != "" || !strings.HasSuffix(stderr, want) {
@@ -226,6 +228,7 @@ func TestHelperNeedsUser(t *testing.T) {
 var helperRequests = []helperRequest{
 	{"git", "protocol=https\nhost=api.example.com\n", []string{"get"}},
 	{"docker", "api.example.com", []string{"get"}},
+	{"kubernetes", "", nil},
 }
 
 type helperRequest struct {
