@@ -229,6 +229,7 @@ var helperRequests = []helperRequest{
 	{"git", "protocol=https\nhost=api.example.com\n", []string{"get"}},
 	{"docker", "api.example.com", []string{"get"}},
 	{"kubernetes", "", nil},
+	{"bazel", `{"uri": "https://api.example.com/v1"}`, []string{"get"}},
 }
 
 type helperRequest struct {
