@@ -37,7 +37,7 @@ it says on standard error, and in the way of the protocol.
 A helper never opens a browser, and never asks a question. If the user has to
 authorize, it gives nothing: the exit code is 4, and standard error has the command
 to run. A token is not written to a terminal.`,
-		newHelperGit(a), newHelperDocker(a), newHelperKubernetes(a), newHelperBazel(a))
+		newHelperGit(a), newHelperDocker(a), newHelperKubernetes(a), newHelperBazel(a), newHelperGoauth(a))
 }
 
 // newHelperOf returns the command of one protocol, without what it does.

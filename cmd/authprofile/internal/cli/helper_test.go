@@ -230,6 +230,8 @@ var helperRequests = []helperRequest{
 	{"docker", "api.example.com", []string{"get"}},
 	{"kubernetes", "", nil},
 	{"bazel", `{"uri": "https://api.example.com/v1"}`, []string{"get"}},
+	{"goauth", "", nil},
+	{"goauth", "HTTP/1.1 401 Unauthorized\n\n", []string{"https://api.example.com/mod/@v/list"}},
 }
 
 type helperRequest struct {
