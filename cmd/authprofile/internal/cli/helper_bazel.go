@@ -1,13 +1,12 @@
 package cli
 
 import (
-	"encoding/json"
-	"errors"
-	"io"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/authprofile/authprofile/cmd/authprofile/internal/request"
 )
 
 func newHelperBazel(a *app) *cobra.Command {
@@ -57,7 +56,7 @@ func (a *app) bazelGet(cmd *cobra.Command, profile, user string) error {
 	if err != nil {
 		return err
 	}
-	address, err := readRequest(ctx, a.stdin, readBazelRequest)
+	address, err := readRequest(ctx, a.stdin, request.ReadBazel)
 	if err != nil {
 		return err
 	}
@@ -80,20 +79,4 @@ func (a *app) bazelGet(cmd *cobra.Command, profile, user string) error {
 		return err
 	}
 	return a.answer(string(text) + "\n")
-}
-
-// readBazelRequest reads the address that a token is wanted for. Other members than
-// that may come with a later bazel.
-func readBazelRequest(r io.Reader) (string, error) {
-	text, err := io.ReadAll(r)
-	if err != nil {
-		return "", err
-	}
-	var request struct {
-		URI string `json:"uri"`
-	}
-	if err := json.Unmarshal(text, &request); err != nil || request.URI == "" {
-		return "", errors.New(`the request on standard input is not {"uri": "https://…"}`)
-	}
-	return request.URI, nil
 }

@@ -1,9 +1,6 @@
 package cli
 
-import (
-	"strings"
-	"testing"
-)
+import "testing"
 
 func TestHelperBazel(t *testing.T) {
 	t.Parallel()
@@ -29,15 +26,5 @@ func TestHelperBazel(t *testing.T) {
 		{"", get, 1, "", "the request on standard input is not"},
 		{"", nil, 2, "", "get is missing"},
 		{"", []string{"list"}, 2, "", "there is no command \"list\""},
-	})
-}
-
-func FuzzReadBazelRequest(f *testing.F) {
-	f.Add(`{"uri":"https://cache.example.com/"}`)
-	f.Add(`{"uri":"https://[::1]:80","uri":""}`)
-	f.Fuzz(func(t *testing.T, text string) {
-		if address, err := readBazelRequest(strings.NewReader(text)); err == nil && address == "" {
-			t.Errorf("%q: got neither an address nor an error", text)
-		}
 	})
 }

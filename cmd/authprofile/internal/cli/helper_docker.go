@@ -2,10 +2,11 @@ package cli
 
 import (
 	"errors"
-	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/authprofile/authprofile/cmd/authprofile/internal/request"
 )
 
 func newHelperDocker(a *app) *cobra.Command {
@@ -68,7 +69,7 @@ func (a *app) dockerGet(cmd *cobra.Command, profile, user, username string) erro
 	if err != nil {
 		return err
 	}
-	server, err := readRequest(ctx, a.stdin, readDockerRequest)
+	server, err := readRequest(ctx, a.stdin, request.ReadDocker)
 	if err != nil {
 		return err
 	}
@@ -94,10 +95,4 @@ func (a *app) dockerGet(cmd *cobra.Command, profile, user, username string) erro
 		return err
 	}
 	return a.answer(string(text) + "\n")
-}
-
-// readDockerRequest reads the address of a server, with or without "https://".
-func readDockerRequest(r io.Reader) (string, error) {
-	text, err := io.ReadAll(r)
-	return strings.TrimSpace(string(text)), err
 }

@@ -1,16 +1,15 @@
 package cli
 
 import (
-	"bufio"
 	"crypto/sha256"
 	"encoding/hex"
-	"fmt"
-	"io"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/authprofile/authprofile/cmd/authprofile/internal/request"
 )
 
 func newHelperGit(a *app) *cobra.Command {
@@ -67,14 +66,14 @@ func (a *app) gitGet(cmd *cobra.Command, profile, user string) error {
 	if err != nil {
 		return err
 	}
-	request, err := readRequest(ctx, a.stdin, readGitRequest)
+	asked, err := readRequest(ctx, a.stdin, request.ReadGit)
 	if err != nil {
 		return err
 	}
-	if err := h.allows(request.protocol, request.host); err != nil {
+	if err := h.allows(asked.Protocol, asked.Host); err != nil {
 		return err
 	}
-	tok, headers, err := h.tokenAfter(ctx, func(token string) bool { return slices.Contains(request.states, triedState(token)) })
+	tok, headers, err := h.tokenAfter(ctx, func(token string) bool { return slices.Contains(asked.States, triedState(token)) })
 	if err != nil {
 		return err
 	}
@@ -83,13 +82,13 @@ func (a *app) gitGet(cmd *cobra.Command, profile, user string) error {
 		return err
 	}
 	var answer []string
-	if request.takesScheme() {
+	if asked.TakesScheme() {
 		answer = append(answer, "capability[]=authtype", "authtype="+scheme, "credential="+headers[0].value[len(scheme)+1:], "ephemeral=1")
 	} else {
 		if err := headers[0].bearer("git"); err != nil {
 			return err
 		}
-		name := request.username
+		name := asked.Username
 		if name == "" {
 			name = "oauth2"
 		}
@@ -98,8 +97,8 @@ func (a *app) gitGet(cmd *cobra.Command, profile, user string) error {
 	if !tok.Expiry.IsZero() {
 		answer = append(answer, "password_expiry_utc="+strconv.FormatInt(tok.Expiry.Unix(), 10))
 	}
-	tried := slices.ContainsFunc(request.states, func(s string) bool { return strings.HasPrefix(s, triedPrefix) })
-	if request.knowsState && !tried { // git asks once more if the server refuses this token
+	tried := slices.ContainsFunc(asked.States, func(s string) bool { return strings.HasPrefix(s, triedPrefix) })
+	if asked.KnowsState && !tried { // git asks once more if the server refuses this token
 		answer = append([]string{"capability[]=state"}, append(answer, "state[]="+triedState(tok.AccessToken), "continue=1")...)
 	}
 	return a.answer(strings.Join(answer, "\n") + "\n")
@@ -114,97 +113,17 @@ func triedState(token string) string {
 // gitErase replaces the token that git says was refused, if it is the stored one.
 func (a *app) gitErase(cmd *cobra.Command, profile, user string) error {
 	ctx := cmd.Context()
-	request, err := readRequest(ctx, a.stdin, readGitRequest)
-	if err != nil || request.refused == "" { // a user says "git credential reject", without a token
+	asked, err := readRequest(ctx, a.stdin, request.ReadGit)
+	if err != nil || asked.Refused == "" { // a user says "git credential reject", without a token
 		return err
 	}
 	h, err := a.helped(cmd, profile, user)
 	if err != nil {
 		return err
 	}
-	if err := h.allows(request.protocol, request.host); err != nil {
+	if err := h.allows(asked.Protocol, asked.Host); err != nil {
 		return err
 	}
-	_, _, err = h.tokenAfter(ctx, func(token string) bool { return token == request.refused })
+	_, _, err = h.tokenAfter(ctx, func(token string) bool { return token == asked.Refused })
 	return err
-}
-
-// A gitRequest is what git sends to a helper.
-type gitRequest struct {
-	protocol, host, username string
-
-	refused    string   // of erase: the token
-	knowsType  bool     // capability authtype
-	knowsState bool     // capability state
-	challenges []string // the values of the server's WWW-Authenticate
-	states     []string
-}
-
-// takesScheme reports whether git sends an Authorization header with a scheme of the
-// helper's choice, and whether the server may want that: some take a token only as a
-// password, and ask for Basic alone.
-func (r *gitRequest) takesScheme() bool {
-	return r.knowsType && (r.isChallenged("Bearer") || !r.isChallenged("Basic"))
-}
-
-// isChallenged reports whether the server has asked for a scheme.
-func (r *gitRequest) isChallenged(scheme string) bool {
-	for _, challenge := range r.challenges {
-		for part := range strings.SplitSeq(challenge, ",") {
-			if name, _, _ := strings.Cut(strings.TrimSpace(part), " "); strings.EqualFold(name, scheme) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// readGitRequest reads lines up to an empty one or the end.
-func readGitRequest(r io.Reader) (*gitRequest, error) {
-	request := new(gitRequest)
-	lines := bufio.NewReader(r)
-	for n := 1; ; n++ {
-		line, err := lines.ReadString('\n')
-		if err != nil && err != io.EOF {
-			return nil, err
-		}
-		line = strings.TrimSuffix(line, "\n")
-		if line == "" {
-			return request, nil
-		}
-		name, value, ok := strings.Cut(line, "=")
-		if !ok || strings.ContainsFunc(line, func(c rune) bool { return c < ' ' && c != '\t' || c == 0x7f }) {
-			return nil, fmt.Errorf("line %d of the request on standard input is none of git's", n)
-		}
-		request.set(name, value)
-	}
-}
-
-// set sets an attribute. Those that are not known are left out, as git demands.
-func (r *gitRequest) set(name, value string) {
-	switch name {
-	case "protocol":
-		r.protocol = value
-	case "host":
-		r.host = value
-	case "username":
-		r.username = value
-	case "password", "credential":
-		r.refused = value
-	case "capability[]":
-		r.knowsType = value == "authtype" || r.knowsType && value != ""
-		r.knowsState = value == "state" || r.knowsState && value != ""
-	case "wwwauth[]":
-		r.challenges = appendGit(r.challenges, value)
-	case "state[]":
-		r.states = appendGit(r.states, value)
-	}
-}
-
-// appendGit adds a value to an attribute with several. An empty one empties it.
-func appendGit(values []string, value string) []string {
-	if value == "" {
-		return nil
-	}
-	return append(values, value)
 }

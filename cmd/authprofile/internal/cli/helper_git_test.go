@@ -222,21 +222,3 @@ func TestHelperGitErase(t *testing.T) {
 		t.Errorf("got %q, want another token, and no third", stdout)
 	}
 }
-
-func FuzzReadGitRequest(f *testing.F) {
-	f.Add("protocol=https\nhost=git.example.com\npath=a/b.git\nwwwauth[]=Basic realm=\"a\"\ncapability[]=authtype\n\n")
-	f.Add("capability[]=state\nstate[]=authprofile:tried=00\nhost=\x00")
-	f.Add("=\n")
-	f.Fuzz(func(t *testing.T, text string) {
-		request, err := readGitRequest(strings.NewReader(text))
-		if err != nil {
-			return
-		}
-		for _, value := range append(append(request.challenges, request.states...), request.protocol, request.host, request.username, request.refused) {
-			if strings.ContainsAny(value, "\n\x00\r") {
-				t.Errorf("got %q from %q, want no control characters", value, text)
-			}
-		}
-		request.takesScheme()
-	})
-}

@@ -1,15 +1,14 @@
 package cli
 
 import (
-	"bufio"
-	"errors"
-	"io"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/authprofile/authprofile/cmd/authprofile/internal/request"
 )
 
 func newHelperGoauth(a *app) *cobra.Command {
@@ -89,7 +88,7 @@ func (a *app) goauthURL(cmd *cobra.Command, profile, user, address string) error
 	case u.Scheme != "https":
 		return foreignError{"no token is given: the go command sends none over plain HTTP"}
 	}
-	response, err := readRequest(ctx, a.stdin, readGoauthResponse)
+	response, err := readRequest(ctx, a.stdin, request.ReadGoauth)
 	if err != nil {
 		return err
 	}
@@ -124,18 +123,4 @@ func goauthAnswer(prefixes []string, headers []header) string {
 	}
 	b.WriteByte('\n')
 	return b.String()
-}
-
-// readGoauthResponse reads the head of the response to a request that has failed; nil
-// if there is none.
-func readGoauthResponse(r io.Reader) (*http.Response, error) {
-	lines := bufio.NewReader(r)
-	if _, err := lines.Peek(1); err == io.EOF {
-		return nil, nil
-	}
-	response, err := http.ReadResponse(lines, nil)
-	if err != nil {
-		return nil, errors.New("standard input has no response of an HTTP server")
-	}
-	return response, nil // its body is not read
 }

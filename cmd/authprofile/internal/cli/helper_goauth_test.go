@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -146,16 +145,4 @@ func TestHelperGoauth(t *testing.T) {
 			}
 		})
 	}
-}
-
-func FuzzReadGoauthResponse(f *testing.F) {
-	f.Add("HTTP/1.1 401 Unauthorized\nContent-Length: 19\nWWW-Authenticate: Bearer error=\"invalid_token\"\n\n")
-	f.Add("")
-	f.Fuzz(func(t *testing.T, text string) {
-		response, err := readGoauthResponse(strings.NewReader(text))
-		if response == nil && err == nil && text != "" {
-			t.Errorf("%q: got neither a response nor an error", text)
-		}
-		wasSent([]string{"proxy.example.com"}, &url.URL{Host: "proxy.example.com"}, response)
-	})
 }

@@ -39,13 +39,3 @@ func TestHelperKubernetes(t *testing.T) {
 	}
 	w.fails(2, `"get" is one argument too many`, "helper", "kubernetes", "ci", "get")
 }
-
-func FuzzReadExecInfo(f *testing.F) {
-	f.Add(execInfo("https://k8s.example.com"))
-	f.Add(execInfo(""))
-	f.Fuzz(func(t *testing.T, text string) {
-		if server, err := readExecInfo(text); server != nil && err != nil {
-			t.Errorf("%q: got both a server and an error", text)
-		}
-	})
-}
