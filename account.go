@@ -10,7 +10,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 	"time"
 
@@ -104,7 +103,7 @@ func (pr *provider) accountRequest(ctx context.Context, p *Profile, g *Grant) (*
 		return nil, errAccountHost
 	}
 	isOwn := strings.HasPrefix(call.URL, "https://"+u.Host+"/") || pr.dialect.HostFits(u.Host)
-	if !isOwn || !allowsHost(p.APIHosts, u) {
+	if !isOwn || !address.AllowsHost(p.APIHosts, u) {
 		return nil, errAccountHost
 	}
 	var body io.Reader
@@ -142,24 +141,6 @@ func (pr *provider) accountRequest(ctx context.Context, p *Profile, g *Grant) (*
 		}
 	}
 	return req, nil
-}
-
-// allowsHost reports whether hosts, as Profile.APIHosts has them, allow that of
-// an address.
-func allowsHost(hosts []string, u *url.URL) bool {
-	if len(hosts) == 0 {
-		return true
-	}
-	name, port := strings.ToLower(u.Hostname()), address.Port(u)
-	return slices.ContainsFunc(hosts, func(allowed string) bool {
-		allowed = strings.ToLower(allowed)
-		if below := strings.HasPrefix(allowed, "."); below {
-			host, p, hasPort := strings.Cut(allowed, ":")
-			return strings.HasSuffix(name, host) && (!hasPort || p == port)
-		}
-		a := &url.URL{Scheme: u.Scheme, Host: allowed}
-		return a.Hostname() == name && (a.Port() == "" || a.Port() == port)
-	})
 }
 
 // apiHeaders are what a provider's API wants in the headers of its requests.

@@ -86,7 +86,7 @@ func (t *authTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 		closeBody(req)
 		return nil, wrap("client", t.src.id, t.src.opts.user, errors.New("a token is not sent over plain HTTP"))
 	}
-	if !allowsHost(t.profile.APIHosts, req.URL) {
+	if !address.AllowsHost(t.profile.APIHosts, req.URL) {
 		closeBody(req)
 		return nil, wrap("client", t.src.id, t.src.opts.user, fmt.Errorf("a token is not sent to %q, which is not one of the profile's APIHosts", req.URL.Host))
 	}

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -107,6 +108,24 @@ func Port(u *url.URL) string {
 		return port
 	}
 	return map[string]string{"http": "80", "https": "443"}[u.Scheme]
+}
+
+// AllowsHost reports whether hosts, as Profile.APIHosts has them, allow that of
+// an address. None allow any.
+func AllowsHost(hosts []string, u *url.URL) bool {
+	if len(hosts) == 0 {
+		return true
+	}
+	name, port := strings.ToLower(u.Hostname()), Port(u)
+	return slices.ContainsFunc(hosts, func(allowed string) bool {
+		allowed = strings.ToLower(allowed)
+		if below := strings.HasPrefix(allowed, "."); below {
+			host, p, hasPort := strings.Cut(allowed, ":")
+			return strings.HasSuffix(name, host) && (!hasPort || p == port)
+		}
+		a := &url.URL{Scheme: u.Scheme, Host: allowed}
+		return a.Hostname() == name && (a.Port() == "" || a.Port() == port)
+	})
 }
 
 // OriginOf returns the origin of an address that has passed Check.

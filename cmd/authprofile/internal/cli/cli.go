@@ -118,6 +118,7 @@ EXIT CODES
 		newConnect(a),
 		newToken(a),
 		newTest(a),
+		newHelper(a),
 	)
 	return root
 }

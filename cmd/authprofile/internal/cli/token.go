@@ -132,24 +132,41 @@ func isGood(tok *oauth2.Token, d time.Duration) bool {
 	return tok.Expiry.IsZero() || time.Until(tok.Expiry) >= d
 }
 
-// writeHeader writes the headers of a request to the provider's API.
-func (a *app) writeHeader(o *output, p *authprofile.Profile, tok *oauth2.Token) error {
+// A header is one of a request to a provider's API.
+type header struct{ name, value string }
+
+// headers returns the headers of a request to the provider's API: the one with the
+// token, and after it those that the API demands besides.
+func (a *app) headers(p *authprofile.Profile, tok *oauth2.Token) ([]header, error) {
 	name, _, _ := strings.Cut(string(p.Template), "/")
 	row, err := a.provider(name)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	first := "Authorization: " + tok.Type() + " " + tok.AccessToken
-	var more []string
-	if row != nil {
-		for _, name := range slices.Sorted(maps.Keys(row.APIHeaders)) {
-			value := row.APIHeaders[name]
-			if before, ok := strings.CutSuffix(value, "{token}"); ok {
-				first = name + ": " + before + tok.AccessToken
-			} else {
-				more = append(more, name+": "+value)
-			}
+	all := []header{{"Authorization", tok.Type() + " " + tok.AccessToken}}
+	if row == nil {
+		return all, nil
+	}
+	for _, name := range slices.Sorted(maps.Keys(row.APIHeaders)) {
+		value := row.APIHeaders[name]
+		if before, ok := strings.CutSuffix(value, "{token}"); ok {
+			all[0] = header{name, before + tok.AccessToken}
+		} else {
+			all = append(all, header{name, value})
 		}
 	}
-	return o.write(strings.Join(append([]string{first}, more...), "\n") + "\n")
+	return all, nil
+}
+
+// writeHeader writes the headers of a request to the provider's API.
+func (a *app) writeHeader(o *output, p *authprofile.Profile, tok *oauth2.Token) error {
+	all, err := a.headers(p, tok)
+	if err != nil {
+		return err
+	}
+	var lines strings.Builder
+	for _, h := range all {
+		lines.WriteString(h.name + ": " + h.value + "\n")
+	}
+	return o.write(lines.String())
 }
