@@ -20,7 +20,7 @@ func gitServer(t *testing.T, w *world) http.Handler {
 		{"-C", "work", "-c", "user.name=Ada", "-c", "user.email=ada@example.com", "commit", "--quiet", "--allow-empty", "--message", "The first"},
 		{"-C", "work", "push", "--quiet", "../repo.git", "HEAD:refs/heads/main"},
 	} {
-		cmd := w.process("git", args...)
+		cmd := w.otherProcess("git", args...)
 		cmd.Dir = root
 		if ok, printed := outcome(cmd); !ok {
 			t.Fatalf("git %q: %s", args, printed)
@@ -35,7 +35,7 @@ func gitServer(t *testing.T, w *world) http.Handler {
 
 // git returns git with the helper for "ci" alone.
 func (w *world) git(args ...string) *exec.Cmd {
-	cmd := w.process("git", append([]string{"-c", "credential.helper=", "-c", "credential.helper=!" + shell(command(w.t)) + " helper git ci"}, args...)...)
+	cmd := w.otherProcess("git", append([]string{"-c", "credential.helper=", "-c", "credential.helper=!" + shell(command(w.t)) + " helper git ci"}, args...)...)
 	cmd.Env = append(cmd.Env, "GIT_CONFIG_NOSYSTEM=1", "GIT_TERMINAL_PROMPT=0", "GIT_ASKPASS=", "LC_ALL=C")
 	return cmd
 }

@@ -119,7 +119,7 @@ func TestHelperGoauth(t *testing.T) {
 				t.Fatal(err)
 			}
 			download := func(profile string) (ok bool, printed string) {
-				cmd := w.process("go", "mod", "download", "-x", "example.com/mod@v1.0.0")
+				cmd := w.otherProcess("go", "mod", "download", "-x", "example.com/mod@v1.0.0")
 				cmd.Env = append(cmd.Env, "GOAUTH="+command(t)+" helper goauth "+profile, "GOPROXY="+srv.URL, "GONOSUMDB=*", "GONOPROXY=none", "GOVCS=*:off",
 					"GOWORK=off", "GOENV=off", "GOTOOLCHAIN=local", "GOFLAGS=-modcacherw", "GOMODCACHE="+filepath.Join(t.TempDir(), "mod"), "SSL_CERT_FILE="+certificate)
 				return outcome(cmd)

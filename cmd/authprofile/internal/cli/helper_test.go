@@ -110,12 +110,12 @@ func password(r *http.Request) string {
 	return token
 }
 
-// process returns a program that finds authprofile and its database.
-func (w *world) process(name string, args ...string) *exec.Cmd {
+// otherProcess returns a process of another program, which finds authprofile and its database.
+func (w *world) otherProcess(name string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(w.t.Context(), name, args...)
 	cmd.Dir = w.dir
 	cmd.Env = append(os.Environ(), "HOME="+w.dir, "XDG_CONFIG_HOME="+w.dir,
-		"GORACE=atexit_sleep_ms=0") // the race detector waits a second at the end of each process
+		"GORACE="+raceOptions)
 	for name, value := range w.env {
 		cmd.Env = append(cmd.Env, name+"="+value)
 	}
