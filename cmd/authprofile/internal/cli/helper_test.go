@@ -60,7 +60,7 @@ func (w *world) test(protocol string, tests []helperTest) {
 }
 
 // noBrowser is the browser of what must not open one.
-func noBrowser(t *testing.T) func(string) error {
+func noBrowser(t testing.TB) func(string) error {
 	return func(string) error {
 		t.Error("got a browser, want none")
 		return errors.New("no browser")
