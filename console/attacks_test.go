@@ -182,7 +182,7 @@ func TestThreat167_ForgedAndLarge(t *testing.T) {
 		maps.Copy(paths[path], values)
 	}
 	for path, names := range paths {
-		for _, name := range append(slices.Collect(maps.Keys(names)), "after", "status", "none") {
+		for _, name := range append(slices.Collect(maps.Keys(names)), "none") {
 			for _, value := range []string{
 				"", "%00", "%ff%fe", "%0d%0aSet-Cookie:%20a=b", "' OR 1=1 --", "-1", "99999999999999999999", strings.Repeat("x", 5000), "..%2f..%2fetc%2fpasswd",
 				"http://evil.example.com/", "//evil.example.com/", "javascript:alert(1)", "%e2%80%ae",

@@ -159,6 +159,7 @@ type crawler struct {
 	visits  []*visit
 	seen    map[string]bool     // addresses
 	change  func(*http.Request) // what is special about its requests
+	after   func(*visit)        // is called after each request
 }
 
 const (
@@ -197,6 +198,9 @@ func (c *crawler) ask(method, address string, form url.Values) *visit {
 	c.cookies = append(c.cookies, resp.Cookies()...)
 	v := &visit{method, address, form, resp.StatusCode, resp.Header, w.Body.String()}
 	c.visits = append(c.visits, v)
+	if c.after != nil {
+		c.after(v)
+	}
 	return v
 }
 
