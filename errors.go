@@ -1,6 +1,7 @@
 package authprofile
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -68,6 +69,23 @@ func (e *Error) Error() string {
 
 // Unwrap returns the reason.
 func (e *Error) Unwrap() error { return e.Err }
+
+// Temporary reports whether the failure passes without anyone's help, so that it
+// makes sense to try again later: the provider, the network or the Store fails for
+// now, or the caller's time was over. It does not if the reason is [ErrReauthorize],
+// [ErrConfiguration], [ErrUserMismatch], [ErrNotFound], [ErrConflict], a
+// [*FieldError], or that the caller has given up ([context.Canceled]).
+//
+// Some clients look for a method of this name before they try again.
+func (e *Error) Temporary() bool {
+	for _, lasting := range []error{ErrReauthorize, ErrConfiguration, ErrUserMismatch, ErrNotFound, ErrConflict, context.Canceled} {
+		if errors.Is(e.Err, lasting) {
+			return false
+		}
+	}
+	var field *FieldError
+	return !errors.As(e.Err, &field)
+}
 
 // Format writes the error's text under every verb, so that none of them
 // reaches the fields behind it.

@@ -1,6 +1,7 @@
 package authprofile_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -150,6 +151,34 @@ func TestThreat090_136_ProxiesKeepTheirPasswords(t *testing.T) {
 		}
 		if err := m.Shutdown(t.Context()); err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+// What passes by itself is told apart from what needs a person, the application or
+// another call.
+func TestTemporary(t *testing.T) {
+	for _, tt := range []struct {
+		err  error
+		want bool
+	}{
+		{errAway, true},
+		{context.DeadlineExceeded, true},
+		{&oauth2.RetrieveError{Response: &http.Response{StatusCode: 503}}, true},
+		{context.Canceled, false},
+		{authprofile.ErrReauthorize, false},
+		{authprofile.ErrConfiguration, false},
+		{authprofile.ErrUserMismatch, false},
+		{authprofile.ErrNotFound, false},
+		{authprofile.ErrConflict, false},
+		{errors.Join(&authprofile.FieldError{Field: "ClientID"}), false},
+	} {
+		for _, reason := range []error{tt.err, fmt.Errorf("because: %w", tt.err)} {
+			err := error(&authprofile.Error{Op: "token", Err: reason})
+			var e interface{ Temporary() bool }
+			if !errors.As(fmt.Errorf("client: %w", err), &e) || e.Temporary() != tt.want {
+				t.Errorf("%v: got temporary %t, want %t", reason, !tt.want, tt.want)
+			}
 		}
 	}
 }

@@ -65,8 +65,9 @@ type RedirectHandler struct {
 	Done func(http.ResponseWriter, *http.Request, *Grant)
 
 	// ErrorHandler answers the request after a failure. If nil, a plain page
-	// says what happened and what to do. The request is without code, state
-	// and return_to.
+	// says what happened and what to do. The request is without code and state;
+	// "return_to" in its query is the page that the person came from, if they began
+	// the authorization in this browser from one, and it has come so far.
 	ErrorHandler func(http.ResponseWriter, *http.Request, error)
 }
 
@@ -89,12 +90,12 @@ func (h *RedirectHandler) Begin(w http.ResponseWriter, r *http.Request, p *Profi
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 	if err := checkSameSite(r); err != nil {
-		h.fail(w, r, err)
+		h.fail(w, r, err, "")
 		return
 	}
 	user, err := h.User(r)
 	if err != nil {
-		h.fail(w, r, wrap("begin", p.ID, "", fmt.Errorf("%w: %w", errNotLoggedIn, err)))
+		h.fail(w, r, wrap("begin", p.ID, "", fmt.Errorf("%w: %w", errNotLoggedIn, err)), "")
 		return
 	}
 	browser := newBrowser()
@@ -109,7 +110,7 @@ func (h *RedirectHandler) Begin(w http.ResponseWriter, r *http.Request, p *Profi
 	}
 	f, err = h.Manager.begin(r.Context(), p, f, opts)
 	if err != nil {
-		h.fail(w, r, wrap("begin", p.ID, user, err))
+		h.fail(w, r, wrap("begin", p.ID, user, err), "")
 		return
 	}
 	cookie := flowCookie(f)
@@ -232,17 +233,17 @@ func (h *RedirectHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if isPrefetch(r) {
-		h.fail(w, r, errPrefetch)
+		h.fail(w, r, errPrefetch, "")
 		return
 	}
 	query, err := callbackQuery(r.URL.RawQuery)
 	if err != nil {
-		h.fail(w, r, wrap("finish", "", "", err))
+		h.fail(w, r, wrap("finish", "", "", err), "")
 		return
 	}
 	user, err := h.User(r)
 	if err != nil {
-		h.fail(w, r, wrap("finish", "", "", fmt.Errorf("%w: %w", errNotLoggedIn, err)))
+		h.fail(w, r, wrap("finish", "", "", fmt.Errorf("%w: %w", errNotLoggedIn, err)), "")
 		return
 	}
 	g, f, err := h.Manager.finish(r.Context(), user, query, func(f *Flow) error { return checkCallback(r, f) })
@@ -252,7 +253,11 @@ func (h *RedirectHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.SetCookie(w, cookie)
 	}
 	if err != nil {
-		h.fail(w, r, err)
+		returnTo := ""
+		if f != nil && f.User == user && checkCallback(r, f) == nil { // and not the page of another person
+			returnTo = f.ReturnTo
+		}
+		h.fail(w, r, err, returnTo)
 		return
 	}
 	switch {
@@ -411,12 +416,14 @@ func setNoStore(w http.ResponseWriter) {
 	w.Header().Set("Referrer-Policy", "no-referrer")
 }
 
-func (h *RedirectHandler) fail(w http.ResponseWriter, r *http.Request, err error) {
+// fail answers after a failure. The page to return to is that of the flow, or empty.
+func (h *RedirectHandler) fail(w http.ResponseWriter, r *http.Request, err error, returnTo string) {
 	if h.ErrorHandler != nil {
-		h.ErrorHandler(w, sanitized(r, ""), err)
+		h.ErrorHandler(w, sanitized(r, returnTo), err)
 		return
 	}
 	status, p := explain(err)
+	p.Back = returnTo
 	showPage(w, status, p)
 }
 
@@ -427,29 +434,32 @@ func explain(err error) (status int, p page) {
 	denied := errors.As(err, &re) && re.ErrorCode == "access_denied"
 	switch {
 	case denied:
-		return http.StatusForbidden, page{"Not connected", "Access was not granted at the provider. Nothing has changed. If that was not intended, go back and begin again."}
+		return http.StatusForbidden, page{Title: "Not connected", Text: "Access was not granted at the provider. Nothing has changed. If that was not intended, go back and begin again."}
 	case errors.Is(err, errNotLoggedIn):
-		return http.StatusUnauthorized, page{"Please log in", "You are not logged in here. Log in, and begin again."}
+		return http.StatusUnauthorized, page{Title: "Please log in", Text: "You are not logged in here. Log in, and begin again."}
 	case errors.Is(err, errOtherSite):
-		return http.StatusForbidden, page{"Not connected", "The request came from another site. Go to the page of this application where you want to connect, and begin there."}
+		return http.StatusForbidden, page{Title: "Not connected", Text: "The request came from another site. Go to the page of this application where you want to connect, and begin there."}
 	case errors.Is(err, errPrefetch):
-		return http.StatusForbidden, page{"Not loaded ahead", "This page cannot be loaded ahead of its use."}
+		return http.StatusForbidden, page{Title: "Not loaded ahead", Text: "This page cannot be loaded ahead of its use."}
 	case errors.Is(err, ErrUserMismatch):
-		return http.StatusForbidden, page{"Not connected", "The authorization belongs to somebody else, to another browser, or to another account at the provider than before. Check who you are logged in as, here and there, and begin again."}
+		return http.StatusForbidden, page{Title: "Not connected", Text: "The authorization belongs to somebody else, to another browser, or to another account at the provider than before. Check who you are logged in as, here and there, and begin again."}
 	case errors.Is(err, ErrNotFound), errors.Is(err, ErrConflict):
-		return http.StatusBadRequest, page{"Begin again", "This authorization is no longer in progress: it was finished already, or took too long. Go back to the application and begin again."}
+		return http.StatusBadRequest, page{Title: "Begin again", Text: "This authorization is no longer in progress: it was finished already, or took too long. Go back to the application and begin again."}
 	case errors.Is(err, ErrConfiguration):
-		return http.StatusBadGateway, page{"Not connected", "The application is not set up correctly at the provider. Tell the people who run it."}
+		return http.StatusBadGateway, page{Title: "Not connected", Text: "The application is not set up correctly at the provider. Tell the people who run it."}
 	case re != nil && re.Response != nil:
-		return http.StatusBadGateway, page{"Not connected", "The provider did not complete the authorization. Wait a moment, and begin again."}
+		return http.StatusBadGateway, page{Title: "Not connected", Text: "The provider did not complete the authorization. Wait a moment, and begin again."}
 	}
-	return http.StatusBadRequest, page{"Not connected", "The authorization could not be completed. Go back to the application and begin again."}
+	return http.StatusBadRequest, page{Title: "Not connected", Text: "The authorization could not be completed. Go back to the application and begin again."}
 }
 
 // A page is plain, and has nothing on it that comes from elsewhere.
-type page struct{ Title, Text string }
+type page struct {
+	Title, Text string
+	Back        string // the page to go back to; empty: it is not known
+}
 
-const pageStyle = `body{font:1.1rem/1.5 system-ui,sans-serif;max-width:34rem;margin:15vh auto 0;padding:0 1.5rem;color:#1b1b1b;background:#fff}h1{font-size:1.6rem}@media(prefers-color-scheme:dark){body{color:#eee;background:#1b1b1b}}`
+const pageStyle = `body{font:1.1rem/1.5 system-ui,sans-serif;max-width:34rem;margin:15vh auto 0;padding:0 1.5rem;color:#1b1b1b;background:#fff}h1{font-size:1.6rem}@media(prefers-color-scheme:dark){body{color:#eee;background:#1b1b1b}a{color:#8cb4ff}}`
 
 var pageTemplate = template.Must(template.New("page").Parse(`<!DOCTYPE html>
 <html lang="en">
@@ -463,7 +473,8 @@ var pageTemplate = template.Must(template.New("page").Parse(`<!DOCTYPE html>
 <main>
 <h1>{{.Title}}</h1>
 <p>{{.Text}}</p>
-</main>
+{{with .Back}}<p><a href="{{.}}">Back</a></p>
+{{end}}</main>
 </body>
 </html>
 `))

@@ -374,7 +374,7 @@ func TestHandlersGetNoSecrets(t *testing.T) {
 		}
 
 		resp := s.serve(b, "GET", back+"&kept=1&access_token=x&id_token=x&return_to=/x")
-		check("ErrorHandler", failed, "")
+		check("ErrorHandler of a flow that is not there", failed, "")
 		if resp.StatusCode != 418 || failure == nil || !errors.As(failure, new(*authprofile.Error)) {
 			t.Errorf("got %d and %v, want what the handler answers", resp.StatusCode, failure)
 		}
@@ -447,7 +447,7 @@ func TestPages(t *testing.T) {
 				if test.name == "denied" || test.name == "another error" {
 					test.faults(w)
 				}
-				back := s.away(b, "https://app.example.com/connect?return_to=/nasty")
+				back := s.away(b, "https://app.example.com/connect")
 				if test.name != "denied" && test.name != "another error" {
 					test.faults(w)
 				}

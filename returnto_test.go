@@ -186,3 +186,45 @@ func TestReturnToOfAPostedForm(t *testing.T) {
 		}
 	})
 }
+
+// After a failure too the person gets back to the page that they came from, but not to
+// the page that another one came from.
+func TestReturnAfterAFailure(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		s := w.site()
+		for _, tt := range []struct {
+			name string
+			back *browser
+			want string
+		}{
+			{"the same browser", nil, "/settings?tab=mail"},
+			{"another browser", &browser{user: "ada"}, ""},
+			{"another user", &browser{user: "eve"}, ""},
+		} {
+			for _, own := range []bool{false, true} {
+				b := &browser{user: "ada"}
+				var got string
+				s.h.ErrorHandler = nil
+				if own {
+					s.h.ErrorHandler = func(w http.ResponseWriter, r *http.Request, err error) {
+						got = r.URL.Query().Get("return_to")
+						w.WriteHeader(http.StatusForbidden)
+					}
+				}
+				state := parsed(t, s.away(b, "https://app.example.com/connect?return_to=%2Fsettings%3Ftab%3Dmail")).Query().Get("state")
+				if tt.back != nil {
+					b = tt.back
+				}
+				resp := s.serve(b, "GET", callbackAddress+"?"+url.Values{"error": {"access_denied"}, "state": {state}, "iss": {w.srv.Issuer()}, "return_to": {"/evil"}}.Encode())
+				if !own {
+					if _, rest, ok := strings.Cut(text(t, resp), `<a href="`); ok {
+						got, _, _ = strings.Cut(rest, `"`)
+					}
+				}
+				if resp.StatusCode != http.StatusForbidden || got != tt.want {
+					t.Errorf("%s, own handler %t: got status %d and the way back %q, want 403 and %q", tt.name, own, resp.StatusCode, got, tt.want)
+				}
+			}
+		}
+	})
+}

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"html/template"
@@ -107,8 +108,9 @@ func (h *Handler) attention(ctx context.Context, found findings, most int) *atte
 	return a
 }
 
-// needAdministrator finds the profiles with grants that need an administrator. It
-// looks for the first of such grants of each profile, and skips the others.
+// needAdministrator finds the profiles with grants that need an administrator, and
+// returns those with the most of them. It looks for the first of such grants of each
+// profile, and skips the others.
 func (h *Handler) needAdministrator(ctx context.Context, now time.Time, most int) (m matters) {
 	filter := authprofile.GrantFilter{Status: authprofile.StatusNeedsConfiguration}
 	var after authprofile.GrantKey
@@ -118,7 +120,7 @@ func (h *Handler) needAdministrator(ctx context.Context, now time.Time, most int
 		if read.add(len(list), err); len(list) == 0 {
 			break
 		}
-		if len(m.List) == most {
+		if len(m.List) == maxListed {
 			m.More = true
 			break
 		}
@@ -132,10 +134,16 @@ func (h *Handler) needAdministrator(ctx context.Context, now time.Time, most int
 
 	ctx, cancel := context.WithTimeout(ctx, numberTime)
 	defer cancel()
-	for i := range m.List {
-		if counts, err := h.Manager.Count(ctx, m.List[i].ProfileID); err == nil && counts[filter.Status] > 0 {
+	numbers := make(map[string]int64)
+	for i, one := range m.List {
+		if counts, err := h.Manager.Count(ctx, one.ProfileID); err == nil && counts[filter.Status] > 0 {
+			numbers[one.ProfileID] = counts[filter.Status]
 			m.List[i].Grants = plural(counts[filter.Status], "grant", "grants")
 		}
+	}
+	slices.SortStableFunc(m.List, func(a, b matter) int { return cmp.Compare(numbers[b.ProfileID], numbers[a.ProfileID]) })
+	if len(m.List) > most {
+		m.List, m.More = m.List[:most], true
 	}
 	return m
 }

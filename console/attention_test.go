@@ -118,7 +118,8 @@ func TestNumbersThatTakeLong(t *testing.T) {
 	})
 }
 
-// However much there is, a page reads what it shows, and one more of each list.
+// However much there is, a page reads what it shows, and one more of each list; the
+// overview as much as "Needs attention".
 func TestPagesReadWhatTheyShow(t *testing.T) {
 	s := newWatchedStore()
 	for i := range 60 {
@@ -139,7 +140,7 @@ func TestPagesReadWhatTheyShow(t *testing.T) {
 		grants, profiles int32
 	}{
 		{"attention", 21 + 21, 20},
-		{"", 4 + 4, 3 + 1},
+		{"", 21 + 4, 3 + 1}, // of the first 20 profiles it shows those with the most grants
 	} {
 		s.grantsRead.Store(0)
 		s.profilesRead.Store(0)
@@ -185,4 +186,25 @@ func TestThreat162_HostileTextsNeedAttention(t *testing.T) {
 			t.Errorf("page %q: got no link to the grant of a user with special characters", page)
 		}
 	}
+}
+
+// What concerns most grants comes first, and what was counted before a change in the
+// console is counted anew.
+func TestMostGrantsFirst(t *testing.T) { synctest.Test(t, testMostGrantsFirst) }
+
+func testMostGrantsFirst(t *testing.T) {
+	s := newWatchedStore()
+	for i, id := range []string{"a", "b", "c", "d", "e"} {
+		putProfile(t, s, id, "Profile "+id, nil)
+		for j := range i + 1 {
+			put(t, s, id, fmt.Sprint("user", j), authprofile.StatusNeedsConfiguration, failed(authprofile.ReasonClient, time.Hour))
+		}
+	}
+	_, b := watch(t, s)
+	for _, page := range []string{"", "attention"} {
+		b.get(page).inOrder(t, "Profile e", "Profile d", "Profile c")
+	}
+	b.get("").wants(t, 200, `<span class="figure">15</span>`)
+	b.post("revoke", url.Values{"profile": {"e"}, "user": {"user0"}}).wants(t, 200)
+	b.get("").wants(t, 200, `<span class="figure">14</span>`)
 }

@@ -150,5 +150,6 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		navigation: []link{{"", "Overview"}, {"attention", "Needs attention"}, {"profiles", "Profiles"}, {"grants", "Grants"}, {"providers", "Providers"}},
 		person:     h.Operator,
 		routes:     h.routes,
+		changed:    h.survey.stale,
 	})
 }

@@ -150,6 +150,9 @@ func TestOwnID(t *testing.T) {
 	if got := stored(t, m, "calendar").ClientID; got != "calendar-client" {
 		t.Errorf("got client %q, want that of the profile that was there", got)
 	}
+	same := with(form, "id", "calendar", "name", "Calendar", "client_id", "calendar-client", "scopes", "openid calendar", "template", "",
+		"auth_url", "https://id.example.com/auth", "token_url", "https://id.example.com/token")
+	b.post("profile", same).wants(t, 409, "ID belongs to another profile already") // whose secret is not this one's
 	page := b.post("profile", with(formOf(t, taken.body), "id", " crm "))
 	page.wants(t, 200, "Saved.", `value="crm" readonly`, "https://app.example.com/Callback/crm")
 }

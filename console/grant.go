@@ -32,7 +32,7 @@ type grantPage struct {
 	Damaged bool // the record cannot be read
 }
 
-// Scopes are those granted, beside those asked for.
+// A scopes is what was granted, beside what was asked for.
 type scopes struct{ Granted, Asked, Missing []string }
 
 func (h *Handler) showGrant(c *call) {

@@ -91,7 +91,7 @@ func (q grantsQuery) filter(now time.Time) authprofile.GrantFilter {
 	return f
 }
 
-// Address returns the address of the list, from the grant after the given one.
+// address returns that of the list, from the grant after the given one.
 func (q grantsQuery) address(after authprofile.GrantKey) string {
 	return address("grants", "status", string(q.Status), "profile", q.Profile, "user", q.User, "days", q.Days,
 		"after_profile", after.ProfileID, "after_user", after.User)
@@ -189,37 +189,6 @@ func whyEmpty(q grantsQuery) []string {
 		return []string{"No grant needs its user.", "No user has to connect an account again."}
 	}
 	return []string{"No grant needs an administrator.", "No provider refuses a profile as it is now."}
-}
-
-// damagedRecords tells the records that cannot be read, of which err names the keys,
-// from what else has failed.
-func damagedRecords(err error) (damaged []authprofile.GrantKey, failed error) {
-	if err == nil {
-		return nil, nil
-	}
-	list := []error{err}
-	if joined, ok := err.(interface{ Unwrap() []error }); ok {
-		list = joined.Unwrap()
-	}
-	var rest []error
-	for _, err := range list {
-		if key, ok := damagedRecord(err); ok {
-			damaged = append(damaged, key)
-		} else {
-			rest = append(rest, err)
-		}
-	}
-	return damaged, errors.Join(rest...)
-}
-
-// damagedRecord returns the key of the record that an error of the Manager is about: a
-// Store says by an *authprofile.Error of its own which one cannot be read.
-func damagedRecord(err error) (authprofile.GrantKey, bool) {
-	var outer, inner *authprofile.Error
-	if !errors.As(err, &outer) || !errors.As(outer.Err, &inner) || inner.ProfileID == "" {
-		return authprofile.GrantKey{}, false
-	}
-	return authprofile.GrantKey{ProfileID: inner.ProfileID, User: inner.User}, true
 }
 
 // readKey reads which grant is meant, from an address or a form. If it says none, it

@@ -96,6 +96,9 @@ func TestGrantsList(t *testing.T) {
 	if strings.Contains(page.body, "SECRET") {
 		t.Error("got a token in the page")
 	}
+	if size := len(page.body) + len(s.get("style.css").body); size > 100<<10 {
+		t.Errorf("got a page of %d bytes with its style, want at most 100 KB", size)
+	}
 }
 
 // An exact page has no next one.

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"net/url"
 	"reflect"
 	"strings"
@@ -19,6 +20,7 @@ import (
 
 	"github.com/authprofile/authprofile"
 	"github.com/authprofile/authprofile/console"
+	"github.com/authprofile/authprofile/internal/webtest"
 )
 
 // newKey makes a client key.
@@ -183,6 +185,55 @@ func TestStaleSave(t *testing.T) {
 	// And that one can be too late as well.
 	b.post("profile", again).wants(t, 200, "Saved.")
 	b.post("profile", with(again, "name", "Later")).wants(t, 409, "Another save came first")
+}
+
+// Where another save has removed the secret that was to be kept, there is none to be
+// typed again.
+func TestSecretRemovedMeanwhile(t *testing.T) {
+	b, _ := openProfiles(t, calendar())
+	form := formOf(t, b.get("profile?id=calendar").body)
+	b.post("profile", with(form, "secret", "remove")).wants(t, 200, "Saved.")
+	page := b.post("profile", with(form, "name", "Yours"))
+	page.wants(t, 409, "Another save came first")
+	if strings.Contains(page.body, "type it again") || strings.Contains(page.body, `id="secret-`) {
+		t.Errorf("got a page that asks for a secret:\n%s", page.body)
+	}
+	b.post("profile", formOf(t, page.body)).wants(t, 200, "Saved.", "<h1>Yours</h1>")
+}
+
+// A change is logged once, whether it succeeds or not: who, what, and which profile.
+func TestChangesOfProfilesAreLogged(t *testing.T) {
+	var log strings.Builder
+	m := &authprofile.Manager{HTTPClient: &http.Client{Transport: webtest.New()}, RedirectURL: "https://app.example.com/callback"}
+	if err := m.Save(t.Context(), calendar()); err != nil {
+		t.Fatal(err)
+	}
+	b := open(t, &console.Handler{Manager: m, Operator: operator, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	form := formOf(t, b.get("profile?id=calendar").body)
+	for _, tt := range []struct {
+		what        string
+		page        string
+		form        url.Values
+		want        string
+		wantProblem bool
+	}{
+		{"a save", "profile", with(form, "name", "Other"), `action="save profile" profile=calendar`, false},
+		{"a save that is stale", "profile", with(form, "name", "Third"), `action="save profile" profile=calendar`, true},
+		{"a save that is not valid", "profile", with(formOf(t, b.get("new-profile").body), "id", "new"), `action="save profile" profile=new`, true},
+		{"a test that fails", "check", form, `action="test profile" profile=calendar`, true},
+		{"a deletion that is stale", "delete-profile", url.Values{"id": {"calendar"}, "version": {"1"}}, `action="delete profile" profile=calendar`, true},
+		{"a deletion", "delete-profile", nil, `action="delete profile" profile=calendar`, false},
+	} {
+		log.Reset()
+		if tt.form == nil {
+			tt.form = url.Values{"id": {"calendar"}, "version": {fmt.Sprint(stored(t, m, "calendar").Version)}}
+		}
+		b.post(tt.page, tt.form)
+		got := log.String()
+		if strings.Count(got, "\n") != 1 || !strings.Contains(got, "person=olga "+tt.want) || strings.Contains(got, "error=") != tt.wantProblem {
+			t.Errorf("%s: got the log\n%s\nwant one record with %s", tt.what, got, tt.want)
+		}
+	}
 }
 
 // A profile that was deleted meanwhile is made anew on purpose only.

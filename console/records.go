@@ -7,39 +7,42 @@ import (
 	"github.com/authprofile/authprofile"
 )
 
-// unreadable tells records that cannot be read, of which there are n, from a Store that
+// unreadable tells records that cannot be read, of which there are n, from what else
 // has failed.
-func unreadable(err error) (n int, away error) {
-	var walk func(err error)
-	walk = func(err error) {
-		var e *authprofile.Error
-		joined, isJoined := err.(interface{ Unwrap() []error })
-		switch {
-		case err == nil:
-		case isJoined:
-			for _, err := range joined.Unwrap() {
-				walk(err)
-			}
-		case errors.As(err, &e) && isOfRecord(e):
-			n++
-		default:
-			away = err
-		}
-	}
-	walk(err)
-	return n, away
+func unreadable(err error) (n int, failed error) {
+	damaged, failed := damagedRecords(err)
+	return len(damaged), failed
 }
 
-// isOfRecord reports whether an error is about one record.
-func isOfRecord(e *authprofile.Error) bool {
-	for e.ProfileID == "" {
-		var inner *authprofile.Error
-		if !errors.As(e.Err, &inner) {
-			return false
-		}
-		e = inner
+// damagedRecords tells the records that cannot be read, of which err names the keys,
+// from what else has failed.
+func damagedRecords(err error) (damaged []authprofile.GrantKey, failed error) {
+	if err == nil {
+		return nil, nil
 	}
-	return true
+	list := []error{err}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		list = joined.Unwrap()
+	}
+	var rest []error
+	for _, err := range list {
+		if key, ok := damagedRecord(err); ok {
+			damaged = append(damaged, key)
+		} else {
+			rest = append(rest, err)
+		}
+	}
+	return damaged, errors.Join(rest...)
+}
+
+// damagedRecord returns the key of the record that an error of the Manager is about: a
+// Store says by an *authprofile.Error of its own which one cannot be read.
+func damagedRecord(err error) (authprofile.GrantKey, bool) {
+	var outer, inner *authprofile.Error
+	if !errors.As(err, &outer) || !errors.As(outer.Err, &inner) || inner.ProfileID == "" {
+		return authprofile.GrantKey{}, false
+	}
+	return authprofile.GrantKey{ProfileID: inner.ProfileID, User: inner.User}, true
 }
 
 // cannotBeRead says that records cannot be read.

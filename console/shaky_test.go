@@ -15,6 +15,9 @@ func (s *shakyStore) Profile(ctx context.Context, id string) (*authprofile.Profi
 
 func (s *shakyStore) Grant(ctx context.Context, key authprofile.GrantKey) (*authprofile.Grant, error) {
 	if err := s.err("Grant"); err != nil {
+		if _, gone := s.Store.Grant(ctx, key); gone != nil {
+			return nil, gone
+		}
 		return nil, err
 	}
 	return s.Store.Grant(ctx, key)

@@ -26,6 +26,7 @@ type site struct {
 	navigation []link
 	person     func(*http.Request) (string, error)
 	routes     map[string]route
+	changed    func() // is told of each change; nil: nothing is
 }
 
 // A route is a page by its name: what answers GET, and what answers POST. Only the
@@ -329,6 +330,9 @@ func address(name string, query ...string) string {
 
 // audit logs a change: what the person did, and with what.
 func (c *call) audit(action string, key authprofile.GrantKey, err error) {
+	if c.changed != nil {
+		c.changed()
+	}
 	attrs := []any{"action", action, "profile", key.ProfileID}
 	if !c.forUsers {
 		attrs = append([]any{"person", c.who}, attrs...)
