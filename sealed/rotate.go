@@ -11,7 +11,7 @@ import (
 	"github.com/authprofile/authprofile"
 )
 
-// Progress says how far [Rotate] or [SealExisting] has come.
+// Progress says how far [Rotate], [Usage] or [SealExisting] has come.
 type Progress struct {
 	Profiles, Grants int // seen so far
 	Rewritten        int // of these, written anew
@@ -65,7 +65,16 @@ type Progress struct {
 // Grants whose profile does not exist, or cannot be read, are rotated with the
 // others.
 func Rotate(ctx context.Context, s authprofile.Store) iter.Seq2[Progress, error] {
-	return walk(ctx, s, "rotate", false)
+	return walk(ctx, s, "rotate", writeOld)
+}
+
+// Usage says which keys of a [Keyring] the profiles and grants of s are under: it
+// looks at them as [Rotate] does, and writes none. The last Progress has the
+// retired keys among Unused that are not needed. It decrypts nothing, so that it
+// counts what is under a key that the Keyring does not have, too. Of other Keepers
+// it tells nothing: Keys is nil.
+func Usage(ctx context.Context, s authprofile.Store) iter.Seq2[Progress, error] {
+	return walk(ctx, s, "usage", writeNone)
 }
 
 // SealExisting seals what inner kept in the clear before [New] was put around
@@ -80,8 +89,17 @@ func Rotate(ctx context.Context, s authprofile.Store) iter.Seq2[Progress, error]
 // Old copies of the secrets may live on in the database's files, its backups
 // and its logs.
 func SealExisting(ctx context.Context, s authprofile.Store) iter.Seq2[Progress, error] {
-	return walk(ctx, s, "seal", true)
+	return walk(ctx, s, "seal", writePlain)
 }
+
+// A writing says which records a walk writes.
+type writing int
+
+const (
+	writeOld   writing = iota // those that are not under the Keeper's present key
+	writePlain                // those that are in the clear
+	writeNone
+)
 
 const (
 	// pageSize is how many records are read at a time, and how many pass
@@ -93,26 +111,26 @@ const (
 	maxConflicts = 10
 )
 
-// A walker rewrites all records of a Store.
+// A walker looks at all records of a Store, and writes some of them anew.
 type walker struct {
 	ctx   context.Context
 	s     *store
 	op    string
 	ring  *Keyring // nil: another Keeper
-	plain bool     // seal what is in the clear, and nothing else
+	write writing
 	yield func(Progress, error) bool
 	p     Progress
 	since int // records since the last report
 }
 
-func walk(ctx context.Context, s authprofile.Store, op string, plain bool) iter.Seq2[Progress, error] {
+func walk(ctx context.Context, s authprofile.Store, op string, write writing) iter.Seq2[Progress, error] {
 	return func(yield func(Progress, error) bool) {
 		sealed, ok := s.(*store)
 		if !ok {
 			yield(Progress{}, fmt.Errorf("sealed: %s: a %T is not a Store that sealed.New has returned", op, s))
 			return
 		}
-		w := &walker{ctx: ctx, s: sealed, op: op, plain: plain, yield: yield}
+		w := &walker{ctx: ctx, s: sealed, op: op, write: write, yield: yield}
 		if w.ring, ok = sealed.keeper.(*Keyring); ok {
 			w.p.Keys = make(map[string]int)
 		}
@@ -209,12 +227,12 @@ type result struct {
 	key       string // what it is under now; empty: nothing, or not known
 }
 
-// rewrite writes a row anew if it needs that, by its version.
+// rewrite writes a row anew if the walk is to, by its version.
 func rewrite[T any](w *walker, k kind[T], row T) (result, error) {
 	for range maxConflicts {
 		r := k.record(row)
 		state, key, err := w.state(r)
-		if err != nil || state == asItShouldBe {
+		if err != nil || state == asItShouldBe || w.write == writeNone {
 			return result{key: key}, err
 		}
 		old := k.key(row)
@@ -257,7 +275,7 @@ func (w *walker) state(r record) (state, string, error) {
 	if len(fields) == 0 {
 		return asItShouldBe, "", nil
 	}
-	if w.plain && !slices.ContainsFunc(fields, field.sealed) {
+	if w.write == writePlain && !slices.ContainsFunc(fields, field.sealed) {
 		return isPlain, "", nil
 	}
 	wrapped, _, err := parseAll(fields)
@@ -265,13 +283,13 @@ func (w *walker) state(r record) (state, string, error) {
 		return 0, "", err
 	}
 	if w.ring == nil {
-		if w.plain {
+		if w.write == writePlain {
 			return asItShouldBe, "", nil
 		}
 		return isSealed, "", nil
 	}
 	id, _ := keyID(wrapped)
-	if w.plain || id == w.ring.primary {
+	if w.write == writePlain || id == w.ring.primary {
 		return asItShouldBe, id, nil
 	}
 	return isSealed, id, nil
