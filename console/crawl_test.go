@@ -159,6 +159,7 @@ type crawler struct {
 	visits  []*visit
 	seen    map[string]bool     // addresses
 	change  func(*http.Request) // what is special about its requests
+	after   func(*visit)        // is called after each request
 }
 
 const (
@@ -197,6 +198,9 @@ func (c *crawler) ask(method, address string, form url.Values) *visit {
 	c.cookies = append(c.cookies, resp.Cookies()...)
 	v := &visit{method, address, form, resp.StatusCode, resp.Header, w.Body.String()}
 	c.visits = append(c.visits, v)
+	if c.after != nil {
+		c.after(v)
+	}
 	return v
 }
 
@@ -396,8 +400,13 @@ func TestLinksLeadToPages(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			gone := u.Path == "/auth/none" || u.Query().Get("profile") == "8"+word // which was deleted
-			if v.status >= 400 && !gone {
+			switch {
+			case u.Path == "/auth/none", u.Query().Get("profile") == "8"+word: // which was deleted
+			case u.Query().Get("id") == "9"+word: // which is damaged
+				if v.status != http.StatusInternalServerError || !strings.Contains(v.body, "bring the key back") {
+					t.Errorf("%s: got status %d, want 500 and what to do:\n%s", v, v.status, v.body)
+				}
+			case v.status >= 400:
 				t.Errorf("%s: got status %d, want a page", v, v.status)
 			}
 		}

@@ -26,10 +26,12 @@ func (h *Handler) grantRoutes() map[string]route {
 }
 
 const (
-	listLength  = 50   // grants on a page, and at once
-	maxDays     = 3650 // of the filter for grants that end
-	longestID   = 255  // bytes of an identifier, as Store says
-	longestUser = 512  // bytes of a user
+	listLength  = 50     // grants on a page, and at once
+	listSize    = 70_000 // bytes that they may have there
+	damagedSize = 8_000  // bytes that the keys of records may have that cannot be read
+	maxDays     = 3650   // of the filter for grants that end
+	longestID   = 255    // bytes of an identifier, as Store says
+	longestUser = 512    // bytes of a user
 )
 
 // A grantsQuery is what the address of the list says: which grants are meant, and
@@ -106,11 +108,12 @@ type grantsPage struct {
 	Query      grantsQuery
 	Statuses   []authprofile.Status
 	Rows       []listedGrant
-	First      string // the address of the first page, if this is another
-	Next       string // that of the next page, if there is one
-	Here       string // that of the first page, to come back to
-	Unreadable []authprofile.GrantKey
-	Empty      []string // what it means that there are none
+	First      string                 // the address of the first page, if this is another
+	Next       string                 // that of the next page, if there is one
+	Here       string                 // that of the first page, to come back to
+	Damaged    int                    // records that cannot be read
+	Unreadable []authprofile.GrantKey // the first of them
+	Empty      []string               // what it means that there are none
 }
 
 // A listedGrant is a line of the list.
@@ -143,15 +146,20 @@ func (h *Handler) listGrants(c *call) {
 		c.fail(err)
 		return
 	}
-	page := grantsPage{Query: q, Statuses: statuses, Here: q.address(authprofile.GrantKey{}), Unreadable: damaged}
+	page := grantsPage{
+		Query: q, Statuses: statuses, Here: q.address(authprofile.GrantKey{}),
+		Damaged: len(damaged), Unreadable: fit(damaged, listLength, damagedSize, keySize),
+	}
 	if q.After != (authprofile.GrantKey{}) {
 		page.First = page.Here
 	}
-	if len(list) > listLength {
-		list = list[:listLength]
-		page.Next = q.address(list[listLength-1].GrantKey)
+	shown := fit(list, listLength, listSize, func(g *authprofile.Grant) int {
+		return 600 + keySize(g.GrantKey) + len(keyValue(g.GrantKey)) + textSize(g.Account)
+	})
+	if len(shown) < len(list) {
+		page.Next = q.address(shown[len(shown)-1].GrantKey)
 	}
-	for _, g := range list {
+	for _, g := range shown {
 		page.Rows = append(page.Rows, listedGrant{g.GrantKey, stateOf(g, now), g.Account, sinceOf(g), g.Ends})
 	}
 	if len(list) == 0 && len(damaged) == 0 {

@@ -31,8 +31,11 @@ func (h *Handler) profileRoutes() map[string]route {
 	}
 }
 
-// profilesPerPage is how many profiles a page lists.
-const profilesPerPage = 50
+// How many profiles a page lists, and how many bytes they may have there.
+const (
+	profilesPerPage = 50
+	profilesSize    = 78_000
+)
 
 // A profileRow is a profile in the list.
 type profileRow struct {
@@ -68,11 +71,13 @@ func (e *editor) list(c *call) {
 		c.fail(away)
 		return
 	}
-	if len(list) > profilesPerPage {
-		list = list[:profilesPerPage]
-		page.Next = list[profilesPerPage-1].ID
+	shown := fit(list, profilesPerPage, profilesSize, func(p *authprofile.Profile) int {
+		return 300 + len(url.QueryEscape(p.ID)) + textSize(p.ID, cmp.Or(p.Name, p.ID), providerOf(p))
+	})
+	if len(shown) < len(list) {
+		page.Next = shown[len(shown)-1].ID
 	}
-	for _, p := range list {
+	for _, p := range shown {
 		page.List = append(page.List, profileRow{p, typeWord(p.Type), providerOf(p)})
 	}
 	v := c.view("Profiles", &page)
@@ -126,14 +131,17 @@ type grantRow struct {
 	State           state
 }
 
-// grantsShown is how many grants the page of a profile shows.
-const grantsShown = 10
+// How many grants the page of a profile shows, and how many bytes they may have there.
+const (
+	grantsShown = 10
+	grantsSize  = 7_200
+)
 
 // firstGrants returns the first grants of a profile.
 func (e *editor) firstGrants(ctx context.Context, id string) *profileGrants {
 	list, err := e.Manager.ListGrants(ctx, authprofile.GrantFilter{ProfileID: id}, authprofile.GrantKey{}, grantsShown)
 	g := &profileGrants{ProfileID: id}
-	for _, grant := range list {
+	for _, grant := range fit(list, grantsShown, grantsSize, func(g *authprofile.Grant) int { return 250 + keySize(g.GrantKey) }) {
 		g.List = append(g.List, grantRow{grant.ProfileID, grant.User, stateOf(grant, time.Now())})
 	}
 	if n, away := unreadable(err); away != nil {

@@ -3,6 +3,8 @@ package console
 import (
 	"errors"
 	"fmt"
+	"html"
+	"net/url"
 
 	"github.com/authprofile/authprofile"
 )
@@ -51,4 +53,29 @@ func cannotBeRead(n int, what string) string {
 		return fmt.Sprintf("One %s cannot be read, and is not shown. The log of the service says why, or its key for sealed secrets is missing.", what)
 	}
 	return fmt.Sprintf("%d %ss cannot be read, and are not shown. The log of the service says why, or its key for sealed secrets is missing.", n, what)
+}
+
+// fit returns the records that a page shows: from the beginning of the list as many as
+// limit says, and fewer if they are so large that the page would become too large. It
+// returns one at least, if there is one.
+func fit[T any](list []T, limit, bytes int, size func(T) int) []T {
+	for i, record := range list {
+		if bytes -= size(record); i == limit || i > 0 && bytes < 0 {
+			return list[:i]
+		}
+	}
+	return list
+}
+
+// textSize is how many bytes texts take on a page, once.
+func textSize(texts ...string) (n int) {
+	for _, text := range texts {
+		n += len(html.EscapeString(text))
+	}
+	return n
+}
+
+// keySize is how many bytes a grant's key takes on a page, with a link to the grant.
+func keySize(key authprofile.GrantKey) int {
+	return len(url.QueryEscape(key.ProfileID+key.User)) + textSize(key.ProfileID, key.User)
 }

@@ -31,7 +31,9 @@ const hostile = "\"'><script>alert(1)</script><x y=\"'`{{.}}\u202e\u2066&lt;!--]
 // A showroom is a console over a Store that has something of everything.
 type showroom struct {
 	t        *testing.T
+	word     string // is in all texts
 	provider *providertest.Server
+	inner    *authprofile.MemStore // below the seal
 	store    *countedStore
 	manager  *authprofile.Manager
 	redirect *authprofile.RedirectHandler
@@ -76,8 +78,8 @@ func openShowroom(t *testing.T, word string) *showroom {
 	}
 	inner := new(authprofile.MemStore)
 	s := &showroom{
-		t: t, provider: providertest.NewServer(t, providertest.InMemory("https://login.example.com")),
-		store: &countedStore{Store: sealed.New(inner, keys)}, log: new(logged), secrets: make(map[string]string),
+		t: t, word: word, provider: providertest.NewServer(t, providertest.InMemory("https://login.example.com")),
+		inner: inner, store: &countedStore{Store: sealed.New(inner, keys)}, log: new(logged), secrets: make(map[string]string),
 	}
 	logger := slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	s.manager = &authprofile.Manager{Store: s.store, HTTPClient: s.provider.Client(), Logger: logger, RedirectURL: origin + "/callback/{profile}"}
@@ -91,7 +93,7 @@ func openShowroom(t *testing.T, word string) *showroom {
 	if err := errors.Join(s.handler.Validate(), s.users.Validate()); err != nil {
 		t.Fatal(err)
 	}
-	s.fill(word)
+	s.fill()
 	return s
 }
 
@@ -104,9 +106,13 @@ func (s *showroom) routes() http.Handler {
 	return mux
 }
 
-// pages are where a crawl begins.
+// pages are where a crawl begins. The last of them are of what cannot be read.
 func (s *showroom) pages() []string {
-	return []string{"/auth/", "/auth/attention", "/auth/profiles", "/auth/grants", "/auth/providers", "/auth/none", "/connections/", "/connections/?profile=1"}
+	damaged := url.Values{"profile": {"9" + s.word}, "user": {"9" + s.word}}.Encode()
+	return []string{
+		"/auth/", "/auth/attention", "/auth/profiles", "/auth/grants", "/auth/providers", "/auth/none", "/connections/", "/connections/?profile=1",
+		"/auth/profile?" + url.Values{"id": {"9" + s.word}}.Encode(), "/auth/grant?" + damaged, "/auth/revoke?" + damaged,
+	}
 }
 
 func (s *showroom) put(p *authprofile.Profile) {
@@ -117,8 +123,9 @@ func (s *showroom) put(p *authprofile.Profile) {
 }
 
 // fill puts profiles of all kinds, and grants in all states.
-func (s *showroom) fill(word string) {
+func (s *showroom) fill() {
 	s.t.Helper()
+	word := s.word
 	ctx, now := s.t.Context(), time.Now()
 	secret := s.secret("client secret")
 	s.provider.AddClient(providertest.Client{ID: "app", Secret: string(secret)})
@@ -172,6 +179,19 @@ func (s *showroom) fill(word string) {
 	// That of the application itself, and one whose profile is gone.
 	s.fillGrant(&authprofile.Grant{GrantKey: authprofile.GrantKey{ProfileID: "3" + word}, Status: authprofile.StatusActive}, word, now)
 	s.fillGrant(&authprofile.Grant{GrantKey: authprofile.GrantKey{ProfileID: "8" + word, User: "1" + word}, Status: authprofile.StatusActive}, word, now)
+
+	// What was put in the Store without a seal cannot be read.
+	p = base("9" + word)
+	p.ClientSecret = s.secret("client secret without a seal")
+	if err := s.inner.PutProfile(ctx, p); err != nil {
+		s.t.Fatal(err)
+	}
+	for _, id := range []string{"1", "9" + word} {
+		g := &authprofile.Grant{GrantKey: authprofile.GrantKey{ProfileID: id, User: "9" + word}, AccessToken: s.secret("access token without a seal"), Status: authprofile.StatusActive}
+		if err := s.inner.PutGrant(ctx, g); err != nil {
+			s.t.Fatal(err)
+		}
+	}
 
 	stored, err := s.manager.Profile(ctx, "1")
 	if err != nil {

@@ -297,6 +297,9 @@ func (c *call) fail(err error) {
 // explain says what an error means to the person. The text of an *authprofile.Error
 // has no secret and no user in it.
 func explain(err error) (status int, title, text string) {
+	if _, damaged := damagedRecord(err); damaged {
+		return http.StatusInternalServerError, "It cannot be read", "Its record is damaged, or sealed with a key that this service does not have. Nothing was changed. To try again does not help: bring the key back, or restore the record."
+	}
 	var e *authprofile.Error
 	switch {
 	case errors.Is(err, authprofile.ErrNotFound):

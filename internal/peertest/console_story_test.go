@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/authprofile/authprofile"
 	"github.com/authprofile/authprofile/internal/peertest/authservers"
@@ -40,7 +41,7 @@ func TestConsoleStory(t *testing.T) {
 			}
 			redirect := s.manager.RedirectAddress(&authprofile.Profile{ID: "crm"})
 			s.register(t, redirect)
-			p := &person{t: t, ctx: authservers.Browser(t)}
+			p := &person{t: t, ctx: authservers.BrowserFor(t, 3*time.Minute)}
 			tt.set(p)
 			p.opens(base + "/login?as=olga")
 			p.opens(base + tt.start)
