@@ -55,7 +55,7 @@ func (h *Handler) connect(c *call) {
 		},
 	}
 	begin.Begin(c.w, c.r, p)
-	c.audit("connect", authprofile.GrantKey{ProfileID: id, User: user}, failed)
+	c.audit(c.action, authprofile.GrantKey{ProfileID: id, User: user}, failed)
 }
 
 // notBegun says why the browser was not sent to the provider.

@@ -87,7 +87,7 @@ func (o *Connections) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		routes: map[string]route{
 			"":           {get: o.showAll},
 			"connect":    {post: o.connect},
-			"disconnect": {get: o.askDisconnect, post: o.disconnect},
+			"disconnect": {get: o.askDisconnect, post: o.disconnect, action: "disconnect"},
 		},
 	})
 }
@@ -317,7 +317,7 @@ func (o *Connections) disconnect(c *call) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.r.Context()), disconnectTime)
 	defer cancel()
 	err := o.Redirect.Manager.Revoke(ctx, key)
-	c.audit("disconnect", key, err)
+	c.audit(c.action, key, err)
 	if err == nil {
 		c.redirect("", "disconnected", p.ID)
 		return

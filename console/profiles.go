@@ -23,11 +23,11 @@ func (h *Handler) profileRoutes() map[string]route {
 	e := &editor{Handler: h, offered: sync.OnceValue(func() *choices { return newChoices(h.providers(), h.Manager.Providers) })}
 	return map[string]route{
 		"profiles":       {get: e.list},
-		"profile":        {get: e.show, post: e.save},
+		"profile":        {get: e.show, post: e.save, action: "save profile"},
 		"new-profile":    {get: e.create},
 		"templates.css":  {get: e.showStyle},
-		"check":          {get: e.awaitCheck, post: e.check},
-		"delete-profile": {get: e.askDelete, post: e.delete},
+		"check":          {get: e.awaitCheck, post: e.check, action: "test profile", framed: true},
+		"delete-profile": {get: e.askDelete, post: e.delete, action: "delete profile"},
 	}
 }
 
@@ -214,7 +214,7 @@ func (e *editor) save(c *call) {
 	}
 	if err := e.read(c.r.Context(), f); err != nil {
 		f.resolve()
-		c.audit("save profile", authprofile.GrantKey{ProfileID: f.profileID()}, err)
+		c.audit(c.action, authprofile.GrantKey{ProfileID: f.profileID()}, err)
 		e.showForm(c, http.StatusServiceUnavailable, f, nil, notSaved)
 		return
 	}
@@ -232,14 +232,14 @@ func (e *editor) save(c *call) {
 	err := e.Manager.Save(c.r.Context(), p)
 	if errors.Is(err, authprofile.ErrConflict) {
 		if err := e.read(c.r.Context(), f); err != nil {
-			c.audit("save profile", key, err)
+			c.audit(c.action, key, err)
 			e.showForm(c, http.StatusServiceUnavailable, f, nil, maybeSaved)
 			return
 		}
 		e.meet(c, f, p)
 		return
 	}
-	c.audit("save profile", key, err)
+	c.audit(c.action, key, err)
 	switch errs := fieldErrors(err); {
 	case err == nil:
 		c.redirect("profile", "id", p.ID, "done", "saved")
@@ -273,11 +273,11 @@ func (e *editor) read(ctx context.Context, f *form) error {
 func (e *editor) meet(c *call, f *form, p *authprofile.Profile) {
 	key := authprofile.GrantKey{ProfileID: p.ID}
 	if f.stored != nil && len(f.problems) == 0 && sameContent(f.stored, p) {
-		c.audit("save profile", key, nil) // it was sent twice, or two people have typed the same
+		c.audit(c.action, key, nil) // it was sent twice, or two people have typed the same
 		c.redirect("profile", "id", p.ID, "done", "saved")
 		return
 	}
-	c.audit("save profile", key, authprofile.ErrConflict)
+	c.audit(c.action, key, authprofile.ErrConflict)
 	if f.stored == nil {
 		f.version, f.newID = 0, newID()
 		e.showForm(c, http.StatusConflict, f, &conflict{
