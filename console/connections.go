@@ -220,7 +220,7 @@ func (o *Connections) showList(c *call, problem string) {
 		if id != asked {
 			n.Asked = ""
 		}
-		c.allowConnect(p)
+		c.allowConnect(o.Redirect.Manager, p)
 		list = append(list, n)
 	}
 	if len(list) == 0 && unread > 0 {

@@ -384,6 +384,22 @@ func TestConnectionsFormAction(t *testing.T) {
 	if want := "form-action 'self' http://127.0.0.1:8123 https:;"; !strings.Contains(policy, want) {
 		t.Errorf("got the policy %q, want %q in it", policy, want)
 	}
+
+	// A provider that asks nothing sends the browser on to the redirect address, which
+	// may be at another port; and the service's own rows may be test servers, whatever
+	// their names are.
+	p.Endpoints, p.Template = authprofile.Endpoints{}, "google"
+	if err := c.m.Save(t.Context(), p); err != nil {
+		t.Fatal(err)
+	}
+	own := &authprofile.Manager{Store: c.m.Store, RedirectURL: "http://localhost:9090/callback", Providers: []authprofile.Provider{{Name: "google"}}}
+	other := &console.Connections{Redirect: &authprofile.RedirectHandler{Manager: own, User: operator}, Profiles: []string{"mail"}}
+	policy = (&browserTab{t, other}).get("").header.Get("Content-Security-Policy")
+	for _, want := range []string{" http://localhost:9090 ", " http://localhost:* ", " http://127.0.0.1:* "} {
+		if !strings.Contains(policy, want) {
+			t.Errorf("got the policy %q, want %q in it", policy, want)
+		}
+	}
 }
 
 // An authorization that cannot begin ends on a page of the site, which leads back.

@@ -119,7 +119,9 @@ func (h *Handler) Validate() error {
 	h.setUp.Do(func() {
 		var own error
 		h.look, own = newLook(h.Templates)
-		h.broken = errors.Join(missing(h.Manager == nil, "Handler.Manager"), missing(h.Operator == nil, "Handler.Operator"), own)
+		h.broken = errors.Join(missing(h.Manager == nil, "Handler.Manager"), missing(h.Operator == nil, "Handler.Operator"),
+			missing(h.Redirect != nil && h.Redirect.Manager == nil, "Handler.Redirect.Manager"),
+			missing(h.Redirect != nil && h.Redirect.User == nil, "Handler.Redirect.User"), own)
 		if h.Logger == nil {
 			h.Logger = slog.New(slog.DiscardHandler)
 		}

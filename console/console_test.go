@@ -108,7 +108,13 @@ func open(t *testing.T, h *console.Handler) *browserTab {
 
 // What is missing is told by Validate, and opens nothing.
 func TestThreat164_WithoutAnOperatorNothingIsShown(t *testing.T) {
-	for _, h := range []*console.Handler{{}, {Manager: new(authprofile.Manager)}, {Operator: operator}} {
+	m := new(authprofile.Manager)
+	for _, h := range []*console.Handler{
+		{}, {Manager: m}, {Operator: operator},
+		{Manager: m, Operator: operator, Redirect: new(authprofile.RedirectHandler)},
+		{Manager: m, Operator: operator, Redirect: &authprofile.RedirectHandler{Manager: m}},
+		{Manager: m, Operator: operator, Redirect: &authprofile.RedirectHandler{User: operator}},
+	} {
 		if err := h.Validate(); err == nil {
 			t.Error("got no error, want one that says what is missing")
 		}

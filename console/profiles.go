@@ -57,7 +57,7 @@ func (e *editor) list(c *call) {
 		if err == nil {
 			list = append(list, p)
 		} else if !errors.Is(err, authprofile.ErrNotFound) {
-			failed = errors.Unwrap(err) // which says whether it is about this profile
+			failed = err
 		}
 		after = from
 	}
@@ -169,7 +169,7 @@ func (e *editor) showForm(c *call, status int, f *form, met *conflict, said stri
 		page.Rows = rowsOf(f.stored, f.stored)
 		page.Grants = e.firstGrants(c.r.Context(), f.stored.ID)
 		if page.MayConnect = e.Redirect != nil && f.stored.Type == authprofile.TypeUser && !c.readOnly; page.MayConnect {
-			c.allowConnect(f.stored)
+			c.allowConnect(e.Redirect.Manager, f.stored)
 		}
 	}
 	c.frames = !c.readOnly

@@ -271,7 +271,6 @@ var messages = map[string]string{
 	"saved":   "Saved.",
 	"deleted": "The profile and its grants are deleted.",
 	"renewed": "The token was renewed.",
-	"revoked": "The grant is ended.",
 }
 
 // show answers with a page. It is made whole before anything is sent, so that one
