@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -105,6 +106,10 @@ type connection struct {
 	Asked string // what to do, if a link has asked for this one
 	Now   string // the state in a sentence
 }
+
+// Shown tells the connection from the same person's next one, and from others': it is
+// when it was authorized, in nanoseconds.
+func (n *connection) Shown() string { return strconv.FormatInt(n.Since.UnixNano(), 10) }
 
 // warn logs what has failed. A database may have put the user into the text of its
 // error, where they are not to be.
@@ -313,9 +318,19 @@ func (o *Connections) disconnect(c *call) {
 	if p == nil {
 		return
 	}
-	key := authprofile.GrantKey{ProfileID: p.ID, User: c.who}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.r.Context()), disconnectTime)
+	ctx, cancel := c.within(disconnectTime)
 	defer cancel()
+	// The page says which connection it has shown: the person may have logged in as
+	// another user since, or have connected another account.
+	if shown := c.form.Get("shown"); shown != "" {
+		if n := o.connectionOf(ctx, p, c.who); n.Connected && n.Shown() != shown {
+			v := c.view("Disconnect "+n.Name+"?", n)
+			v.Problem = "Nothing was changed: this is not the connection that the page has shown. You may be logged in as another user now, or have connected another account. If you want to disconnect this one, say so again."
+			c.show(http.StatusConflict, "disconnect", v)
+			return
+		}
+	}
+	key := authprofile.GrantKey{ProfileID: p.ID, User: c.who}
 	err := o.Redirect.Manager.Revoke(ctx, key)
 	c.audit(c.action, key, err)
 	if err == nil {

@@ -520,3 +520,34 @@ func TestThreat164_ConnectionsNotSetUp(t *testing.T) {
 	o := &console.Connections{Redirect: &authprofile.RedirectHandler{Manager: new(authprofile.Manager), User: user}}
 	(&browserTab{t, o}).get("").wants(t, 200, "There is nothing to connect at the moment.")
 }
+
+// A person who has logged in as another user since the page was opened does not
+// disconnect that user's account unawares.
+func TestThreat166_AnotherUserMeanwhile(t *testing.T) {
+	c := newConnector(t)
+	c.connect(url.Values{"profile": {"calendar"}}, "")
+	c.put("calendar", "bob", authprofile.StatusActive, "bob@example.com")
+	hidden := func(a *answer) url.Values {
+		_, rest, _ := strings.Cut(a.body, `name="shown" value="`)
+		shown, _, ok := strings.Cut(rest, `"`)
+		if !ok {
+			t.Fatalf("got a page that does not say what it shows:\n%s", a.body)
+		}
+		return url.Values{"profile": {"calendar"}, "shown": {shown}}
+	}
+	form := hidden(c.get("disconnect?profile=calendar"))
+	ada := c.user
+	c.user = "bob"
+	page := c.post("disconnect", form)
+	page.wants(t, 409, "Nothing was changed", "bob@example.com")
+	if !c.has("calendar", "bob") || !c.has("calendar", ada) {
+		t.Error("got a grant deleted, want both untouched")
+	}
+	c.post("disconnect", hidden(page)).wants(t, 200, "Calendar is not connected.")
+	c.user = ada
+	c.post("disconnect", form).wants(t, 200, "Calendar is not connected.")
+	c.post("disconnect", form).wants(t, 200, "Calendar is not connected.") // sent twice
+	if c.has("calendar", "bob") || c.has("calendar", ada) {
+		t.Error("got a grant, want both ended")
+	}
+}
