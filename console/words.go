@@ -112,7 +112,11 @@ func stateOf(g *authprofile.Grant, now time.Time) state {
 		}
 	case authprofile.StatusFailing:
 		if f.Next.After(now) {
-			s.Word += ", next attempt at " + f.Next.UTC().Format("15:04:05 UTC")
+			layout := "15:04:05 UTC"
+			if f.Next.UTC().Format(time.DateOnly) != now.UTC().Format(time.DateOnly) {
+				layout = "2 Jan 2006, 15:04:05 UTC"
+			}
+			s.Word += ", next attempt at " + f.Next.UTC().Format(layout)
 		} else {
 			s.Word += ", next attempt as soon as a program asks"
 		}
