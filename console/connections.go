@@ -143,7 +143,7 @@ func (o *Connections) profile(ctx context.Context, id string) (*authprofile.Prof
 
 // connectionOf reads what a user has connected of a profile.
 func (o *Connections) connectionOf(ctx context.Context, p *authprofile.Profile, user string) *connection {
-	n := &connection{ID: p.ID, Name: p.Name, Description: p.Description}
+	n := &connection{ID: p.ID, Name: strings.TrimSpace(p.Name), Description: p.Description}
 	if n.Name == "" {
 		n.Name = "Connection without a name"
 	}

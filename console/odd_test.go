@@ -2,6 +2,7 @@ package console_test
 
 import (
 	"fmt"
+	"html"
 	"net/http"
 	"net/url"
 	"strings"
@@ -71,6 +72,10 @@ func TestOddKeys(t *testing.T) {
 		if a.location.Host != "app.example.com" || a.location.Path != "/profile" || a.location.Query().Get("id") != id {
 			t.Errorf("%q: got the browser sent to %s", id, a.location)
 		}
+		shown := strings.ReplaceAll(html.EscapeString(id), "+", "&#43;")
+		s.post("profile", with(formOf(t, a.body), "name", " ")).wants(t, 200, "<h1>"+shown+"</h1>")
+		s.get("profiles?"+url.Values{"from": {id}}.Encode()).wants(t, 200, ">"+shown+"</a>")
+		a = s.get("profile?" + url.Values{"id": {id}}.Encode())
 		s.post("profile", with(formOf(t, a.body), "name", "Again")).wants(t, 200, "Saved.")
 		got := stored(t, s.m, id)
 		if got.Name != "Again" {

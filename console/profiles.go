@@ -37,7 +37,7 @@ const profilesPerPage = 50
 // A profileRow is a profile in the list.
 type profileRow struct {
 	*authprofile.Profile
-	Type, Provider string
+	Title, Type, Provider string
 }
 
 // list shows the profiles by ID, a page at a time.
@@ -73,7 +73,7 @@ func (e *editor) list(c *call) {
 		page.Next = list[profilesPerPage-1].ID
 	}
 	for _, p := range list {
-		page.List = append(page.List, profileRow{p, typeWord(p.Type), providerOf(p)})
+		page.List = append(page.List, profileRow{p, nameOfProfile(p), typeWord(p.Type), providerOf(p)})
 	}
 	v := c.view("Profiles", &page)
 	if unread > 0 {
@@ -157,7 +157,7 @@ func (e *editor) showForm(c *call, status int, f *form, met *conflict, said stri
 	}
 	title := "New profile"
 	if f.IsSaved() || met != nil {
-		title = cmp.Or(p.Name, p.ID)
+		title = nameOfProfile(p)
 	}
 	if met != nil {
 		page.Save = "Save mine over it"

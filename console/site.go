@@ -114,7 +114,7 @@ func serve(w http.ResponseWriter, r *http.Request, s *site) {
 			c.get(c)
 		}
 	case r.Method == http.MethodPost && c.post != nil:
-		if c.mayChange() && c.readQuery() && c.readForm() {
+		if c.admitChange() && c.readQuery() && c.readForm() {
 			c.post(c)
 		}
 	default:
@@ -158,9 +158,9 @@ func (c *call) identify() (ok bool) {
 	return true
 }
 
-// mayChange makes sure that a request that changes something is wanted by the person.
+// admitChange makes sure that a request that changes something is wanted by the person.
 // Otherwise it answers the request.
-func (c *call) mayChange() bool {
+func (c *call) admitChange() bool {
 	if c.readOnly {
 		c.problem(http.StatusForbidden, "Nothing can be changed here", "This console is set up to show things only.")
 		return false

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"fmt"
 	"html/template"
 	"strings"
@@ -17,6 +18,9 @@ var functions = template.FuncMap{
 	"tone":    tone,
 	"join":    func(list []string) string { return strings.Join(list, " ") },
 }
+
+// nameOfProfile is what a profile is called: by its ID, if its name would show nothing.
+func nameOfProfile(p *authprofile.Profile) string { return cmp.Or(strings.TrimSpace(p.Name), p.ID) }
 
 // when shows a time, in UTC, as text and for programs.
 func when(t time.Time) template.HTML {
