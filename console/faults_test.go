@@ -2,7 +2,6 @@ package console_test
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -156,24 +155,32 @@ const mostCalls = 12
 func TestStoreFailsAtEachCall(t *testing.T) {
 	for _, name := range []string{"save", "test", "delete", "renew", "revoke", "several"} {
 		for _, how := range []string{failsBefore, failsAfter, failsHard} {
-			for at, calls := 0, mostCalls; at <= calls; at++ {
-				t.Run(fmt.Sprint(name, " ", how, " ", at), func(t *testing.T) {
-					synctest.Test(t, func(t *testing.T) { calls = failAt(t, name, how, at, calls) })
+			t.Run(name+" "+how, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					s := newScene(t)
+					defer s.m.Shutdown(context.Background())
+					f := &faultyStore{Store: s.store.Store}
+					s.store.Store = f
+					for at, calls := 0, mostCalls; at <= calls; at++ {
+						calls = s.failAt(f, name, how, at, calls)
+					}
 				})
-			}
+			})
 		}
 	}
 }
 
 // failAt makes a change, with a Store that fails at one call; zero: it does not. Then it
 // returns how many calls there are, and otherwise what it got.
-func failAt(t *testing.T, name, how string, at, most int) int {
-	s := newScene(t)
-	defer s.m.Shutdown(context.Background())
-	g := s.connectAs(s.calendar, s.user)
+func (s *scene) failAt(f *faultyStore, name, how string, at, most int) int {
+	t := s.t
+	// As it was before the last one.
+	if err := s.m.Delete(t.Context(), "calendar"); err != nil {
+		t.Fatal(err)
+	}
+	p := s.save(&authprofile.Profile{ID: "calendar", Type: authprofile.TypeUser, Scopes: []string{"openid", "offline_access"}})
+	g := s.connectAs(p, s.user)
 	change := changes(s, g)[name]
-	f := &faultyStore{Store: s.store.Store}
-	s.store.Store = f
 	before := len(s.log.String())
 	f.arm(how, at)
 	a := s.post(change.to, change.form)
@@ -193,18 +200,18 @@ func failAt(t *testing.T, name, how string, at, most int) int {
 	said := s.log.String()[before:]
 	switch {
 	case strings.Count(a.body, "<!DOCTYPE html>") != 1 || strings.Count(a.body, "</html>") != 1:
-		t.Errorf("%s: got no whole page:\n%s", op, a.body)
+		t.Errorf("%d, %s: got no whole page:\n%s", at, op, a.body)
 	case a.status == http.StatusOK && (strings.Contains(a.body, `"good"`) || strings.Contains(a.body, `message good"`)) && !change.done():
-		t.Errorf("%s: got a page that says that it is done, and it is not:\n%s", op, a.body)
+		t.Errorf("%d, %s: got a page that says that it is done, and it is not:\n%s", at, op, a.body)
 	case a.status >= 400 && !isOver && change.done() && !strings.Contains(a.body, "may ") && !strings.Contains(a.body, "not known") && how != failsHard:
-		t.Errorf("%s: got a page that says that it was not done, and it is:\n%s", op, a.body)
+		t.Errorf("%d, %s: got a page that says that it was not done, and it is:\n%s", at, op, a.body)
 	}
 	if change.kept != "" && a.status >= 400 && !isOver && how != failsHard && !strings.Contains(a.body, change.kept) {
-		t.Errorf("%s: got a page without what was typed:\n%s", op, a.body)
+		t.Errorf("%d, %s: got a page without what was typed:\n%s", at, op, a.body)
 	}
 	a.lacks(t, "the text of a panic", string(g.AccessToken), string(g.RefreshToken))
 	if n := strings.Count(said, `msg="console: `); n != 1 && op != "none" && !(name == "test" && n == 0 && how != failsHard) {
-		t.Errorf("%s: got %d records of the change, want 1:\n%s", op, n, said)
+		t.Errorf("%d, %s: got %d records of the change, want 1:\n%s", at, op, n, said)
 	}
 	return most
 }
