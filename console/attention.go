@@ -304,8 +304,8 @@ func (n names) of(ctx context.Context, id string) profileName {
 	found := profileName{text: shorten(id)}
 	p, err := n.manager.Profile(ctx, id)
 	switch {
-	case err == nil && strings.TrimSpace(p.Name) != "":
-		found.text = shorten(p.Name)
+	case err == nil:
+		found.text = shorten(nameOfProfile(p))
 	case errors.Is(err, authprofile.ErrNotFound):
 		found.gone = true
 	}

@@ -69,19 +69,22 @@ var asOnPage = func() *strings.Replacer {
 
 // awaitCheck is what the frame for the test shows before it.
 func (e *editor) awaitCheck(c *call) {
-	c.framed = true
-	c.startBare()
+	c.startBare(http.StatusOK)
 	c.part("await", nil)
 	c.part("end", nil)
 }
 
 // startBare begins a page without header and navigation, whose parts are sent one by
-// one.
-func (c *call) startBare() {
+// one, unless that is done.
+func (c *call) startBare(status int) {
+	if c.begun {
+		return
+	}
+	c.begun = true
 	setHeaders(c.w, c)
 	c.w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	c.w.Header().Set("X-Accel-Buffering", "no") // a proxy that collects answers would collect the steps
-	c.w.WriteHeader(http.StatusOK)
+	c.w.WriteHeader(status)
 	c.part("start", c.view("Test of the profile", nil))
 }
 
@@ -101,7 +104,6 @@ func (c *call) part(name string, data any) bool {
 
 // check tests what was typed, without saving it, and shows each step as it ends.
 func (e *editor) check(c *call) {
-	c.framed = true
 	f, ok := e.readForm(c)
 	if !ok {
 		return
@@ -111,8 +113,13 @@ func (e *editor) check(c *call) {
 	// A server's own limit may be shorter. One without deadlines has none.
 	_ = http.NewResponseController(c.w).SetWriteDeadline(time.Now().Add(checkTime + 10*time.Second))
 
-	c.startBare()
-	defer c.part("end", nil)
+	c.startBare(http.StatusOK)
+	e.showSteps(ctx, c, f)
+	c.part("end", nil)
+}
+
+// showSteps shows the steps of the test, or why it is not made.
+func (e *editor) showSteps(ctx context.Context, c *call, f *form) {
 	err := e.read(ctx, f)
 	if isKept := f.secret.choice == "keep" || f.key.choice == "keep"; isKept && err != nil {
 		c.part("refused", "The stored secret cannot be read now, so nothing was tested. Try again in a moment.")
@@ -145,7 +152,7 @@ func (e *editor) check(c *call) {
 	if failed > 0 {
 		outcome = errTestFailed
 	}
-	c.audit("test profile", authprofile.GrantKey{ProfileID: p.ID}, outcome)
+	c.audit(c.action, authprofile.GrantKey{ProfileID: p.ID}, outcome)
 	c.part("summary", struct {
 		Failed, Tested int
 		InTime         bool

@@ -326,3 +326,30 @@ func TestSizesOfProfilePages(t *testing.T) {
 		}
 	}
 }
+
+// What is refused in the frame of the test is said there, too: an answer that cannot be
+// framed would leave it empty.
+func TestRefusalsAreShownInTheFrame(t *testing.T) {
+	allowed := true
+	b := open(t, &console.Handler{Manager: new(authprofile.Manager), Operator: func(*http.Request) (string, error) {
+		if !allowed {
+			return "", http.ErrNoCookie
+		}
+		return "olga", nil
+	}})
+	wantsFramed := func(a *answer, status int, part string) {
+		t.Helper()
+		a.wants(t, status, part, `class="bare"`, `role="alert"`)
+		if got := a.header.Get("X-Frame-Options"); got != "SAMEORIGIN" || !strings.Contains(a.header.Get("Content-Security-Policy"), "frame-ancestors 'self'") {
+			t.Errorf("got X-Frame-Options %q and %q, want an answer that the page itself can frame", got, a.header.Get("Content-Security-Policy"))
+		}
+	}
+	wantsFramed(b.do(http.MethodPost, "check", "name=x", "Sec-Fetch-Site", "cross-site"), 403, "another site")
+	wantsFramed(b.post("check", url.Values{"name": {strings.Repeat("x", 1<<20)}}), 413, "too much")
+	wantsFramed(b.post("check", url.Values{"version": {"x"}}), 400, "cannot be read")
+	allowed = false
+	wantsFramed(b.post("check", url.Values{"name": {"x"}}), 403, "Log in")
+	if got := b.post("profile", url.Values{"name": {"x"}}).header.Get("X-Frame-Options"); got != "DENY" {
+		t.Errorf("of another page: got X-Frame-Options %q, want DENY", got)
+	}
+}

@@ -55,7 +55,7 @@ func (h *Handler) connect(c *call) {
 		},
 	}
 	begin.Begin(c.w, c.r, p)
-	c.audit("connect", authprofile.GrantKey{ProfileID: id, User: user}, failed)
+	c.audit(c.action, authprofile.GrantKey{ProfileID: id, User: user}, failed)
 }
 
 // notBegun says why the browser was not sent to the provider.
@@ -70,7 +70,7 @@ func (c *call) notBegun(err error) {
 // ownUser returns the user of the service that the person is, or nothing if that is
 // not known.
 func (h *Handler) ownUser(r *http.Request) string {
-	if h.Redirect == nil || h.Redirect.User == nil {
+	if h.Redirect == nil {
 		return ""
 	}
 	user, err := h.Redirect.User(r)

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -87,7 +88,7 @@ func (o *Connections) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		routes: map[string]route{
 			"":           {get: o.showAll},
 			"connect":    {post: o.connect},
-			"disconnect": {get: o.askDisconnect, post: o.disconnect},
+			"disconnect": {get: o.askDisconnect, post: o.disconnect, action: "disconnect"},
 		},
 	})
 }
@@ -105,6 +106,10 @@ type connection struct {
 	Asked string // what to do, if a link has asked for this one
 	Now   string // the state in a sentence
 }
+
+// Shown tells the connection from the same person's next one, and from others': it is
+// when it was authorized, in nanoseconds.
+func (n *connection) Shown() string { return strconv.FormatInt(n.Since.UnixNano(), 10) }
 
 // warn logs what has failed. A database may have put the user into the text of its
 // error, where they are not to be.
@@ -138,7 +143,7 @@ func (o *Connections) profile(ctx context.Context, id string) (*authprofile.Prof
 
 // connectionOf reads what a user has connected of a profile.
 func (o *Connections) connectionOf(ctx context.Context, p *authprofile.Profile, user string) *connection {
-	n := &connection{ID: p.ID, Name: p.Name, Description: p.Description}
+	n := &connection{ID: p.ID, Name: strings.TrimSpace(p.Name), Description: p.Description}
 	if n.Name == "" {
 		n.Name = "Connection without a name"
 	}
@@ -220,7 +225,7 @@ func (o *Connections) showList(c *call, problem string) {
 		if id != asked {
 			n.Asked = ""
 		}
-		c.allowConnect(p)
+		c.allowConnect(o.Redirect.Manager, p)
 		list = append(list, n)
 	}
 	if len(list) == 0 && unread > 0 {
@@ -313,11 +318,21 @@ func (o *Connections) disconnect(c *call) {
 	if p == nil {
 		return
 	}
-	key := authprofile.GrantKey{ProfileID: p.ID, User: c.who}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.r.Context()), disconnectTime)
+	ctx, cancel := c.within(disconnectTime)
 	defer cancel()
+	// The page says which connection it has shown: the person may have logged in as
+	// another user since, or have connected another account.
+	if shown := c.form.Get("shown"); shown != "" {
+		if n := o.connectionOf(ctx, p, c.who); n.Connected && n.Shown() != shown {
+			v := c.view("Disconnect "+n.Name+"?", n)
+			v.Problem = "Nothing was changed: this is not the connection that the page has shown. You may be logged in as another user now, or have connected another account. If you want to disconnect this one, say so again."
+			c.show(http.StatusConflict, "disconnect", v)
+			return
+		}
+	}
+	key := authprofile.GrantKey{ProfileID: p.ID, User: c.who}
 	err := o.Redirect.Manager.Revoke(ctx, key)
-	c.audit("disconnect", key, err)
+	c.audit(c.action, key, err)
 	if err == nil {
 		c.redirect("", "disconnected", p.ID)
 		return

@@ -384,6 +384,22 @@ func TestConnectionsFormAction(t *testing.T) {
 	if want := "form-action 'self' http://127.0.0.1:8123 https:;"; !strings.Contains(policy, want) {
 		t.Errorf("got the policy %q, want %q in it", policy, want)
 	}
+
+	// A provider that asks nothing sends the browser on to the redirect address, which
+	// may be at another port; and the service's own rows may be test servers, whatever
+	// their names are.
+	p.Endpoints, p.Template = authprofile.Endpoints{}, "google"
+	if err := c.m.Save(t.Context(), p); err != nil {
+		t.Fatal(err)
+	}
+	own := &authprofile.Manager{Store: c.m.Store, RedirectURL: "http://localhost:9090/callback", Providers: []authprofile.Provider{{Name: "google"}}}
+	other := &console.Connections{Redirect: &authprofile.RedirectHandler{Manager: own, User: operator}, Profiles: []string{"mail"}}
+	policy = (&browserTab{t, other}).get("").header.Get("Content-Security-Policy")
+	for _, want := range []string{" http://localhost:9090 ", " http://localhost:* ", " http://127.0.0.1:* "} {
+		if !strings.Contains(policy, want) {
+			t.Errorf("got the policy %q, want %q in it", policy, want)
+		}
+	}
 }
 
 // An authorization that cannot begin ends on a page of the site, which leads back.
@@ -503,4 +519,35 @@ func TestThreat164_ConnectionsNotSetUp(t *testing.T) {
 	}
 	o := &console.Connections{Redirect: &authprofile.RedirectHandler{Manager: new(authprofile.Manager), User: user}}
 	(&browserTab{t, o}).get("").wants(t, 200, "There is nothing to connect at the moment.")
+}
+
+// A person who has logged in as another user since the page was opened does not
+// disconnect that user's account unawares.
+func TestThreat166_AnotherUserMeanwhile(t *testing.T) {
+	c := newConnector(t)
+	c.connect(url.Values{"profile": {"calendar"}}, "")
+	c.put("calendar", "bob", authprofile.StatusActive, "bob@example.com")
+	hidden := func(a *answer) url.Values {
+		_, rest, _ := strings.Cut(a.body, `name="shown" value="`)
+		shown, _, ok := strings.Cut(rest, `"`)
+		if !ok {
+			t.Fatalf("got a page that does not say what it shows:\n%s", a.body)
+		}
+		return url.Values{"profile": {"calendar"}, "shown": {shown}}
+	}
+	form := hidden(c.get("disconnect?profile=calendar"))
+	ada := c.user
+	c.user = "bob"
+	page := c.post("disconnect", form)
+	page.wants(t, 409, "Nothing was changed", "bob@example.com")
+	if !c.has("calendar", "bob") || !c.has("calendar", ada) {
+		t.Error("got a grant deleted, want both untouched")
+	}
+	c.post("disconnect", hidden(page)).wants(t, 200, "Calendar is not connected.")
+	c.user = ada
+	c.post("disconnect", form).wants(t, 200, "Calendar is not connected.")
+	c.post("disconnect", form).wants(t, 200, "Calendar is not connected.") // sent twice
+	if c.has("calendar", "bob") || c.has("calendar", ada) {
+		t.Error("got a grant, want both ended")
+	}
 }

@@ -30,9 +30,11 @@
 // # What is safe
 //
 // No page, header, address or log record has a secret, a token, a code or a state in
-// it. No GET request changes anything. Requests by other sites are refused
-// (http.CrossOriginProtection), the pages cannot be framed, and they run no script
-// but their own. They say no-store, and tell other sites nothing about where a person
+// it, but for the redirect to the provider with which an authorization begins: that has
+// a state and sets a cookie, as [authprofile.RedirectHandler] says. No GET request
+// changes anything. What other sites want changed is refused
+// (http.CrossOriginProtection), other sites cannot frame the pages, and these run no
+// script but their own. They say no-store, and tell other sites nothing about where a person
 // comes from.
 //
 // How long a request may take is up to the http.Server: set its ReadHeaderTimeout.
@@ -56,6 +58,8 @@
 //	brand   what stands at the top left
 //	footer  what stands at the bottom
 //
+// Whatever else they define needs a name that no template of the pages has; Validate
+// tells.
 // They are given the page's view: {{.Title}}, and {{.Person}}, the operator who is
 // there, which is empty on the pages of Connections.
 package console
@@ -119,7 +123,9 @@ func (h *Handler) Validate() error {
 	h.setUp.Do(func() {
 		var own error
 		h.look, own = newLook(h.Templates)
-		h.broken = errors.Join(missing(h.Manager == nil, "Handler.Manager"), missing(h.Operator == nil, "Handler.Operator"), own)
+		h.broken = errors.Join(missing(h.Manager == nil, "Handler.Manager"), missing(h.Operator == nil, "Handler.Operator"),
+			missing(h.Redirect != nil && h.Redirect.Manager == nil, "Handler.Redirect.Manager"),
+			missing(h.Redirect != nil && h.Redirect.User == nil, "Handler.Redirect.User"), own)
 		if h.Logger == nil {
 			h.Logger = slog.New(slog.DiscardHandler)
 		}

@@ -108,7 +108,13 @@ func open(t *testing.T, h *console.Handler) *browserTab {
 
 // What is missing is told by Validate, and opens nothing.
 func TestThreat164_WithoutAnOperatorNothingIsShown(t *testing.T) {
-	for _, h := range []*console.Handler{{}, {Manager: new(authprofile.Manager)}, {Operator: operator}} {
+	m := new(authprofile.Manager)
+	for _, h := range []*console.Handler{
+		{}, {Manager: m}, {Operator: operator},
+		{Manager: m, Operator: operator, Redirect: new(authprofile.RedirectHandler)},
+		{Manager: m, Operator: operator, Redirect: &authprofile.RedirectHandler{Manager: m}},
+		{Manager: m, Operator: operator, Redirect: &authprofile.RedirectHandler{User: operator}},
+	} {
 		if err := h.Validate(); err == nil {
 			t.Error("got no error, want one that says what is missing")
 		}
@@ -172,8 +178,17 @@ func TestOwnLook(t *testing.T) {
 		t.Errorf("of another hash: got Cache-Control %q, want no-store", got)
 	}
 
-	h = &console.Handler{Manager: new(authprofile.Manager), Operator: operator, Templates: fstest.MapFS{"look.html": {Data: []byte("{{")}}}
-	if err := h.Validate(); err == nil || !strings.Contains(err.Error(), "look.html") {
-		t.Errorf("got error %v, want one that names the file", err)
+	for text, want := range map[string]string{
+		"{{":                                    "look.html",
+		`{{define "hint"}}of the footer{{end}}`: `"hint"`, // else it would be in the form
+		`{{define "footer"}}{{template "content" .}}{{end}}{{define "content"}}{{end}}`: `"content"`,
+		`{{define "footer"}}{{.Nonsense}}{{end}}`:                                       "Nonsense",
+		`{{define "head"}}{{if .Person}}{{.Person.Nonsense}}{{end}}{{end}}`:             "Nonsense",
+		`{{define "brand"}}<a href="{{if .Person}}x{{else}}">{{end}}{{end}}`:            "different contexts",
+	} {
+		h = &console.Handler{Manager: new(authprofile.Manager), Operator: operator, Templates: fstest.MapFS{"look.html": {Data: []byte(text)}}}
+		if err := h.Validate(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got error %v, want one that names %s", text, err, want)
+		}
 	}
 }

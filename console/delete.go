@@ -62,18 +62,18 @@ func (e *editor) delete(c *call) {
 		c.redirect("profiles", "done", "deleted") // it was sent twice, or another person was faster
 		return
 	case err != nil:
-		c.audit("delete profile", key, err)
+		c.audit(c.action, key, err)
 		c.fail(err)
 		return
 	case p.Version != version:
-		c.audit("delete profile", key, authprofile.ErrConflict)
+		c.audit(c.action, key, authprofile.ErrConflict)
 		e.showDelete(c, http.StatusConflict, p, "Not deleted: the profile was changed meanwhile. This is what it is now.")
 		return
 	}
 	err = e.Manager.Delete(c.r.Context(), id)
-	c.audit("delete profile", key, err)
+	c.audit(c.action, key, err)
 	if err != nil {
-		c.fail(err)
+		c.problem(http.StatusServiceUnavailable, "That did not work", "The database has not confirmed that the profile is deleted. It may be deleted all the same, or be as it was: look at the list of profiles in a moment.")
 		return
 	}
 	c.redirect("profiles", "done", "deleted")

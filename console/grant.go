@@ -64,7 +64,7 @@ func (h *Handler) grantPage(c *call, status int, key authprofile.GrantKey, probl
 	page.Link = connectionsLink(h.ConnectionsURL, key)
 	if p != nil && p.Type == authprofile.TypeUser && page.Actions && key.User != "" && h.ownUser(c.r) == key.User {
 		page.Connect = true
-		c.allowConnect(p)
+		c.allowConnect(h.Redirect.Manager, p)
 	}
 	if page.Damaged {
 		page.NoRenew = "What cannot be read cannot be renewed."

@@ -18,10 +18,10 @@ func (h *Handler) grantRoutes() map[string]route {
 	return map[string]route{
 		"grants":  {get: h.listGrants},
 		"grant":   {get: h.showGrant},
-		"renew":   {post: h.renew},
-		"connect": {post: h.connect},
-		"revoke":  {get: h.askRevoke, post: h.revoke},
-		"several": {post: h.several},
+		"renew":   {post: h.renew, action: "renew"},
+		"connect": {post: h.connect, action: "connect"},
+		"revoke":  {get: h.askRevoke, post: h.revoke, action: "revoke"},
+		"several": {post: h.several}, // which says of each change what it is
 	}
 }
 

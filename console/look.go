@@ -4,8 +4,10 @@ import (
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"html/template"
+	"io"
 	"io/fs"
 	"net/http"
 	"path"
@@ -52,7 +54,7 @@ func newLook(own fs.FS) (*look, error) {
 		l.pages[base] = t
 	}
 	if own != nil {
-		if err := l.addStyles(own, "*.css"); err != nil {
+		if err := errors.Join(l.addStyles(own, "*.css"), l.try()); err != nil {
 			return nil, fmt.Errorf("console: %w", err)
 		}
 	}
@@ -60,6 +62,24 @@ func newLook(own fs.FS) (*look, error) {
 	l.scriptName = "console.js?" + hash(l.script)
 	return l, nil
 }
+
+// try makes a page, so that what cannot be made by the service's templates is known
+// before the first request.
+func (l *look) try() error {
+	for _, v := range []*view{{Page: ""}, {Title: "Title", ForUsers: true, Person: "Person", Page: ""}} {
+		t, err := l.pages["problem"].Clone()
+		if err == nil {
+			err = t.ExecuteTemplate(io.Discard, "layout", v)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ownTemplates are those that the service may define in place of what there is.
+var ownTemplates = []string{"head", "brand", "footer"}
 
 // addStyles adds all styles of that name, in the order of their names.
 func (l *look) addStyles(files fs.FS, pattern string) error {
@@ -92,7 +112,18 @@ func addOwn(t *template.Template, own fs.FS) error {
 			return err
 		}
 		// Under a name of its own, so that only what the file defines counts.
-		if _, err := t.New("own/" + name).Parse(string(text)); err != nil {
+		name = "own/" + name
+		file, err := template.New(name).Funcs(functions).Parse(string(text))
+		if err != nil {
+			return err
+		}
+		for _, defined := range file.Templates() {
+			known := t.Lookup(defined.Name())
+			if known != nil && known.Tree != nil && !slices.Contains(ownTemplates, defined.Name()) {
+				return fmt.Errorf("%s defines %q, which is a template of the console, or of another file: give it another name", name, defined.Name())
+			}
+		}
+		if _, err := t.New(name).Parse(string(text)); err != nil {
 			return err
 		}
 	}

@@ -23,11 +23,11 @@ func (h *Handler) profileRoutes() map[string]route {
 	e := &editor{Handler: h, offered: sync.OnceValue(func() *choices { return newChoices(h.providers(), h.Manager.Providers) })}
 	return map[string]route{
 		"profiles":       {get: e.list},
-		"profile":        {get: e.show, post: e.save},
+		"profile":        {get: e.show, post: e.save, action: "save profile"},
 		"new-profile":    {get: e.create},
 		"templates.css":  {get: e.showStyle},
-		"check":          {get: e.awaitCheck, post: e.check},
-		"delete-profile": {get: e.askDelete, post: e.delete},
+		"check":          {get: e.awaitCheck, post: e.check, action: "test profile", framed: true},
+		"delete-profile": {get: e.askDelete, post: e.delete, action: "delete profile"},
 	}
 }
 
@@ -40,7 +40,7 @@ const (
 // A profileRow is a profile in the list.
 type profileRow struct {
 	*authprofile.Profile
-	Type, Provider string
+	Title, Type, Provider string
 }
 
 // list shows the profiles by ID, a page at a time.
@@ -60,7 +60,7 @@ func (e *editor) list(c *call) {
 		if err == nil {
 			list = append(list, p)
 		} else if !errors.Is(err, authprofile.ErrNotFound) {
-			failed = errors.Unwrap(err) // which says whether it is about this profile
+			failed = err
 		}
 		after = from
 	}
@@ -78,7 +78,7 @@ func (e *editor) list(c *call) {
 		page.Next = shown[len(shown)-1].ID
 	}
 	for _, p := range shown {
-		page.List = append(page.List, profileRow{p, typeWord(p.Type), providerOf(p)})
+		page.List = append(page.List, profileRow{p, nameOfProfile(p), typeWord(p.Type), providerOf(p)})
 	}
 	v := c.view("Profiles", &page)
 	if unread > 0 {
@@ -165,7 +165,7 @@ func (e *editor) showForm(c *call, status int, f *form, met *conflict, said stri
 	}
 	title := "New profile"
 	if f.IsSaved() || met != nil {
-		title = cmp.Or(p.Name, p.ID)
+		title = nameOfProfile(p)
 	}
 	if met != nil {
 		page.Save = "Save mine over it"
@@ -177,7 +177,7 @@ func (e *editor) showForm(c *call, status int, f *form, met *conflict, said stri
 		page.Rows = rowsOf(f.stored, f.stored)
 		page.Grants = e.firstGrants(c.r.Context(), f.stored.ID)
 		if page.MayConnect = e.Redirect != nil && f.stored.Type == authprofile.TypeUser && !c.readOnly; page.MayConnect {
-			c.allowConnect(f.stored)
+			c.allowConnect(e.Redirect.Manager, f.stored)
 		}
 	}
 	c.frames = !c.readOnly
@@ -222,7 +222,7 @@ func (e *editor) save(c *call) {
 	}
 	if err := e.read(c.r.Context(), f); err != nil {
 		f.resolve()
-		c.audit("save profile", authprofile.GrantKey{ProfileID: f.profileID()}, err)
+		c.audit(c.action, authprofile.GrantKey{ProfileID: f.profileID()}, err)
 		e.showForm(c, http.StatusServiceUnavailable, f, nil, notSaved)
 		return
 	}
@@ -240,14 +240,14 @@ func (e *editor) save(c *call) {
 	err := e.Manager.Save(c.r.Context(), p)
 	if errors.Is(err, authprofile.ErrConflict) {
 		if err := e.read(c.r.Context(), f); err != nil {
-			c.audit("save profile", key, err)
+			c.audit(c.action, key, err)
 			e.showForm(c, http.StatusServiceUnavailable, f, nil, maybeSaved)
 			return
 		}
 		e.meet(c, f, p)
 		return
 	}
-	c.audit("save profile", key, err)
+	c.audit(c.action, key, err)
 	switch errs := fieldErrors(err); {
 	case err == nil:
 		c.redirect("profile", "id", p.ID, "done", "saved")
@@ -281,11 +281,11 @@ func (e *editor) read(ctx context.Context, f *form) error {
 func (e *editor) meet(c *call, f *form, p *authprofile.Profile) {
 	key := authprofile.GrantKey{ProfileID: p.ID}
 	if f.stored != nil && len(f.problems) == 0 && sameContent(f.stored, p) {
-		c.audit("save profile", key, nil) // it was sent twice, or two people have typed the same
+		c.audit(c.action, key, nil) // it was sent twice, or two people have typed the same
 		c.redirect("profile", "id", p.ID, "done", "saved")
 		return
 	}
-	c.audit("save profile", key, authprofile.ErrConflict)
+	c.audit(c.action, key, authprofile.ErrConflict)
 	if f.stored == nil {
 		f.version, f.newID = 0, newID()
 		e.showForm(c, http.StatusConflict, f, &conflict{

@@ -388,3 +388,32 @@ func TestListOfProfiles(t *testing.T) {
 	s.losing.Store(true)
 	b.get("profiles").wants(t, 200, "One profile cannot be read, and is not shown.", "p000")
 }
+
+// A page that begins with a profile that cannot be read shows those after it.
+func TestListFromAProfileThatCannotBeRead(t *testing.T) {
+	s := &troubledStore{MemStore: new(authprofile.MemStore)}
+	m := &authprofile.Manager{Store: &damagedProfile{s, "a"}}
+	for _, id := range []string{"a", "b"} {
+		p := &authprofile.Profile{ID: id, Type: authprofile.TypeApp, ClientID: "c", Endpoints: authprofile.Endpoints{TokenURL: "https://id.example.com/token"}}
+		if err := m.Save(t.Context(), p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b := open(t, &console.Handler{Manager: m, Operator: operator})
+	b.get("profiles?from=a").wants(t, 200, "One profile cannot be read", `href="profile?id=b"`)
+	s.losing.Store(true) // another cannot be read, too
+	b.get("profiles?from=a").wants(t, 200, "2 profiles cannot be read")
+}
+
+// A damagedProfile is a Store that cannot read one of its profiles.
+type damagedProfile struct {
+	authprofile.Store
+	id string
+}
+
+func (s *damagedProfile) Profile(ctx context.Context, id string) (*authprofile.Profile, error) {
+	if id == s.id {
+		return nil, &authprofile.Error{Op: "unseal", ProfileID: id, Err: errors.New("another key")}
+	}
+	return s.Store.Profile(ctx, id)
+}

@@ -22,19 +22,19 @@ func damagedRecords(err error) (damaged []authprofile.GrantKey, failed error) {
 	if err == nil {
 		return nil, nil
 	}
-	list := []error{err}
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
-		list = joined.Unwrap()
-	}
-	var rest []error
-	for _, err := range list {
-		if key, ok := damagedRecord(err); ok {
-			damaged = append(damaged, key)
-		} else {
-			rest = append(rest, err)
+		var rest []error
+		for _, err := range joined.Unwrap() {
+			keys, failed := damagedRecords(err)
+			damaged = append(damaged, keys...)
+			rest = append(rest, failed)
 		}
+		return damaged, errors.Join(rest...)
 	}
-	return damaged, errors.Join(rest...)
+	if key, ok := damagedRecord(err); ok {
+		return []authprofile.GrantKey{key}, nil
+	}
+	return nil, err
 }
 
 // damagedRecord returns the key of the record that an error of the Manager is about: a

@@ -29,7 +29,7 @@ func (h *Handler) renew(c *call) {
 	ctx, cancel := c.within(renewTime)
 	defer cancel()
 	o := h.renewGrant(ctx, key)
-	c.audit("renew", key, o.err)
+	c.audit(c.action, key, o.err)
 	if o.Done {
 		c.redirect("grant", "profile", key.ProfileID, "user", key.User, "done", "renewed")
 		return

@@ -91,7 +91,7 @@ func (h *Handler) revoke(c *call) {
 	ctx, cancel := c.within(revokeTime)
 	defer cancel()
 	o := h.revokeGrant(ctx, key)
-	c.audit("revoke", key, o.err)
+	c.audit(c.action, key, o.err)
 	title := "The grant is revoked"
 	switch {
 	case !o.Done && o.Gone:

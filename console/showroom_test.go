@@ -39,26 +39,8 @@ type showroom struct {
 	redirect *authprofile.RedirectHandler
 	handler  *console.Handler
 	users    *console.Connections
-	log      *logged
+	log      *logBuffer
 	secrets  map[string]string // by text: what it is
-}
-
-// A logged is what has been logged.
-type logged struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (l *logged) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(b)
-}
-
-func (l *logged) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
 }
 
 // secret makes a secret that must not come out.
@@ -79,7 +61,7 @@ func openShowroom(t *testing.T, word string) *showroom {
 	inner := new(authprofile.MemStore)
 	s := &showroom{
 		t: t, word: word, provider: providertest.NewServer(t, providertest.InMemory("https://login.example.com")),
-		inner: inner, store: &countedStore{Store: sealed.New(inner, keys)}, log: new(logged), secrets: make(map[string]string),
+		inner: inner, store: &countedStore{Store: sealed.New(inner, keys)}, log: new(logBuffer), secrets: make(map[string]string),
 	}
 	logger := slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	s.manager = &authprofile.Manager{Store: s.store, HTTPClient: s.provider.Client(), Logger: logger, RedirectURL: origin + "/callback/{profile}"}

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"runtime/debug"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/authprofile/authprofile"
@@ -31,7 +32,11 @@ type site struct {
 
 // A route is a page by its name: what answers GET, and what answers POST. Only the
 // latter may change anything.
-type route struct{ get, post func(*call) }
+type route struct {
+	get, post func(*call)
+	action    string // what the log calls what POST does; empty: it says so itself, or is not logged
+	framed    bool   // the page is shown in a frame of another page of the site
+}
 
 // A link is to a page of the same site.
 type link struct{ Name, Text string }
@@ -39,6 +44,7 @@ type link struct{ Name, Text string }
 // A call is one request, and what is needed to answer it.
 type call struct {
 	*site
+	route
 	w     http.ResponseWriter
 	r     *http.Request
 	name  string     // of the page
@@ -46,9 +52,10 @@ type call struct {
 	query url.Values // of the address
 	form  url.Values // of the body, of a POST
 
-	formAction []string // where forms of the page may lead, besides the site itself
-	framed     bool     // the page is shown in a frame of another page of the site
-	frames     bool     // the page has such a frame
+	formAction []string    // where forms of the page may lead, besides the site itself
+	frames     bool        // the page has a frame
+	begun      bool        // a part of the page is sent
+	audited    atomic.Bool // what the request changes is in the log
 }
 
 // What a request may have, at most.
@@ -71,7 +78,8 @@ func refuseAll(w http.ResponseWriter, logger *slog.Logger, err error) {
 // serve answers a request: first it is settled who is there, and whether the request
 // is one of the site's own pages.
 func serve(w http.ResponseWriter, r *http.Request, s *site) {
-	c := &call{site: s, w: w, r: r, name: strings.TrimPrefix(r.URL.Path, "/")}
+	name := strings.TrimPrefix(r.URL.Path, "/")
+	c := &call{site: s, route: s.routes[name], w: w, r: r, name: name}
 	setHeaders(w, c)
 	if path, query, _ := strings.Cut(r.RequestURI, "?"); r.URL.Path == "" && !strings.HasSuffix(path, "/") {
 		// This is the prefix without its slash, and all links are relative to the
@@ -91,29 +99,29 @@ func serve(w http.ResponseWriter, r *http.Request, s *site) {
 	defer func() {
 		if p := recover(); p != nil && p != http.ErrAbortHandler {
 			s.logger.Error("the console has panicked", "page", c.name, "panic", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
+			c.auditPanic()
 			c.problem(http.StatusInternalServerError, "Something went wrong", "This is a fault of the program. Its log has the details.")
 		} else if p != nil {
 			panic(p)
 		}
 	}()
-	route, ok := s.routes[c.name]
 	isGet := r.Method == http.MethodGet || r.Method == http.MethodHead
 	switch {
-	case !ok || route.get == nil && route.post == nil:
+	case c.get == nil && c.post == nil:
 		c.problem(http.StatusNotFound, "There is no such page", "The address may be mistyped or out of date.")
-	case isGet && route.get != nil:
+	case isGet && c.get != nil:
 		if c.readQuery() {
-			route.get(c)
+			c.get(c)
 		}
-	case r.Method == http.MethodPost && route.post != nil:
-		if c.mayChange() && c.readQuery() && c.readForm() {
-			route.post(c)
+	case r.Method == http.MethodPost && c.post != nil:
+		if c.admitChange() && c.readQuery() && c.readForm() {
+			c.post(c)
 		}
 	default:
 		allowed := "GET, HEAD"
-		if route.get == nil {
+		if c.get == nil {
 			allowed = "POST"
-		} else if route.post != nil {
+		} else if c.post != nil {
 			allowed += ", POST"
 		}
 		w.Header().Set("Allow", allowed)
@@ -150,9 +158,9 @@ func (c *call) identify() (ok bool) {
 	return true
 }
 
-// mayChange makes sure that a request that changes something is wanted by the person.
+// admitChange makes sure that a request that changes something is wanted by the person.
 // Otherwise it answers the request.
-func (c *call) mayChange() bool {
+func (c *call) admitChange() bool {
 	if c.readOnly {
 		c.problem(http.StatusForbidden, "Nothing can be changed here", "This console is set up to show things only.")
 		return false
@@ -263,7 +271,6 @@ var messages = map[string]string{
 	"saved":   "Saved.",
 	"deleted": "The profile and its grants are deleted.",
 	"renewed": "The token was renewed.",
-	"revoked": "The grant is ended.",
 }
 
 // show answers with a page. It is made whole before anything is sent, so that one
@@ -283,6 +290,12 @@ func (c *call) show(status int, template string, v *view) {
 
 // problem answers with a page that says what went wrong, and what to do.
 func (c *call) problem(status int, title, text string) {
+	if c.framed { // the page around the frame has all else
+		c.startBare(status)
+		c.part("refused", title+". "+text)
+		c.part("end", nil)
+		return
+	}
 	v := c.view(title, text)
 	v.Message = ""
 	c.show(status, "problem", v)
@@ -333,6 +346,7 @@ func address(name string, query ...string) string {
 
 // audit logs a change: what the person did, and with what.
 func (c *call) audit(action string, key authprofile.GrantKey, err error) {
+	c.audited.Store(true)
 	if c.changed != nil {
 		c.changed()
 	}
@@ -352,4 +366,19 @@ func (c *call) audit(action string, key authprofile.GrantKey, err error) {
 		return
 	}
 	c.logger.Info("console: done", attrs...)
+}
+
+var errPanicked = errors.New("panic")
+
+// auditPanic logs a change that has ended in a panic, and may have been made, unless it
+// is in the log already.
+func (c *call) auditPanic() {
+	if c.form == nil || c.action == "" || c.audited.Load() {
+		return
+	}
+	key := authprofile.GrantKey{ProfileID: cmp.Or(c.form.Get("profile"), c.form.Get("id")), User: c.form.Get("user")}
+	if c.forUsers {
+		key.User = c.who
+	}
+	c.audit(c.action, key, errPanicked)
 }

@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/authprofile/authprofile"
@@ -21,17 +22,17 @@ func (c *call) asSeen(page string) string {
 	return path[:strings.LastIndexByte(path, '/')+1] + page
 }
 
-// allowConnect lets a Connect button of the page lead to the provider of p.
+// allowConnect lets a Connect button of the page lead to the provider of p, and back.
 // Its address may be any that is https, since the discovery document and the provider
-// itself decide where the browser goes, and on a loopback host those of the profile.
-func (c *call) allowConnect(p *authprofile.Profile) {
+// itself decide where the browser goes, and on a loopback host those of the profile and of m.
+func (c *call) allowConnect(m *authprofile.Manager, p *authprofile.Profile) {
 	sources := []string{"https:"}
-	for _, text := range []string{p.Endpoints.AuthURL, p.RedirectURL} {
+	for _, text := range []string{p.Endpoints.AuthURL, m.RedirectAddress(p)} {
 		sources = append(sources, loopbackSource(text, false))
 	}
 	// The document may be on one port, and what it names on others.
 	sources = append(sources, loopbackSource(p.Endpoints.DiscoveryURL, true))
-	if p.Template != "" && !isBuiltIn(p.Template) {
+	if p.Template != "" && !isBuiltIn(m, p.Template) {
 		// The service's own row says where its provider is, which may be a test server.
 		sources = append(sources, "http://localhost:*", "http://127.0.0.1:*")
 	}
@@ -43,15 +44,11 @@ func (c *call) allowConnect(p *authprofile.Profile) {
 }
 
 // isBuiltIn reports whether a template names one of the built-in providers, all of
-// which are at https addresses.
-func isBuiltIn(t authprofile.Template) bool {
+// which are at https addresses, and no row of the service's own that comes before it.
+func isBuiltIn(m *authprofile.Manager, t authprofile.Template) bool {
 	name, _, _ := strings.Cut(string(t), "/")
-	for _, p := range authprofile.Providers() {
-		if p.Name == name {
-			return true
-		}
-	}
-	return false
+	isNamed := func(p authprofile.Provider) bool { return p.Name == name }
+	return slices.ContainsFunc(authprofile.Providers(), isNamed) && !slices.ContainsFunc(m.Providers, isNamed)
 }
 
 // loopbackSource returns what a Content-Security-Policy has to allow for an http

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"fmt"
 	"html/template"
 	"strings"
@@ -17,6 +18,9 @@ var functions = template.FuncMap{
 	"tone":    tone,
 	"join":    func(list []string) string { return strings.Join(list, " ") },
 }
+
+// nameOfProfile is what a profile is called: by its ID, if its name would show nothing.
+func nameOfProfile(p *authprofile.Profile) string { return cmp.Or(strings.TrimSpace(p.Name), p.ID) }
 
 // when shows a time, in UTC, as text and for programs.
 func when(t time.Time) template.HTML {
@@ -112,7 +116,11 @@ func stateOf(g *authprofile.Grant, now time.Time) state {
 		}
 	case authprofile.StatusFailing:
 		if f.Next.After(now) {
-			s.Word += ", next attempt at " + f.Next.UTC().Format("15:04:05 UTC")
+			layout := "15:04:05 UTC"
+			if f.Next.UTC().Format(time.DateOnly) != now.UTC().Format(time.DateOnly) {
+				layout = "2 Jan 2006, 15:04:05 UTC"
+			}
+			s.Word += ", next attempt at " + f.Next.UTC().Format(layout)
 		} else {
 			s.Word += ", next attempt as soon as a program asks"
 		}
