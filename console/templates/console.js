@@ -1,6 +1,13 @@
 // What this script does is comfort: every page works without it.
 "use strict";
 
+// What was done is said once, and not again when the page is loaded again.
+const here = new URL(location.href);
+if (here.searchParams.has("done")) {
+	here.searchParams.delete("done");
+	history.replaceState(null, "", here);
+}
+
 // A button with data-copy copies the text of the element that it names, and says so
 // in the <output> that follows it.
 for (const button of document.querySelectorAll("button[data-copy]")) {
