@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/authprofile/authprofile"
 )
@@ -37,7 +39,7 @@ var stepWords = map[string]struct{ title, help string }{
 // inWords says what a step of the test has found.
 func inWords(s authprofile.Step) checkStep {
 	words := stepWords[s.Name]
-	step := checkStep{Title: words.title, Problem: asOnPage.Replace(s.Problem)}
+	step := checkStep{Title: words.title, Problem: sentence(asOnPage.Replace(s.Problem))}
 	if s.Outcome != authprofile.StepSkipped {
 		if took := s.Took.Round(time.Millisecond); took > 0 {
 			step.Took = took.String()
@@ -68,6 +70,15 @@ var asOnPage = func() *strings.Replacer {
 	}
 	return strings.NewReplacer(pairs...)
 }()
+
+// sentence makes a sentence of what the library says, which may be one already.
+func sentence(text string) string {
+	if text == "" || strings.HasSuffix(text, ".") {
+		return text
+	}
+	first, size := utf8.DecodeRuneInString(text)
+	return string(unicode.ToUpper(first)) + text[size:] + "."
+}
 
 // awaitCheck is what the frame for the test shows before it.
 func (e *editor) awaitCheck(c *call) {

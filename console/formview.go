@@ -52,7 +52,7 @@ func (f *form) view(v fieldView) fieldView {
 func (f *form) ID() fieldView {
 	v := fieldView{Name: "id", Label: "ID"}
 	if !f.IsSaved() {
-		v.Hint = unsavedID + " means that an ID is made for you. You can type one of your own instead, such as crm. It cannot be changed after the first save."
+		v.Hint = unsavedID + " means that an ID is made for you. Replace it to choose one of your own, such as crm. The ID cannot be changed after the first save."
 	}
 	v = f.view(v)
 	v.Value = f.id

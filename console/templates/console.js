@@ -26,6 +26,12 @@ for (const button of document.querySelectorAll("button[data-copy]")) {
 	});
 }
 
+// The ID that stands for one to be made is replaced as a whole.
+const id = document.getElementById("id");
+for (const event of ["focus", "click"]) {
+	id?.addEventListener(event, () => { if (id.value === "-1") id.select(); });
+}
+
 // A form with data-edited says in the element that it names that it has been edited.
 for (const form of document.querySelectorAll("form[data-edited]")) {
 	form.addEventListener("input", () => {
