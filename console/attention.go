@@ -21,6 +21,7 @@ type attention struct {
 	Users         matters
 	Ends          matters
 	Secrets       matters
+	Retrying      string // how many grants are; empty: none, or it is not known
 	Past          string // how many grants have an end that has passed; empty: none
 	Listed        bool   // something is
 	Nothing       bool   // nothing needs a person: all was counted and read
@@ -85,6 +86,9 @@ func (h *Handler) attention(ctx context.Context, found findings, most int) *atte
 		if n := counts.Value[authprofile.StatusNeedsReauthorization]; n > int64(len(a.Users.List)) {
 			a.Users.Total = number(n)
 		}
+		if n := counts.Value[authprofile.StatusFailing]; n > 0 {
+			a.Retrying = plural(n, "grant is being retried", "grants are being retried")
+		}
 	}
 	if n := found.Ends.Value.Past; n > 0 {
 		a.Past = plural(int64(n), "grant has", "grants have")
@@ -92,15 +96,15 @@ func (h *Handler) attention(ctx context.Context, found findings, most int) *atte
 	a.Nothing = a.Past == ""
 	for _, m := range []*matters{&a.Administrator, &a.Users, &a.Ends, &a.Secrets} {
 		if m == &a.Secrets { // of a profile that was deleted since, there is none
-			m.List = slices.DeleteFunc(m.List, func(one matter) bool { return names.of(ctx, one.ProfileID).gone })
+			m.List = slices.DeleteFunc(m.List, func(one matter) bool { return names.of(ctx, one.ProfileID).Gone })
 		}
 		a.Nothing = a.Nothing && len(m.List) == 0 && m.Unknown == "" && m.Note == ""
 		a.Listed = a.Listed || len(m.List) > 0
 		for i := range m.List {
 			n := names.of(ctx, m.List[i].ProfileID)
-			if m.List[i].Name, m.List[i].Gone = n.text, n.gone; n.gone {
-				m.List[i].Why = "The profile was deleted, and this was left behind."
-				m.List[i].Help = "Revoke it: without the profile it is of no use."
+			if m.List[i].Name, m.List[i].Gone = n.Text, n.Gone; n.Gone {
+				m.List[i].Why = "The profile was deleted, but this grant was left behind."
+				m.List[i].Help = "Revoke it. Without its profile it is of no use."
 			}
 		}
 		m.fit()
@@ -178,9 +182,9 @@ func grantMatter(g *authprofile.Grant, now time.Time) matter {
 func (m *matters) missing(r reading) {
 	switch {
 	case r.failed != nil && len(m.List) == 0:
-		m.Unknown = "The store could not be read. Open this page again in a moment."
+		m.Unknown = "The store could not be read. Reload this page in a moment."
 	case r.failed != nil:
-		m.Note = "The store could not be read to the end: there may be more. Open this page again in a moment."
+		m.Note = "The store could not be read to the end, so there may be more. Reload this page in a moment."
 	case r.unreadable > 0:
 		m.Note = cannotBeRead(r.unreadable, "grant")
 	}
@@ -194,14 +198,14 @@ func endSoon(ends part[endingGrants], now time.Time, most int) matters {
 		one := matter{GrantKey: g.GrantKey, At: g.Ends, Ago: fromNow(g.Ends, now), Over: !g.Ends.After(now)}
 		switch g.EndsBy {
 		case authprofile.EndsIdle:
-			one.Why = "The provider ends grants that are not used for so long."
-			one.Help = "Nothing, if a program uses it until then. To keep it otherwise, renew it on its page."
+			one.Why = "The provider ends grants that go unused for this long."
+			one.Help = "Nothing if a program uses it before then. Otherwise, renew it on its page to keep it."
 		case authprofile.EndsAbsolute:
-			one.Why = "The provider ends all grants so long after the consent."
+			one.Why = "The provider ends every grant this long after consent."
 			one.Help = "Ask the user to connect the account again before then."
 		default:
-			one.Why = "The provider has said that the refresh token ends then."
-			one.Help = "Ask the user to connect the account again before then, unless a renewal brings a later end."
+			one.Why = "The provider said that the refresh token ends then."
+			one.Help = "Ask the user to connect the account again before then, unless a renewal extends it."
 		}
 		m.List = append(m.List, one)
 	}
@@ -216,10 +220,10 @@ func secretsEnd(secrets part[endingSecrets], now time.Time, most int) matters {
 		one := matter{GrantKey: authprofile.GrantKey{ProfileID: s.ProfileID}, At: s.Expires, Ago: fromNow(s.Expires, now), Over: !s.Expires.After(now)}
 		if one.Over {
 			one.Why = "The client secret has ended."
-			one.Help = "Make a new one at the provider, and save it in the profile together with its end. If that was done, correct the end."
+			one.Help = "Create a new one at the provider, and save it in the profile with the day on which it ends. If you have done that already, correct the day."
 		} else {
 			one.Why = "The client secret will end."
-			one.Help = "Make a new one at the provider before then, and save it in the profile together with its end."
+			one.Help = "Create a new one at the provider before then, and save it in the profile with the day on which it ends."
 		}
 		m.List = append(m.List, one)
 	}
@@ -260,9 +264,9 @@ func surveyed[T any](p part[T]) matters {
 	m := matters{Counted: p.At}
 	switch {
 	case p.At.IsZero() && p.Failed.IsZero():
-		m.Unknown = "This is being counted. Open this page again in a moment."
+		m.Unknown = "Counting is under way. Reload this page in a moment."
 	case p.At.IsZero():
-		m.Unknown = "This could not be counted. It is tried again within the next minutes."
+		m.Unknown = "Counting failed. It will be tried again within a few minutes."
 	default:
 		m.Note = p.note()
 	}
@@ -274,11 +278,11 @@ func (p *part[T]) note() string {
 	var notes []string
 	switch {
 	case p.Partial && p.Failed.IsZero():
-		notes = append(notes, "The time did not suffice for all records: there may be more.")
+		notes = append(notes, "There was not enough time to read all records, so there may be more.")
 	case p.Partial:
-		notes = append(notes, "The store could not be read to the end: there may be more.")
+		notes = append(notes, "The store could not be read to the end, so there may be more.")
 	case !p.Failed.IsZero():
-		notes = append(notes, "The last attempt to count it again has failed. It is tried again within the next minutes.")
+		notes = append(notes, "The latest count failed. It will be tried again within a few minutes.")
 	}
 	if p.Unreadable > 0 {
 		notes = append(notes, cannotBeRead(p.Unreadable, "record"))
@@ -293,21 +297,21 @@ type names struct {
 }
 
 type profileName struct {
-	text string
-	gone bool
+	Text string
+	Gone bool
 }
 
 func (n names) of(ctx context.Context, id string) profileName {
 	if known, ok := n.known[id]; ok {
 		return known
 	}
-	found := profileName{text: shorten(id)}
+	found := profileName{Text: shorten(id)}
 	p, err := n.manager.Profile(ctx, id)
 	switch {
 	case err == nil:
-		found.text = shorten(nameOfProfile(p))
+		found.Text = shorten(nameOfProfile(p))
 	case errors.Is(err, authprofile.ErrNotFound):
-		found.gone = true
+		found.Gone = true
 	}
 	n.known[id] = found
 	return found

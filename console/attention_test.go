@@ -58,15 +58,15 @@ func TestAttention(t *testing.T) {
 		"<h2>Needs an administrator</h2>",
 		`<a href="profile?id=crm">Customers</a></strong>, 12 grants`, "(2 days ago)", "The provider refuses the client", "Compare the profile",
 		`href="grants?profile=crm&amp;status=needs_configuration"`,
-		"<code>gone</code> (this profile is not there any more)</strong>, 1 grant", "The profile was deleted", "Revoke it",
+		"<code>gone</code> (this profile no longer exists)</strong>, 1 grant", "The profile was deleted", "Revoke it",
 		"<h2>Needs its user</h2>",
-		`<a href="grant?profile=mail&amp;user=ada">ada</a>`, `<a href="profile?id=mail">Mailboxes</a>`, "(3 days ago)", "The provider has ended the grant", "Ask the user to connect",
+		`<a href="grant?profile=mail&amp;user=ada">ada</a>`, `<a href="profile?id=mail">Mailboxes</a>`, "(3 days ago)", "The provider ended the grant", "Ask the user to connect",
 		"<h2>Ends within 30 days</h2>", "2 in all, counted at",
 		">cyd</a>", "(in 4 days)", "Ask the user", ">bob</a>", "(in 9 days)",
 		"<h2>Client secrets that end</h2>", "2 in all, counted at",
-		">Archive</a>", ": ended at", "(3 days ago)", "Make a new one", ">Mailboxes</a>", ": ends at", "(in 5 days)", "Make a new one",
+		">Archive</a>", ": ended at", "(3 days ago)", "Create a new one", ">Mailboxes</a>", ": ends at", "(in 5 days)", "Create a new one",
 	)
-	a.lacks(t, "clerk01", ">zoe<", ">dan<", "Later", "Nothing needs attention", "And more", "planted")
+	a.lacks(t, "clerk01", ">zoe<", ">dan<", "Later", "Nothing needs attention", "See all grants that need", "planted")
 
 	// Of a deleted profile no secret is left.
 	if err := s.DeleteProfile(t.Context(), "old"); err != nil {
@@ -159,7 +159,7 @@ func TestPagesReadWhatTheyShow(t *testing.T) {
 	a.wants(t, 200, ">profile19</a>", "30 grants", "31 grants", "1,800 grants have no token", ">u19</a>",
 		`href="grants?status=needs_configuration"`, `href="grants?status=needs_reauthorization"`)
 	a.lacks(t, ">profile20<", ">u20<")
-	if got := strings.Count(a.body, `<li class="card">`); got != 40 {
+	if got := strings.Count(a.body, `<p><strong>`); got != 40 {
 		t.Errorf("got %d matters, want 20 profiles and 20 grants", got)
 	}
 }

@@ -49,10 +49,10 @@ func newChart(ends *endingGrants) *chart {
 		return nil
 	}
 	c := &chart{Top: number(int64(most))}
-	c.Text = fmt.Sprintf("%s within %d weeks, unless they are used or authorized again. The most on one day: %s, on %s.",
+	c.Text = fmt.Sprintf("%s within %d weeks, unless they are used or connected again. The busiest day: %s, on %s.",
 		plural(int64(all), "grant ends", "grants end"), surveyDays/7, c.Top, dayName(ends.First, mostDay))
 	if all == 1 {
-		c.Text = fmt.Sprintf("One grant ends within %d weeks, unless it is used or authorized again: on %s.", surveyDays/7, dayName(ends.First, mostDay))
+		c.Text = fmt.Sprintf("One grant ends within %d weeks, unless it is used or connected again: on %s.", surveyDays/7, dayName(ends.First, mostDay))
 	}
 	for day, n := range ends.Days {
 		if day%7 == 0 {

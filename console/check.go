@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/authprofile/authprofile"
 )
@@ -24,22 +26,24 @@ type checkStep struct {
 
 // stepWords are what the steps are called, and what helps if one fails.
 var stepWords = map[string]struct{ title, help string }{
-	"address":       {"The provider is reached", "Look for typing errors in the addresses. If they are right, see whether this service may reach them: DNS, proxy, firewall and certificates."},
-	"discovery":     {"The discovery document has what is needed", "Compare the address of the discovery document, or the fields of the template, with the provider's documentation."},
-	"redirect":      {"There is a redirect address", "Set one for the whole service, or in the profile under More."},
-	"authorization": {"The provider lets users authorize", "Register the Redirect URI at the provider exactly as the form shows it, and compare client ID and scopes with the registration."},
-	"client":        {"The provider accepts the client", "Compare client ID, client secret or key, and the client authentication under More, with the registration. The secret may have ended: make a new one there."},
-	"token":         {"The provider issues a token", "See whether the registration may have tokens for the application itself (client credentials), and these scopes."},
-	"account":       {"The token is for an account", "See whether the scopes allow what the provider's API was asked."},
-	"clock":         {"The clocks agree", "Set this machine's clock by a time server."},
+	"address":       {"Reach the provider", "Check the addresses for typing errors. If they are right, check that this service can reach them: DNS, proxy, firewall and certificates."},
+	"discovery":     {"Read the discovery document", "Compare the address of the discovery document, or the fields of the template, with the provider's documentation."},
+	"redirect":      {"Find the redirect URI", "Set one for the whole service, or for this profile under More."},
+	"authorization": {"Ask for authorization", "Register the Redirect URI at the provider exactly as the form shows it, and compare client ID and scopes with the registration."},
+	"client":        {"Authenticate the client", "Compare client ID, client secret or key, and the client authentication under More, with the registration. The secret may have ended: create a new one there."},
+	"token":         {"Get a token", "Check that the registration allows the client credentials grant and these scopes."},
+	"account":       {"Look up the account", "Check that the scopes allow the request to the provider's API."},
+	"clock":         {"Compare the clocks", "Synchronize this machine's clock with a time server."},
 }
 
 // inWords says what a step of the test has found.
 func inWords(s authprofile.Step) checkStep {
 	words := stepWords[s.Name]
-	step := checkStep{Title: words.title, Problem: asOnPage.Replace(s.Problem)}
+	step := checkStep{Title: words.title, Problem: sentence(asOnPage.Replace(s.Problem))}
 	if s.Outcome != authprofile.StepSkipped {
-		step.Took = s.Took.Round(time.Millisecond).String()
+		if took := s.Took.Round(time.Millisecond); took > 0 {
+			step.Took = took.String()
+		}
 	}
 	switch s.Outcome {
 	case authprofile.StepPassed:
@@ -66,6 +70,15 @@ var asOnPage = func() *strings.Replacer {
 	}
 	return strings.NewReplacer(pairs...)
 }()
+
+// sentence makes a sentence of what the library says, which may be one already.
+func sentence(text string) string {
+	if text == "" || strings.HasSuffix(text, ".") {
+		return text
+	}
+	first, size := utf8.DecodeRuneInString(text)
+	return string(unicode.ToUpper(first)) + text[size:] + "."
+}
 
 // awaitCheck is what the frame for the test shows before it.
 func (e *editor) awaitCheck(c *call) {
@@ -125,7 +138,7 @@ func (e *editor) showSteps(ctx context.Context, c *call, f *form) {
 		c.part("refused", "The stored secret cannot be read now, so nothing was tested. Try again in a moment.")
 		return
 	} else if isKept && f.stored == nil {
-		c.part("refused", "The profile was deleted meanwhile, and its secret with it, so nothing was tested. Type the secret again to test what is in the form.")
+		c.part("refused", "The profile was deleted in the meantime, and its secret with it, so nothing was tested. Type the secret again to test what is in the form.")
 		return
 	}
 	p := f.resolve()

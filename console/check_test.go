@@ -62,14 +62,14 @@ func TestCheck(t *testing.T) {
 		form url.Values
 		want []string
 	}{
-		{"as stored", form, []string{"The provider accepts the client: <span class=\"good\">Passed", "The provider issues a token: <span class=\"good\">Passed", "There is a redirect address: <span class=\"muted\">Not tested", "No step has failed."}},
-		{"another secret", with(form, "secret", "replace", "client_secret", "wrong-secret"), []string{"The provider accepts the client: <span class=\"bad\">Failed", "What to do:", "One step has failed."}},
-		{"no secret", with(form, "secret", "remove"), []string{"The provider accepts the client: <span class=\"bad\">Failed"}},
-		{"another host", with(form, "discovery_url", "", "token_url", "https://nowhere.example.com/token"), []string{"The provider is reached: <span class=\"bad\">Failed", "Token address: nowhere.example.com", "see the step &#34;The provider is reached&#34;"}},
-		{"not valid", with(form, "client_id", "", "params", "x"), []string{"The form has to be corrected first", "Client ID is missing", "Parameters have no = in line 1"}},
-		{"replaced by nothing", with(form, "secret", "replace"), []string{"The form has to be corrected first", "Client secret is to be replaced"}},
-		{"never saved", with(formOf(t, b.get("new-profile").body), "type", "app", "client_id", providertest.ClientID, "client_secret", providertest.ClientSecret, "discovery_url", before.Endpoints.DiscoveryURL), []string{"No step has failed."}},
-		{"deleted meanwhile", with(form, "id", "gone"), []string{"The profile was deleted meanwhile"}},
+		{"as stored", form, []string{"Authenticate the client: <span class=\"good\">Passed", "Get a token: <span class=\"good\">Passed", "Find the redirect URI: <span class=\"muted\">Not tested", "No step failed."}},
+		{"another secret", with(form, "secret", "replace", "client_secret", "wrong-secret"), []string{"Authenticate the client: <span class=\"bad\">Failed", "What to do:", "One step failed."}},
+		{"no secret", with(form, "secret", "remove"), []string{"Authenticate the client: <span class=\"bad\">Failed"}},
+		{"another host", with(form, "discovery_url", "", "token_url", "https://nowhere.example.com/token"), []string{"Reach the provider: <span class=\"bad\">Failed", "Token address: nowhere.example.com", "see the step &#34;Reach the provider&#34;"}},
+		{"not valid", with(form, "client_id", "", "params", "x"), []string{"Correct the form first", "Client ID is missing", "Parameters have no = in line 1"}},
+		{"replaced by nothing", with(form, "secret", "replace"), []string{"Correct the form first", "Client secret is to be replaced"}},
+		{"never saved", with(formOf(t, b.get("new-profile").body), "type", "app", "client_id", providertest.ClientID, "client_secret", providertest.ClientSecret, "discovery_url", before.Endpoints.DiscoveryURL), []string{"No step failed."}},
+		{"deleted meanwhile", with(form, "id", "gone"), []string{"The profile was deleted in the meantime"}},
 		{"forged", url.Values{"version": {"x"}}, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -134,14 +134,14 @@ func TestStepsAreSentAsTheyEnd(t *testing.T) {
 	defer resp.Body.Close()
 	lines := bufio.NewReader(resp.Body)
 	var page strings.Builder
-	for !strings.Contains(page.String(), "The provider lets users authorize") {
+	for !strings.Contains(page.String(), "Ask for authorization") {
 		line, err := lines.ReadString('\n')
 		if err != nil {
 			t.Fatalf("got error %v after\n%s", err, &page)
 		}
 		page.WriteString(line)
 	}
-	if strings.Contains(page.String(), "The provider accepts the client") {
+	if strings.Contains(page.String(), "Authenticate the client") {
 		t.Error("got a step that has not ended")
 	}
 	close(h.release)
@@ -149,7 +149,7 @@ func TestStepsAreSentAsTheyEnd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(string(rest), "The provider accepts the client: <span class=\"good\">Passed") || !strings.Contains(string(rest), "Nothing was saved.") {
+	if !strings.Contains(string(rest), "Authenticate the client: <span class=\"good\">Passed") || !strings.Contains(string(rest), "Nothing was saved.") {
 		t.Errorf("got %s\nwant the other steps and the summary", rest)
 	}
 }
@@ -163,7 +163,7 @@ func TestDelete(t *testing.T) {
 	}
 	b.get("profile?id=reports").wants(t, 200, `href="delete-profile?id=reports"`)
 	page := b.get("delete-profile?id=reports")
-	page.wants(t, 200, "Reports", "Its one grant goes with it", "The provider is not told", `href="grants?profile=reports"`)
+	page.wants(t, 200, "Reports", "Its grant is deleted too", "The provider is not told", `href="grants?profile=reports"`)
 	version := fmt.Sprint(stored(t, m, "reports").Version)
 	for _, form := range []url.Values{{"id": {"reports"}}, {"id": {"reports"}, "version": {"x"}}, {"version": {version}}} {
 		b.post("delete-profile", form).wants(t, 400, "Nothing was deleted")
@@ -174,12 +174,12 @@ func TestDelete(t *testing.T) {
 		t.Fatal(err)
 	}
 	page = b.post("delete-profile", url.Values{"id": {"reports"}, "version": {version}})
-	page.wants(t, 409, "Not deleted: the profile was changed meanwhile", "Renamed")
+	page.wants(t, 409, "Not deleted, because the profile was changed in the meantime", "Renamed")
 	gone := url.Values{"id": {"reports"}, "version": {fmt.Sprint(p.Version)}}
-	b.post("delete-profile", gone).wants(t, 200, "The profile and its grants are deleted.", "There are no profiles yet")
-	b.post("delete-profile", gone).wants(t, 200, "The profile and its grants are deleted.")
-	b.get("delete-profile?id=reports").wants(t, 404, "It is not there")
-	b.get("profile?id=reports").wants(t, 404, "It is not there")
+	b.post("delete-profile", gone).wants(t, 200, "The profile and its grants were deleted.", "There are no profiles yet")
+	b.post("delete-profile", gone).wants(t, 200, "The profile and its grants were deleted.")
+	b.get("delete-profile?id=reports").wants(t, 404, "Not found")
+	b.get("profile?id=reports").wants(t, 404, "Not found")
 }
 
 // How many grants there are is not waited for.
@@ -215,7 +215,7 @@ func TestGrantsOfAProfile(t *testing.T) {
 	if err := m.Save(t.Context(), p); err != nil {
 		t.Fatal(err)
 	}
-	b.get("profile?id=calendar").wants(t, 200, "There are none yet.")
+	b.get("profile?id=calendar").wants(t, 200, "There are no grants yet.")
 	for i := range 12 {
 		user := fmt.Sprintf("<user %02d>", i)
 		flow, err := m.Begin(t.Context(), p, user)
@@ -345,7 +345,7 @@ func TestRefusalsAreShownInTheFrame(t *testing.T) {
 		}
 	}
 	wantsFramed(b.do(http.MethodPost, "check", "name=x", "Sec-Fetch-Site", "cross-site"), 403, "another site")
-	wantsFramed(b.post("check", url.Values{"name": {strings.Repeat("x", 1<<20)}}), 413, "too much")
+	wantsFramed(b.post("check", url.Values{"name": {strings.Repeat("x", 1<<20)}}), 413, "too large")
 	wantsFramed(b.post("check", url.Values{"version": {"x"}}), 400, "cannot be read")
 	allowed = false
 	wantsFramed(b.post("check", url.Values{"name": {"x"}}), 403, "Log in")

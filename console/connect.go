@@ -12,7 +12,7 @@ import (
 func (h *Handler) connect(c *call) {
 	id := c.form.Get("profile")
 	if h.Redirect == nil {
-		c.problem(http.StatusNotFound, "Accounts cannot be connected here", "The service is not set up for that.")
+		c.problem(http.StatusNotFound, "Accounts cannot be connected here", "The service is not set up for it.")
 		return
 	}
 	p, err := h.Manager.Profile(c.r.Context(), id)
@@ -21,18 +21,18 @@ func (h *Handler) connect(c *call) {
 		return
 	}
 	if p.Type != authprofile.TypeUser {
-		c.problem(http.StatusBadRequest, "There is no account to connect", "This profile acts for the application itself. No person logs in at the provider.")
+		c.problem(http.StatusBadRequest, "There is no account to connect", "This profile acts for the application itself, so no user logs in at the provider.")
 		return
 	}
 	user := h.ownUser(c.r)
 	if user == "" {
-		c.problem(http.StatusForbidden, "It is not known whose account this would be", "The service does not know you as one of its users. Log in to the service itself, and try again.")
+		c.problem(http.StatusForbidden, "You are not logged in as a user", "The account would belong to a user of the service, and you are not logged in as one. Log in to the service and try again.")
 		return
 	}
 	// A button of a grant's page says whose grant that is: the person may have logged
 	// in as another user since the page was opened.
 	if shown := c.form.Get("user"); shown != "" && shown != user {
-		c.problem(http.StatusConflict, "You are another user now", "The button was for the account of the user that you were when you opened the page. Nothing was changed. Open the page again.")
+		c.problem(http.StatusConflict, "You are now logged in as another user", "The button was for the user you were logged in as when you opened the page. Nothing was changed. Reload the page.")
 		return
 	}
 	// Only the form's own field is set: what the browser says of a page to come back
@@ -61,7 +61,7 @@ func (h *Handler) connect(c *call) {
 // notBegun says why the browser was not sent to the provider.
 func (c *call) notBegun(err error) {
 	if errors.Is(err, authprofile.ErrConfiguration) {
-		c.problem(http.StatusBadGateway, "The profile has to be corrected first", "It does not fit its provider. Open the profile, and test it. The reason: "+err.Error())
+		c.problem(http.StatusBadGateway, "The profile has to be corrected first", "It does not fit its provider. Open the profile and use Test. The reason: "+err.Error())
 		return
 	}
 	c.fail(err)

@@ -200,14 +200,14 @@ func TestConnectIsRefused(t *testing.T) {
 		status int
 		text   string
 	}{
-		{"without a redirect handler", func(s *scene) { s.h.Redirect = nil }, calendar, 404, "not set up for that"},
-		{"by a stranger", func(s *scene) { s.user = "" }, calendar, 403, "Log in to the service itself"},
-		{"of an app profile", nil, url.Values{"profile": {"reports"}}, 400, "No person logs in"},
+		{"without a redirect handler", func(s *scene) { s.h.Redirect = nil }, calendar, 404, "not set up for it"},
+		{"by a stranger", func(s *scene) { s.user = "" }, calendar, 403, "Log in to the service and try again"},
+		{"of an app profile", nil, url.Values{"profile": {"reports"}}, 400, "no user logs in"},
 		{"of a profile that is gone", nil, url.Values{"profile": {"none"}}, 404, "It may have been deleted"},
 		{"of none", nil, nil, 404, "It may have been deleted"},
-		{"for another user than was shown", nil, url.Values{"profile": {"calendar"}, "user": {"ada"}}, 409, "Open the page again"},
+		{"for another user than was shown", nil, url.Values{"profile": {"calendar"}, "user": {"ada"}}, 409, "Reload the page"},
 		{"with a Store that is away", func(s *scene) { s.store.failing("Profile", errStoreAway) }, calendar, 503, "Try again in a moment"},
-		{"where nothing may change", func(s *scene) { s.h.ReadOnly = true }, calendar, 403, "set up to show things only"},
+		{"where nothing may change", func(s *scene) { s.h.ReadOnly = true }, calendar, 403, "This console is read-only"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := newScene(t)

@@ -163,27 +163,27 @@ func (o *Connections) connectionOf(ctx context.Context, p *authprofile.Profile, 
 	nothingToDo := "You do not need to do anything."
 	switch g.Status {
 	case authprofile.StatusActive:
-		n.Tone, n.Word = "good", "Works"
+		n.Tone, n.Word = "good", "Connected"
 		n.Now = n.Name + " is connected."
 		if n.Account != "" {
 			n.Now = n.Name + " is connected as " + n.Account + "."
 		}
 		n.Asked = n.Name + " works. " + nothingToDo
 	case authprofile.StatusFailing:
-		n.Tone, n.Word, n.Help = "warn", "Interrupted for now", "It is tried again by itself. "+nothingToDo
-		n.Now = n.Name + " is connected, but does not work at the moment."
-		n.Asked = "There is nothing that you have to do about " + n.Name + "."
+		n.Tone, n.Word, n.Help = "warn", "Temporarily interrupted", "The service keeps trying. "+nothingToDo
+		n.Now = n.Name + " is connected, but is not working right now."
+		n.Asked = "You do not need to do anything about " + n.Name + "."
 	case authprofile.StatusNeedsReauthorization:
-		n.Tone, n.Word, n.Help = "bad", "Has to be connected again", "The connection has ended. Once you have connected it again, all works as before."
-		n.Now = n.Name + " has to be connected again."
-		n.Asked = "Please connect " + n.Name + " again."
+		n.Tone, n.Word, n.Help = "bad", "Reconnect needed", "The connection has ended. Reconnect it, and everything works as before."
+		n.Now = n.Name + " needs to be reconnected."
+		n.Asked = "Please reconnect " + n.Name + "."
 	case authprofile.StatusNeedsConfiguration:
-		n.Tone, n.Word, n.Help = "bad", "Does not work at the moment", "Those who run this service have to act. As a rule there is nothing that you have to do."
-		n.Now = n.Name + " is connected, but does not work at the moment."
-		n.Asked = "If you were asked to connect " + n.Name + " again, please do so. Otherwise there is nothing that you have to do."
+		n.Tone, n.Word, n.Help = "bad", "Not working right now", "The people who run this service need to fix it. Usually you do not need to do anything."
+		n.Now = n.Name + " is connected, but is not working right now."
+		n.Asked = "If you were asked to connect " + n.Name + " again, please do so. Otherwise you do not need to do anything."
 	default:
-		n.Tone, n.Word, n.Help = "warn", "Not known", "It cannot be said whether this is connected. Look again in a moment. If this stays so, connect it again."
-		n.Now = "It cannot be said whether " + n.Name + " is connected."
+		n.Tone, n.Word, n.Help = "warn", "Not known", "The state of this connection is not known right now. Reload the page in a moment. If this lasts, reconnect it."
+		n.Now = "It is not known right now whether " + n.Name + " is connected."
 		n.Asked = n.Help
 	}
 	return n
@@ -229,14 +229,14 @@ func (o *Connections) showList(c *call, problem string) {
 		list = append(list, n)
 	}
 	if len(list) == 0 && unread > 0 {
-		c.problem(http.StatusServiceUnavailable, "Your connections cannot be shown now", "Nothing is lost. Try again in a moment.")
+		c.problem(http.StatusServiceUnavailable, "Your connections cannot be shown right now", "Nothing is lost. Try again in a moment.")
 		return
 	}
 	slices.Sort(c.formAction)
 	c.formAction = slices.Compact(c.formAction)
 	status := http.StatusOK
 	if !found {
-		status, problem = http.StatusNotFound, "What the link asks you to connect cannot be connected here. Tell those who sent it to you."
+		status, problem = http.StatusNotFound, "The connection that the link asks for is not available here. Please tell the person who sent it to you."
 	}
 	v := c.view("Your connections", struct {
 		List   []*connection
@@ -254,7 +254,7 @@ func (o *Connections) chosen(c *call, id string) *authprofile.Profile {
 	case err == nil:
 		return p
 	case errors.Is(err, authprofile.ErrNotFound):
-		c.problem(http.StatusNotFound, "This cannot be connected here", "It may not be offered any more. Nothing was changed.")
+		c.problem(http.StatusNotFound, "This cannot be connected here", "It may no longer be offered. Nothing was changed.")
 	default:
 		c.problem(http.StatusServiceUnavailable, "That did not work", "Nothing was changed. Try again in a moment.")
 	}
@@ -288,7 +288,7 @@ func (o *Connections) connect(c *call) {
 func (o *Connections) notBegun(c *call, p *authprofile.Profile, err error) {
 	o.warn("console: an authorization cannot begin", authprofile.GrantKey{ProfileID: p.ID, User: c.who}, err)
 	if errors.Is(err, authprofile.ErrConfiguration) {
-		c.problem(http.StatusBadGateway, "This cannot be connected now", "Those who run this service have to act first. Nothing was changed.")
+		c.problem(http.StatusBadGateway, "This cannot be connected right now", "The people who run this service need to fix it first. Nothing was changed.")
 		return
 	}
 	c.problem(http.StatusServiceUnavailable, "That did not work", "Nothing was changed. Try again in a moment.")
@@ -344,5 +344,5 @@ func (o *Connections) disconnect(c *call) {
 		c.problem(http.StatusServiceUnavailable, "That did not work", n.Name+" may still be connected. Try again in a moment.")
 		return
 	}
-	o.showList(c, n.Name+" is disconnected here, but the provider could not be told. So that it ends there too, remove this service on the provider's own page, where you see which services can use your account.")
+	o.showList(c, n.Name+" is disconnected here, but the provider could not be told. To end it there too, open your account's settings at the provider and remove this service.")
 }

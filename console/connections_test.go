@@ -167,7 +167,7 @@ func TestConnections(t *testing.T) {
 		t.Fatalf("got the browser back at %q, want %q", back, want)
 	}
 	page = c.get("?returned=calendar")
-	page.wants(t, 200, "Calendar is connected as ada@example.com.", "Works", "Connected since", `aria-label="Reconnect Calendar"`)
+	page.wants(t, 200, "Calendar is connected as ada@example.com.", `good">Connected<`, "Connected since", `aria-label="Reconnect Calendar"`)
 	page.lacks(t, "user-0815", `role="alert"`)
 
 	c.get("disconnect?profile=calendar").wants(t, 200, "<h1>Disconnect Calendar?</h1>", "<strong>ada@example.com</strong>", `action="disconnect"`)
@@ -209,10 +209,10 @@ func TestConnectionsStates(t *testing.T) {
 		want, asked string
 		main        bool // Reconnect is what stands out
 	}{
-		{authprofile.StatusActive, "Works", "Mail works. You do not need to do anything.", false},
-		{authprofile.StatusFailing, "It is tried again by itself. You do not need to do anything.", "There is nothing that you have to do about Mail.", false},
-		{authprofile.StatusNeedsReauthorization, "Has to be connected again", "Please connect Mail again.", true},
-		{authprofile.StatusNeedsConfiguration, "Those who run this service have to act.", "there is nothing that you have to do", true},
+		{authprofile.StatusActive, "Connected", "Mail works. You do not need to do anything.", false},
+		{authprofile.StatusFailing, "The service keeps trying. You do not need to do anything.", "You do not need to do anything about Mail.", false},
+		{authprofile.StatusNeedsReauthorization, "Reconnect needed", "Please reconnect Mail.", true},
+		{authprofile.StatusNeedsConfiguration, "The people who run this service need to fix it.", "you do not need to do anything", true},
 	} {
 		t.Run(string(tt.status), func(t *testing.T) {
 			c := newConnector(t)
@@ -252,7 +252,7 @@ func TestThreat165_LinkToSend(t *testing.T) {
 
 	for _, id := range []string{"other", "reports", "gone", "<script>"} {
 		page := c.get("?" + url.Values{"profile": {id}}.Encode())
-		page.wants(t, 404, "cannot be connected here", "Calendar", "Mail")
+		page.wants(t, 404, "is not available here", "Calendar", "Mail")
 		page.lacks(t, "<script>", "card asked", "Reports")
 	}
 
@@ -428,7 +428,7 @@ func TestConnectionsCannotBegin(t *testing.T) {
 	if err := c.m.Save(t.Context(), p); err != nil {
 		t.Fatal(err)
 	}
-	c.post("connect", url.Values{"profile": {"mail"}}).wants(t, 502, "Those who run this service have to act first.")
+	c.post("connect", url.Values{"profile": {"mail"}}).wants(t, 502, "The people who run this service need to fix it first.")
 }
 
 // Whatever fails in the middle of a disconnection, the page says how things are.
@@ -484,7 +484,7 @@ func TestConnectionsStoreFails(t *testing.T) {
 	c.put("mail", c.user, authprofile.StatusActive, "ada@mail.example")
 	c.store.grant = errors.New("database host db7 is away: no row for " + c.user)
 	page := c.get("?returned=mail")
-	page.wants(t, 200, "It cannot be said whether Mail is connected.", `aria-label="Reconnect Mail"`)
+	page.wants(t, 200, "It is not known right now whether Mail is connected.", `aria-label="Reconnect Mail"`)
 	page.lacks(t, "db7")
 	if log := c.log.String(); !strings.Contains(log, "db7 is away: no row for [user]") || strings.Contains(log, c.user) {
 		t.Errorf("got the log\n%s\nwant the error in it, without the user", log)
@@ -492,7 +492,7 @@ func TestConnectionsStoreFails(t *testing.T) {
 
 	c.store.profile = c.store.grant
 	page = c.get("")
-	page.wants(t, 503, "Your connections cannot be shown now", "Nothing is lost.")
+	page.wants(t, 503, "Your connections cannot be shown right now", "Nothing is lost.")
 	page.lacks(t, "db7")
 	for _, name := range []string{"connect", "disconnect"} {
 		page := c.post(name, url.Values{"profile": {"mail"}})
@@ -518,7 +518,7 @@ func TestThreat164_ConnectionsNotSetUp(t *testing.T) {
 		(&browserTab{t, o}).get("").wants(t, 500, "not set up")
 	}
 	o := &console.Connections{Redirect: &authprofile.RedirectHandler{Manager: new(authprofile.Manager), User: user}}
-	(&browserTab{t, o}).get("").wants(t, 200, "There is nothing to connect at the moment.")
+	(&browserTab{t, o}).get("").wants(t, 200, "There is nothing to connect right now.")
 }
 
 // A person who has logged in as another user since the page was opened does not

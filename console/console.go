@@ -52,8 +52,9 @@
 //
 // Set them for :root, and within @media (prefers-color-scheme: dark) once more. Files
 // that end in ".html" are read as package html/template does, and may define these
-// templates, which are empty or as plain as can be:
+// templates, which are empty or plain:
 //
+//	title   the title of the window; if not defined, {{.Title}} and a few words
 //	head    more for the head of each page, such as an icon
 //	brand   what stands at the top left
 //	footer  what stands at the bottom

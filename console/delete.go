@@ -23,7 +23,7 @@ type deletePage struct {
 // askDelete asks before a profile is deleted.
 func (e *editor) askDelete(c *call) {
 	if c.readOnly {
-		c.problem(http.StatusForbidden, "Nothing can be changed here", "This console is set up to show things only.")
+		c.problem(http.StatusForbidden, "Nothing can be changed here", "This console is read-only.")
 		return
 	}
 	p, err := e.Manager.Profile(c.r.Context(), c.query.Get("id"))
@@ -52,7 +52,7 @@ func (e *editor) delete(c *call) {
 	id := c.form.Get("id")
 	version, err := strconv.ParseInt(c.form.Get("version"), 10, 64)
 	if err != nil || id == "" {
-		c.problem(http.StatusBadRequest, "This form cannot be read", "It is not as the console made it. Nothing was deleted. Open the profile again.")
+		c.problem(http.StatusBadRequest, "This form cannot be read", "It was altered on its way. Nothing was deleted. Open the profile again.")
 		return
 	}
 	key := authprofile.GrantKey{ProfileID: id}
@@ -67,7 +67,7 @@ func (e *editor) delete(c *call) {
 		return
 	case p.Version != version:
 		c.audit(c.action, key, authprofile.ErrConflict)
-		e.showDelete(c, http.StatusConflict, p, "Not deleted: the profile was changed meanwhile. This is what it is now.")
+		e.showDelete(c, http.StatusConflict, p, "Not deleted, because the profile was changed in the meantime. This is how it is now.")
 		return
 	}
 	err = e.Manager.Delete(c.r.Context(), id)

@@ -66,7 +66,7 @@ var fields = []*field{
 
 	trimmed(func(p *authprofile.Profile) *string { return &p.Endpoints.DiscoveryURL },
 		field{name: "discovery_url", label: "Discovery document", path: "Endpoints.DiscoveryURL", shown: "for-own", applies: ownAddresses,
-			hint: "Its whole address, which often ends with /.well-known/openid-configuration. It has the other addresses: leave those empty."}),
+			hint: "The full address, which often ends with /.well-known/openid-configuration. It replaces the other addresses, so leave them empty."}),
 	trimmed(func(p *authprofile.Profile) *string { return &p.Endpoints.AuthURL },
 		field{name: "auth_url", label: "Authorization address", path: "Endpoints.AuthURL", shown: "for-own for-user for-addresses",
 			applies: func(p *authprofile.Profile) bool {
@@ -76,7 +76,7 @@ var fields = []*field{
 		field{name: "token_url", label: "Token address", path: "Endpoints.TokenURL", shown: "for-own for-addresses",
 			applies: func(p *authprofile.Profile) bool { return ownAddresses(p) && p.Endpoints.DiscoveryURL == "" }}),
 
-	{name: "scopes", label: "Scopes", path: "Scopes", hint: "With spaces between them. A template adds what a refresh token takes.",
+	{name: "scopes", label: "Scopes", path: "Scopes", hint: "Separated by spaces. A template adds the scopes that a refresh token needs.",
 		text: func(p *authprofile.Profile) string { return strings.Join(p.Scopes, " ") },
 		read: func(p *authprofile.Profile, text string) string { p.Scopes = strings.Fields(text); return "" }},
 
@@ -87,7 +87,7 @@ var fields = []*field{
 			return ""
 		}},
 	{name: "secret_expires", label: "Client secret ends", path: "SecretExpires", kind: "date", said: "The end of the client secret",
-		hint: "The day, as the provider says it. Of a key, too. Those who run the service are warned before.",
+		hint: "The day on which the secret or key ends, as the provider shows it. The console warns you before.",
 		text: func(p *authprofile.Profile) string {
 			if p.SecretExpires.IsZero() {
 				return ""

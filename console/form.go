@@ -86,7 +86,7 @@ func (e *editor) readForm(c *call) (f *form, ok bool) {
 		f.id = strings.TrimSpace(f.id)
 	}
 	if err != nil || f.version < 0 || f.version > 0 && f.id == "" {
-		c.problem(http.StatusBadRequest, "This form cannot be read", "It is not as the console made it. Nothing was changed. Open the profile again.")
+		c.problem(http.StatusBadRequest, "This form cannot be read", "It was altered on its way. Nothing was changed. Open the profile again.")
 		return nil, false
 	}
 	for name, values := range c.form {
@@ -102,7 +102,7 @@ func (e *editor) readForm(c *call) (f *form, ok bool) {
 	if f.version == 0 && !isNewID(f.newID) {
 		f.newID = newID()
 		if f.isUnnamed() {
-			f.note("id", "ID has not come back as it was made. There is a new one: look at the Redirect URI, and save once more")
+			f.note("id", "ID was altered on its way and has been replaced. Check the Redirect URI, and save again")
 		}
 	}
 	return f, true
@@ -200,7 +200,7 @@ func (s secretInput) resolve(stored authprofile.Secret) (secret authprofile.Secr
 	case s.choice == "remove":
 		return "", ""
 	case s.choice == "replace" && s.typed == "":
-		return stored, "is to be replaced, and has to be typed"
+		return stored, "is to be replaced, so type the new one"
 	case s.choice == "replace", s.choice == "" && s.typed != "":
 		return s.typed, ""
 	}
@@ -218,7 +218,7 @@ func (f *form) forget() {
 		case isTyped || isGone:
 			s.choice = "replace"
 			if !slices.ContainsFunc(f.problems, func(p problem) bool { return p.Name == name }) {
-				f.note(name, label+" is not sent back: type it again")
+				f.note(name, label+" has to be typed again, because it is never sent back")
 			}
 		case s.choice == "keep" && !isStored && !f.unknown:
 			s.choice = "" // there is none to be kept
@@ -298,10 +298,10 @@ func rowsOf(theirs, yours *authprofile.Profile) []row {
 		{Label: "Client key", Theirs: describeKey(theirs.ClientKey), Yours: describeKey(yours.ClientKey), Differs: theirs.ClientKey != yours.ClientKey},
 	}
 	if rows[2].Differs && yours.ClientSecret != "" {
-		rows[2].Yours = "replaced: it has to be typed again"
+		rows[2].Yours = "replaced (type it again)"
 	}
 	if rows[3].Differs && yours.ClientKey != "" {
-		rows[3].Yours = "replaced: it has to be typed again"
+		rows[3].Yours = "replaced (type it again)"
 	}
 	for _, f := range fields {
 		rows = append(rows, row{Label: f.label, Theirs: f.text(theirs), Yours: f.text(yours)})

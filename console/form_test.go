@@ -130,7 +130,7 @@ func TestNewProfile(t *testing.T) {
 		t.Errorf("got no Redirect URI %s before the first save", redirect)
 	}
 	done := b.post("profile", with(form, "name", "Calendar", "client_id", "abc", "client_secret", "hunter2", "template", "google", "scopes", "openid  calendar"))
-	done.wants(t, 200, "Saved.", "<h1>Calendar</h1>", redirect, "<p>Set.</p>")
+	done.wants(t, 200, "Saved.", "<h1>Profile: Calendar</h1>", redirect, "<p>Set.</p>")
 	id := done.location.Query().Get("id")
 	p := stored(t, m, id)
 	if id != form.Get("new") || p.ClientSecret != "hunter2" || p.Template != authprofile.Google || strings.Join(p.Scopes, ",") != "openid,calendar" {
@@ -146,13 +146,13 @@ func TestOwnID(t *testing.T) {
 	b, m := openProfiles(t, calendar())
 	form := with(formOf(t, b.get("new-profile").body), "client_id", "abc", "template", "google")
 	taken := b.post("profile", with(form, "id", "calendar"))
-	taken.wants(t, 409, "ID belongs to another profile already", `value="abc"`)
+	taken.wants(t, 409, "ID already belongs to another profile", `value="abc"`)
 	if got := stored(t, m, "calendar").ClientID; got != "calendar-client" {
 		t.Errorf("got client %q, want that of the profile that was there", got)
 	}
 	same := with(form, "id", "calendar", "name", "Calendar", "client_id", "calendar-client", "scopes", "openid calendar", "template", "",
 		"auth_url", "https://id.example.com/auth", "token_url", "https://id.example.com/token")
-	b.post("profile", same).wants(t, 409, "ID belongs to another profile already") // whose secret is not this one's
+	b.post("profile", same).wants(t, 409, "ID already belongs to another profile") // whose secret is not this one's
 	page := b.post("profile", with(formOf(t, taken.body), "id", " crm "))
 	page.wants(t, 200, "Saved.", `value="crm" readonly`, "https://app.example.com/Callback/crm")
 }
@@ -163,7 +163,7 @@ func TestThreat167_ForgedForms(t *testing.T) {
 	form := with(formOf(t, b.get("new-profile").body), "client_id", "abc", "template", "google")
 	for _, id := range []string{"", "calendar", "018f3f3e-0000-4000-8000-000000000000", strings.ToUpper(form.Get("new")), "{" + form.Get("new") + "}", form.Get("new") + "0"} {
 		page := b.post("profile", with(form, "new", id))
-		page.wants(t, 422, "ID has not come back as it was made")
+		page.wants(t, 422, "ID was altered on its way")
 		again := formOf(t, page.body)
 		if again.Get("new") == id || len(again.Get("new")) != 36 {
 			t.Errorf("%q: got %q as new ID, want another", id, again.Get("new"))
@@ -219,7 +219,7 @@ func TestProblems(t *testing.T) {
 		"auth_url", "ftp://id.example.com", "token_url", "", "params", "a=1\nstate=x\nb", "token_params", "code=1", "api_hosts", "ok.example.com\na/b",
 		"keep_alive", "0.5", "secret_expires", "soon", "redirect_url", "https://app.example.com/?code=1", "par_url", "x", "name", "<Name>")
 	page := b.post("profile", form)
-	page.wants(t, 422, "&lt;Name&gt;", "<details open>", "unsaved changes")
+	page.wants(t, 422, "&lt;Name&gt;", `<details class="card" open>`, "unsaved changes")
 	for _, name := range []string{"id", "client_secret", "client_id", "scopes", "auth_url", "token_url", "params", "token_params", "api_hosts", "keep_alive", "secret_expires", "redirect_url", "par_url"} {
 		for _, part := range []string{`<a href="#` + name + `">`, `id="` + name + `-error"`, name + `-error" aria-invalid="true"`} {
 			if !strings.Contains(page.body, part) {
@@ -227,7 +227,7 @@ func TestProblems(t *testing.T) {
 			}
 		}
 	}
-	page.wants(t, 422, "Parameters have no = in line 3", "Scopes no. 2 has a character", "API hosts no. 2 is neither", "The end of the client secret is not a day such as 2027-01-31", "Client secret is not sent back: type it again", `value="ftp://id.example.com"`)
+	page.wants(t, 422, "Parameters have no = in line 3", "Scopes no. 2 has a character", "API hosts no. 2 is neither", "The end of the client secret is not a day such as 2027-01-31", "Client secret has to be typed again, because it is never sent back", `value="ftp://id.example.com"`)
 	for _, part := range strings.Split(page.body, `<a href="#`)[1:] {
 		id, _, _ := strings.Cut(part, `"`)
 		if !strings.Contains(page.body, `id="`+id+`"`) {
@@ -240,7 +240,7 @@ func TestProblems(t *testing.T) {
 	mended := with(formOf(t, page.body), "id", "mended", "client_id", "abc", "scopes", "good", "auth_url", "https://id.example.com/a", "token_url", "https://id.example.com/t",
 		"params", "", "token_params", "", "api_hosts", "", "keep_alive", "2", "secret_expires", "", "redirect_url", "", "par_url", "")
 	page = b.post("profile", mended)
-	page.wants(t, 422, "Client secret is to be replaced, and has to be typed")
+	page.wants(t, 422, "Client secret is to be replaced, so type the new one")
 	b.post("profile", with(formOf(t, page.body), "client_secret", "hunter2")).wants(t, 200, "Saved.")
 	if got := stored(t, m, "mended").ClientSecret; got != "hunter2" {
 		t.Errorf("got the secret %q, want the one typed again", string(got))

@@ -52,7 +52,7 @@ func (f *form) view(v fieldView) fieldView {
 func (f *form) ID() fieldView {
 	v := fieldView{Name: "id", Label: "ID"}
 	if !f.IsSaved() {
-		v.Hint = unsavedID + " stands for an ID that is made. It may be replaced by one of your own, such as crm. After the first save it stays."
+		v.Hint = unsavedID + " means that an ID is made for you. Replace it to choose one of your own, such as crm. The ID cannot be changed after the first save."
 	}
 	v = f.view(v)
 	v.Value = f.id
@@ -84,9 +84,9 @@ func (f *form) Choices() []choiceView {
 			case v.Default != "":
 				fv.Hint = "Empty: " + v.Default + ". Another one: " + v.Example
 			case v.TakesNo:
-				fv.Hint = "May be empty. An example: " + v.Example
+				fv.Hint = "Optional. Example: " + v.Example
 			default:
-				fv.Hint = "An example: " + v.Example
+				fv.Hint = "Example: " + v.Example
 			}
 			shown := variableView{fieldView: f.view(fv), Allowed: v.Allowed, Default: v.Default}
 			if shown.Value != "" && len(v.Allowed) > 0 && !slices.Contains(v.Allowed, shown.Value) {
@@ -123,7 +123,7 @@ func (f *form) Secret() secretView {
 
 // Key is the client key.
 func (f *form) Key() secretView {
-	return f.secretView("client_key", "key", "PEM, with its certificates if there are any, or a JWK. It is in place of a secret.",
+	return f.secretView("client_key", "key", "A private key to use instead of a secret: PEM, with its certificates if there are any, or a JWK.",
 		f.key, func(p *authprofile.Profile) authprofile.Secret { return p.ClientKey }, describeKey)
 }
 
@@ -191,7 +191,7 @@ func (f *form) Problems() []target {
 // AuthMethods are the ways in which a client can authenticate, with their names.
 func (f *form) AuthMethods() [][2]string {
 	list := [][2]string{
-		{"", "as the provider says"},
+		{"", "as the provider requires"},
 		{string(authprofile.AuthBasic), "secret in the Authorization header (client_secret_basic)"},
 		{string(authprofile.AuthPost), "secret in the form (client_secret_post)"},
 		{string(authprofile.AuthBasicRaw), "secret in the Authorization header, not encoded (client_secret_basic_raw)"},

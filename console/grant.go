@@ -55,9 +55,9 @@ func (h *Handler) grantPage(c *call, status int, key authprofile.GrantKey, probl
 	p, err := h.Manager.Profile(ctx, key.ProfileID)
 	switch {
 	case errors.Is(err, authprofile.ErrNotFound):
-		page.Lacks = "The profile is deleted. Nothing renews this grant any more: revoke it, so that it is forgotten."
+		page.Lacks = "The profile was deleted, so this grant is no longer renewed. Revoke it to remove it."
 	case err != nil:
-		page.Lacks = "The profile cannot be read now, so that it is not known what can be done."
+		page.Lacks = "The profile cannot be read now, so not every action is offered. Reload the page in a moment."
 	default:
 		page.Profile = p.Name
 	}
@@ -67,12 +67,16 @@ func (h *Handler) grantPage(c *call, status int, key authprofile.GrantKey, probl
 		c.allowConnect(h.Redirect.Manager, p)
 	}
 	if page.Damaged {
-		page.NoRenew = "What cannot be read cannot be renewed."
+		page.NoRenew = "It cannot be renewed, because its record cannot be read."
 	} else {
 		page.describe(g, now, h.Manager.RenewBefore)
 		page.Renew = page.NoRenew == "" && p != nil
 	}
-	v := c.view("Grant of "+nameOf(key), page)
+	title := "Grant of " + nameOf(key)
+	if page.Profile != "" {
+		title += " for " + page.Profile
+	}
+	v := c.view(title, page)
 	if problem != "" {
 		v.Message, v.Problem = "", problem
 	}
@@ -85,11 +89,11 @@ func (h *Handler) noGrant(c *call, key authprofile.GrantKey, err error) {
 		c.fail(err)
 		return
 	}
-	text := "There is no grant of this user and profile. It was revoked, or deleted with its profile, or has never been."
+	text := "There is no grant of this user for this profile. It was revoked, deleted with its profile, or never existed."
 	if key.User == "" {
-		text = "This profile has no grant of the application itself. It is made when a program asks for the first token."
+		text = "This profile has no grant for the application itself yet. It is created when a program first asks for a token."
 	}
-	c.problem(http.StatusNotFound, "It is not there", text)
+	c.problem(http.StatusNotFound, "Not found", text)
 }
 
 // nameOf says to people which grant is meant.
@@ -115,9 +119,9 @@ func (page *grantPage) describe(g *authprofile.Grant, now time.Time, renewBefore
 
 // endsHow says how the end of a grant is known.
 var endsHow = map[string]string{
-	authprofile.EndsAnnounced: "The provider has said so, with the refresh token.",
-	authprofile.EndsIdle:      "This provider ends grants that are not used for so long. Each renewal puts the end off.",
-	authprofile.EndsAbsolute:  "This provider ends grants so long after the consent, whether they are used or not.",
+	authprofile.EndsAnnounced: "The provider said so with the refresh token.",
+	authprofile.EndsIdle:      "This provider ends grants that go unused for this long. Each renewal moves the end further away.",
+	authprofile.EndsAbsolute:  "This provider ends grants this long after consent, whether they are used or not.",
 }
 
 // whyNotRenewed says why a grant cannot be renewed without its user, or nothing if it
@@ -129,11 +133,11 @@ func whyNotRenewed(g *authprofile.Grant) string {
 	if f := g.Failure; f != nil && g.Status == authprofile.StatusNeedsReauthorization {
 		switch f.Reason {
 		case authprofile.ReasonRevoked, authprofile.ReasonInterrupted, authprofile.ReasonExpired:
-			return "It cannot be renewed: only the user can bring it back, by connecting the account again."
+			return "It cannot be renewed. Only the user can restore it, by connecting the account again."
 		}
 	}
 	if g.RefreshToken == "" {
-		return "It cannot be renewed: the provider has given no refresh token."
+		return "It cannot be renewed, because the provider gave no refresh token."
 	}
 	return ""
 }

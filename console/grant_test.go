@@ -31,11 +31,11 @@ func TestGrantPage(t *testing.T) {
 		Lease:   &authprofile.Lease{Owner: "worker-3", Attempt: "SECRET-attempt", Length: time.Minute},
 	})
 	page := s.get("grant?" + keyForm(g).Encode())
-	page.wants(t, 200, "Calendar, ", "ada@example.org", "sub-1", "https://login.example.com", "client-1", "openid calendar",
-		"<code>contacts</code></span>: asked for, and not granted", "Retrying, next attempt at", "says that it cannot answer now", "The provider itself has said when that is",
-		"temporarily_unavailable", "Down for maintenance", "<dd>503</dd>", "<dd>7</dd>", "not used for so long", "worker-3", "instance_url", "team",
-		`role="img"`, `<title id="life-title">`, "<ol><li>", "Renew now", "Revoke…",
-		`value="https://app.example.com/connections/?profile=calendar"`, "those who open it connect their own account", `data-copy="link"`)
+	page.wants(t, 200, ">Calendar</a>", "ada@example.org", "sub-1", "https://login.example.com", "client-1", "openid calendar",
+		"<code>contacts</code></span>: asked for but not granted", "Retrying, next attempt at", "says that it is unavailable", "The provider set that time",
+		"temporarily_unavailable", "Down for maintenance", "<dd>503</dd>", "<dd>7</dd>", "go unused for this long", "worker-3", "instance_url", "team",
+		`role="img"`, `<title id="life-title">`, "<ol><li>", "Renew now", "Revoke",
+		`value="https://app.example.com/connections/?profile=calendar"`, "People who open it connect their own account", `data-copy="link"`)
 	page.lacks(t, "SECRET", "style=", "Connect again")
 	if got := page.header.Get("Content-Security-Policy"); strings.Contains(got, "https:") {
 		t.Errorf("got the policy %q, want none that lets forms lead elsewhere", got)
@@ -60,18 +60,18 @@ func TestGrantPageOffersWhatHelps(t *testing.T) {
 		want, absent string
 	}{
 		{"active", func(*authprofile.Grant) {}, "Renew now", "Failure"},
-		{"without a refresh token", func(g *authprofile.Grant) { g.RefreshToken = "" }, "has given no refresh token", "Renew now"},
-		{"without an end", func(g *authprofile.Grant) { g.RefreshToken, g.Expiry = "", time.Time{} }, "has not said that the access token ends", "Renew now"},
+		{"without a refresh token", func(g *authprofile.Grant) { g.RefreshToken = "" }, "gave no refresh token", "Renew now"},
+		{"without an end", func(g *authprofile.Grant) { g.RefreshToken, g.Expiry = "", time.Time{} }, "did not say when the access token ends", "Renew now"},
 		{"revoked", func(g *authprofile.Grant) {
 			g.Status, g.Failure = authprofile.StatusNeedsReauthorization, &authprofile.Failure{Reason: authprofile.ReasonRevoked}
-		}, "only the user can bring it back", "Renew now"},
+		}, "Only the user can restore it", "Renew now"},
 		{"of another client", func(g *authprofile.Grant) {
 			g.Status, g.Failure = authprofile.StatusNeedsReauthorization, &authprofile.Failure{Reason: authprofile.ReasonOtherClient}
-		}, "the client ID and the addresses that it had before", "only the user can bring it back"},
-		{"of no known time", func(g *authprofile.Grant) { g.Authorized, g.Obtained, g.Expiry = time.Time{}, time.Time{}, time.Time{} }, "Nothing is known of its times.", "<svg"},
+		}, "its earlier client ID and addresses", "Only the user can restore it"},
+		{"of no known time", func(g *authprofile.Grant) { g.Authorized, g.Obtained, g.Expiry = time.Time{}, time.Time{}, time.Time{} }, "No times are known.", "<svg"},
 		{"failing while its token is good", func(g *authprofile.Grant) {
 			g.Status, g.Failure = authprofile.StatusFailing, &authprofile.Failure{Reason: authprofile.ReasonUnreachable, Next: time.Now().Add(time.Minute)}
-		}, "Until then programs get the access token that is there", "needs its user"},
+		}, "Until then, programs get the current access token", "needs its user"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := newScene(t)
@@ -90,13 +90,13 @@ func TestGrantPageOffersWhatHelps(t *testing.T) {
 // What is not there, or cannot be read, is said on a plain page.
 func TestGrantsThatAreNotThere(t *testing.T) {
 	s := newScene(t)
-	s.get("grant?profile=calendar&user=none").wants(t, 404, "There is no grant of this user and profile")
-	s.get("grant?profile=reports").wants(t, 404, "no grant of the application itself")
+	s.get("grant?profile=calendar&user=none").wants(t, 404, "There is no grant of this user for this profile")
+	s.get("grant?profile=reports").wants(t, 404, "no grant for the application itself yet")
 	s.get("revoke?profile=calendar&user=none").wants(t, 404, "There is no grant")
 	page := s.post("renew", url.Values{"profile": {"calendar"}, "user": {"none"}})
 	page.wants(t, 404, "There is no grant")
 	page = s.post("revoke", url.Values{"profile": {"calendar"}, "user": {"none"}})
-	page.wants(t, 200, "It was gone already.")
+	page.wants(t, 200, "It was already gone.")
 
 	g := s.connectAs(s.calendar, "ada")
 	s.store.failing("Grant", errStoreAway)
@@ -106,10 +106,10 @@ func TestGrantsThatAreNotThere(t *testing.T) {
 	s.post("revoke", keyForm(g)).wants(t, 200, "it cannot be read now")
 
 	s.store.failing("Grant", &authprofile.Error{Op: "read", ProfileID: "calendar", User: "ada", Err: errors.New("no key")})
-	s.get("grant?"+keyForm(g).Encode()).wants(t, 200, "Cannot be read", "Revoke…", "Link to send")
-	s.get("revoke?"+keyForm(g).Encode()).wants(t, 200, "so that the provider is not told")
+	s.get("grant?"+keyForm(g).Encode()).wants(t, 200, "Cannot be read", "Revoke", "Link to send")
+	s.get("revoke?"+keyForm(g).Encode()).wants(t, 200, "so the provider cannot be told")
 	s.post("renew", keyForm(g)).wants(t, 409, "Its record cannot be read.")
-	s.post("revoke", keyForm(g)).wants(t, 200, "Its record could not be read, so that it was only forgotten here.")
+	s.post("revoke", keyForm(g)).wants(t, 200, "It was deleted here only: its record could not be read.")
 
 	s.store.failing("Grant", nil)
 	g = s.connectAs(s.calendar, "ada")
@@ -124,10 +124,10 @@ func TestGrantOfADeletedProfile(t *testing.T) {
 	g := s.connectAs(s.calendar, "ada")
 	s.store.failing("Profile", authprofile.ErrNotFound)
 	page := s.get("grant?" + keyForm(g).Encode())
-	page.wants(t, 200, "The profile is deleted")
+	page.wants(t, 200, "The profile was deleted")
 	page.lacks(t, "Renew now")
-	s.post("renew", keyForm(g)).wants(t, 409, "its profile is deleted")
-	s.post("revoke", keyForm(g)).wants(t, 200, "only forgotten here: its profile is deleted")
+	s.post("renew", keyForm(g)).wants(t, 409, "its profile was deleted")
+	s.post("revoke", keyForm(g)).wants(t, 200, "deleted here only: its profile is gone")
 	if _, err := s.m.Grant(t.Context(), g.GrantKey); !errors.Is(err, authprofile.ErrNotFound) {
 		t.Errorf("got %v, want it gone", err)
 	}
@@ -151,7 +151,7 @@ func TestRenew(t *testing.T) {
 		// Too soon after that there is none, or another: each is said.
 		for range 3 {
 			if page := s.post("renew", keyForm(g)); page.status != 200 {
-				page.wants(t, 409, "that was done a moment ago")
+				page.wants(t, 409, "it was renewed a moment ago")
 			}
 		}
 		// One that has ended is replaced as well.
@@ -208,7 +208,7 @@ func TestRenewOfAnApplication(t *testing.T) {
 		page.wants(t, 200, "the application itself", "Renew now")
 		page.lacks(t, "Connect", "Link to send")
 		s.post("renew", url.Values{"profile": {"reports"}}).wants(t, 200, "The token was renewed.")
-		s.get("revoke?profile=reports").wants(t, 200, "the profile gets a new one")
+		s.get("revoke?profile=reports").wants(t, 200, "asks for a token gets a new one")
 		if err := s.m.Shutdown(t.Context()); err != nil {
 			t.Error(err)
 		}
@@ -222,8 +222,8 @@ func TestRenewThatFails(t *testing.T) {
 		fault providertest.Fault
 		want  string
 	}{
-		{"ended by the provider", providertest.Fault{Status: 400, Header: http.Header{"Content-Type": {"application/json"}}, Body: `{"error":"invalid_grant"}`}, "The provider has ended the grant"},
-		{"not now", providertest.Fault{Status: 503}, "The provider says that it cannot answer now"},
+		{"ended by the provider", providertest.Fault{Status: 400, Header: http.Header{"Content-Type": {"application/json"}}, Body: `{"error":"invalid_grant"}`}, "The provider ended the grant"},
+		{"not now", providertest.Fault{Status: 503}, "The provider says that it is unavailable"},
 		{"client refused", providertest.Fault{Status: 401, Header: http.Header{"Content-Type": {"application/json"}}, Body: `{"error":"invalid_client"}`}, "It was not renewed."},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -253,16 +253,16 @@ func TestRevoke(t *testing.T) {
 		ask    string
 		want   string
 	}{
-		{"told", nil, "The provider is told", "The provider was told, and has agreed."},
+		{"told", nil, "The provider is told", "It was deleted here, and the provider confirmed the revocation."},
 		{"by an address of the profile", func(s *scene, p *authprofile.Profile) {
 			p.Endpoints = authprofile.Endpoints{AuthURL: s.srv.AuthURL(), TokenURL: s.srv.TokenURL(), RevocationURL: s.srv.RevocationURL()}
-		}, "The provider is told", "The provider was told, and has agreed."},
+		}, "The provider is told", "It was deleted here, and the provider confirmed the revocation."},
 		{"no address", func(s *scene, p *authprofile.Profile) {
 			p.Endpoints = authprofile.Endpoints{AuthURL: s.srv.AuthURL(), TokenURL: s.srv.TokenURL()}
-		}, "has no address for revocations", "it was only forgotten here"},
+		}, "has no revocation address", "It was deleted here only"},
 		{"refused", func(s *scene, _ *authprofile.Profile) {
 			s.srv.Fault(providertest.Revocation, providertest.Fault{Times: -1, Status: 503})
-		}, "The provider is told", "It is forgotten here, but the provider has not agreed"},
+		}, "The provider is told", "It was deleted here, but the provider did not confirm the revocation"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := newScene(t)
@@ -281,7 +281,7 @@ func TestRevoke(t *testing.T) {
 				t.Errorf("got %v, want it gone", err)
 			}
 			// Once more does no harm.
-			s.post("revoke", keyForm(g)).wants(t, 200, "It was gone already.")
+			s.post("revoke", keyForm(g)).wants(t, 200, "It was already gone.")
 			if log := s.log.String(); strings.Count(log, "action=revoke profile=mail") != 2 || strings.Contains(log, "ada") {
 				t.Errorf("got the log\n%s\nwant two records without the user", log)
 			}

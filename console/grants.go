@@ -119,6 +119,7 @@ type grantsPage struct {
 // A listedGrant is a line of the list.
 type listedGrant struct {
 	authprofile.GrantKey
+	Profile profileName
 	State   state
 	Account string
 	Since   time.Time
@@ -135,7 +136,7 @@ func keyValue(key authprofile.GrantKey) string {
 func (h *Handler) listGrants(c *call) {
 	q, err := readGrantsQuery(c.query)
 	if err != nil {
-		c.problem(http.StatusBadRequest, "This address cannot be read", "One of its filters is none that this list has. Open the list, and choose the filters there.")
+		c.problem(http.StatusBadRequest, "This address cannot be read", "One of its filters does not exist. Open the list and choose the filters there.")
 		return
 	}
 	now := time.Now()
@@ -159,8 +160,9 @@ func (h *Handler) listGrants(c *call) {
 	if len(shown) < len(list) {
 		page.Next = q.address(shown[len(shown)-1].GrantKey)
 	}
+	names := names{manager: h.Manager, known: make(map[string]profileName)}
 	for _, g := range shown {
-		page.Rows = append(page.Rows, listedGrant{g.GrantKey, stateOf(g, now), g.Account, sinceOf(g), g.Ends})
+		page.Rows = append(page.Rows, listedGrant{g.GrantKey, names.of(c.r.Context(), g.ProfileID), stateOf(g, now), g.Account, sinceOf(g), g.Ends})
 	}
 	if len(list) == 0 && len(damaged) == 0 {
 		page.Empty = whyEmpty(q)
@@ -186,15 +188,15 @@ func whyEmpty(q grantsQuery) []string {
 	case q.After != (authprofile.GrantKey{}):
 		return []string{"There are no more grants."}
 	case !q.isFiltered():
-		return []string{"There are no grants yet.", "A user's grant is made when the user connects an account, and an application's when a program asks for its first token."}
+		return []string{"There are no grants yet.", "A user's grant is created when the user connects an account, and an application's when a program first asks for a token."}
 	case q.Profile != "" || q.User != "" || q.Days != "":
-		return []string{"No grant fits these filters.", "Profiles and users are compared letter by letter, upper and lower case too."}
+		return []string{"No grant matches these filters.", "Profile and user must match exactly, including upper and lower case."}
 	case q.Status == authprofile.StatusActive:
-		return []string{"No grant is active.", "No program gets a token without a failure now."}
+		return []string{"No grant is active.", "No program can get a token without a failure now."}
 	case q.Status == authprofile.StatusFailing:
-		return []string{"No grant is being retried.", "No renewal has failed for a reason that passes by itself."}
+		return []string{"No grant is being retried.", "No renewal is waiting for its next attempt."}
 	case q.Status == authprofile.StatusNeedsReauthorization:
-		return []string{"No grant needs its user.", "No user has to connect an account again."}
+		return []string{"No grant needs its user.", "No user needs to connect an account again."}
 	}
 	return []string{"No grant needs an administrator.", "No provider refuses a profile as it is now."}
 }
@@ -204,7 +206,7 @@ func whyEmpty(q grantsQuery) []string {
 func (c *call) readKey(values url.Values) (authprofile.GrantKey, bool) {
 	key := authprofile.GrantKey{ProfileID: values.Get("profile"), User: values.Get("user")}
 	if !isGrantKey(key) {
-		c.problem(http.StatusBadRequest, "This address cannot be read", "It does not say which grant is meant. Find it in the list of grants.")
+		c.problem(http.StatusBadRequest, "This address cannot be read", "It does not say which grant is meant. Find the grant in the list.")
 		return key, false
 	}
 	return key, true

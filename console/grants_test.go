@@ -116,7 +116,7 @@ func TestEmptyListsSayWhatThatMeans(t *testing.T) {
 		"":                             "There are no grants yet.",
 		"status=active":                "No grant is active.",
 		"status=failing":               "No grant is being retried.",
-		"status=needs_reauthorization": "No user has to connect an account again.",
+		"status=needs_reauthorization": "No user needs to connect an account again.",
 		"status=needs_configuration":   "No grant needs an administrator.",
 		"user=Ada":                     "upper and lower case",
 		"after_profile=x":              "There are no more grants.",
@@ -217,7 +217,7 @@ func TestReadOnlyGrants(t *testing.T) {
 	}
 	s.get("revoke?"+key.Encode()).wants(t, 403)
 	for _, path := range []string{"renew", "revoke", "connect", "several"} {
-		s.post(path, key).wants(t, 403, "set up to show things only")
+		s.post(path, key).wants(t, 403, "This console is read-only")
 	}
 	if s.srv.Hits("revocation") != 0 {
 		t.Error("got a revocation, want none")

@@ -21,8 +21,9 @@ var embedded embed.FS
 // A look is how pages are shown: their templates, style and script.
 type look struct {
 	pages                 map[string]*template.Template // by the name of the file, without ".html"
-	style, script         []byte
+	style, script, icon   []byte
 	styleName, scriptName string // with the hash of what they are, so that browsers may keep them
+	iconName              string
 }
 
 // newLook makes a look of the templates of this package, and those of the service.
@@ -31,11 +32,15 @@ func newLook(own fs.FS) (*look, error) {
 	if err != nil {
 		return nil, err
 	}
+	icon, err := embedded.ReadFile("templates/icon.svg")
+	if err != nil {
+		return nil, err
+	}
 	names, err := fs.Glob(embedded, "templates/*.html")
 	if err != nil {
 		return nil, err
 	}
-	l := &look{pages: make(map[string]*template.Template), script: script}
+	l := &look{pages: make(map[string]*template.Template), script: script, icon: icon}
 	if err := l.addStyles(embedded, "templates/*.css"); err != nil {
 		return nil, err
 	}
@@ -60,6 +65,7 @@ func newLook(own fs.FS) (*look, error) {
 	}
 	l.styleName = "style.css?" + hash(l.style)
 	l.scriptName = "console.js?" + hash(l.script)
+	l.iconName = "icon.svg?" + hash(l.icon)
 	return l, nil
 }
 
@@ -135,7 +141,7 @@ func hash(text []byte) string {
 	return hex.EncodeToString(sum[:8])
 }
 
-// serveAsset answers requests for the style and the script.
+// serveAsset answers requests for the style, the script and the icon.
 func (c *call) serveAsset() bool {
 	var text []byte
 	var contentType, name string
@@ -144,6 +150,8 @@ func (c *call) serveAsset() bool {
 		text, contentType, name = c.look.style, "text/css; charset=utf-8", c.look.styleName
 	case "console.js":
 		text, contentType, name = c.look.script, "text/javascript; charset=utf-8", c.look.scriptName
+	case "icon.svg":
+		text, contentType, name = c.look.icon, "image/svg+xml", c.look.iconName
 	default:
 		return false
 	}

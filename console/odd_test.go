@@ -53,7 +53,7 @@ func TestOddKeys(t *testing.T) {
 					if f.action != "revoke" {
 						continue
 					}
-					s.post("revoke", f.values(nil, pageField{})).wants(t, 200, "The grant is revoked")
+					s.post("revoke", f.values(nil, pageField{})).wants(t, 200, "The grant was revoked")
 				}
 			}
 		}
@@ -73,7 +73,7 @@ func TestOddKeys(t *testing.T) {
 			t.Errorf("%q: got the browser sent to %s", id, a.location)
 		}
 		shown := strings.ReplaceAll(html.EscapeString(id), "+", "&#43;")
-		s.post("profile", with(formOf(t, a.body), "name", " ")).wants(t, 200, "<h1>"+shown+"</h1>")
+		s.post("profile", with(formOf(t, a.body), "name", " ")).wants(t, 200, "<h1>Profile: "+shown+"</h1>")
 		s.get("profiles?"+url.Values{"from": {id}}.Encode()).wants(t, 200, ">"+shown+"</a>")
 		a = s.get("profile?" + url.Values{"id": {id}}.Encode())
 		s.post("profile", with(formOf(t, a.body), "name", "Again")).wants(t, 200, "Saved.")
@@ -83,7 +83,7 @@ func TestOddKeys(t *testing.T) {
 		}
 		s.get("profiles?"+url.Values{"from": {id}}.Encode()).wants(t, 200, "Again")
 		s.get("delete-profile?"+url.Values{"id": {id}}.Encode()).wants(t, 200, "Again")
-		s.post("delete-profile", url.Values{"id": {id}, "version": {fmt.Sprint(got.Version)}}).wants(t, 200, "are deleted")
+		s.post("delete-profile", url.Values{"id": {id}, "version": {fmt.Sprint(got.Version)}}).wants(t, 200, "were deleted")
 		if _, err := s.m.Profile(t.Context(), id); err == nil {
 			t.Errorf("%q: got a profile, want none after its deletion", id)
 		}

@@ -50,7 +50,7 @@ func (h *Handler) showOverview(c *call) {
 	}
 	v := c.view("Overview", o)
 	if _, failed := unreadable(err); failed != nil {
-		v.Problem = "The store could not be read. What this page shows may be old, or not all. Open it again in a moment."
+		v.Problem = "The store could not be read, so this page may be out of date or incomplete. Reload it in a moment."
 	}
 	c.show(http.StatusOK, "overview", v)
 }

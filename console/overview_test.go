@@ -102,7 +102,7 @@ func TestOverviewPicture(t *testing.T) {
 		put(t, s, "crm", "after", authprofile.StatusActive, ends(35*day))
 		_, b := watch(t, s)
 		a := b.get("")
-		a.wants(t, 200, "1,002 grants end within 5 weeks", "The most on one day: 1,000, on 13 January 2000.", `<th scope="row">13 January 2000</th><td>1,000</td>`)
+		a.wants(t, 200, "1,002 grants end within 5 weeks", "The busiest day: 1,000, on 13 January 2000.", `<th scope="row">13 January 2000</th><td class="number">1,000</td>`)
 		begin, end := strings.Index(a.body, "<svg"), strings.Index(a.body, "</svg>")
 		if begin < 0 || end < begin {
 			t.Fatalf("got no picture:\n%s", a.body)
@@ -175,5 +175,5 @@ func TestPagesAreSmall(t *testing.T) {
 			t.Errorf("page %q: got %d bytes, want at most %d", page, len(a.body), most)
 		}
 	}
-	b.get("attention").wants(t, 200, "And more")
+	b.get("attention").wants(t, 200, "See all grants that need")
 }

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -21,7 +22,7 @@ type moment struct {
 // What moments are called that the picture looks for.
 const (
 	tokenIssued = "Token issued"
-	tokenDue    = "Renewed when asked for"
+	tokenDue    = "Renewed on request"
 	tokenEnds   = "Token ends"
 )
 
@@ -34,7 +35,7 @@ func lifeOf(g *authprofile.Grant, now time.Time, renewBefore time.Duration) []mo
 			life = append(life, moment{Name: name, Class: class, At: at})
 		}
 	}
-	add("The user consented", "", g.Authorized)
+	add("User consented", "", g.Authorized)
 	add(tokenIssued, "good", g.Obtained)
 	add(tokenDue, "warn", dueOf(g, now, renewBefore))
 	add(tokenEnds, "bad", g.Expiry)
@@ -51,7 +52,8 @@ func lifeOf(g *authprofile.Grant, now time.Time, renewBefore time.Duration) []mo
 	}
 	life = append(life, moment{Name: "Now", At: now, Now: true})
 	// Those at the same time stay in the order in which they follow from each other.
-	slices.SortStableFunc(life, func(a, b moment) int { return a.At.Compare(b.At) })
+	// The picture has whole seconds.
+	slices.SortStableFunc(life, func(a, b moment) int { return cmp.Compare(a.At.Unix(), b.At.Unix()) })
 	return life
 }
 

@@ -88,9 +88,9 @@ func TestPictureSaysWhatComesWhen(t *testing.T) {
 		before time.Duration
 		want   string
 	}{
-		"usual":       {0, "The user consented 26 Nov 2026, 11:00 UTC (1 hour ago); Token issued 26 Nov 2026, 12:00 UTC (now); Now 26 Nov 2026, 12:00 UTC; Renewed when asked for 26 Nov 2026, 12:59 UTC (in 59 minutes); Token ends 26 Nov 2026, 13:00 UTC (in 1 hour); Grant ends 24 Feb 2027, 12:00 UTC (in 3 months)."},
-		"minutes":     {time.Hour, "Token issued 26 Nov 2026, 12:00 UTC (now); Now 26 Nov 2026, 12:00 UTC; Renewed when asked for 26 Nov 2026, 12:03 UTC (in 3 minutes); Token ends 26 Nov 2026, 12:05 UTC (in 5 minutes); Refresh token ends 25 May 2027, 12:00 UTC (in 6 months); Grant ends 26 Nov 2027, 12:00 UTC (in 12 months)."},
-		"application": {time.Hour, "Token issued 26 Nov 2026, 12:00 UTC (now); Now 26 Nov 2026, 12:00 UTC; Renewed when asked for 27 Nov 2026, 11:00 UTC (in 23 hours); Token ends 27 Nov 2026, 12:00 UTC (in 24 hours)."},
+		"usual":       {0, "User consented 26 Nov 2026, 11:00 UTC (1 hour ago); Token issued 26 Nov 2026, 12:00 UTC (now); Now 26 Nov 2026, 12:00 UTC; Renewed on request 26 Nov 2026, 12:59 UTC (in 59 minutes); Token ends 26 Nov 2026, 13:00 UTC (in 1 hour); Grant ends 24 Feb 2027, 12:00 UTC (in 3 months)."},
+		"minutes":     {time.Hour, "Token issued 26 Nov 2026, 12:00 UTC (now); Now 26 Nov 2026, 12:00 UTC; Renewed on request 26 Nov 2026, 12:03 UTC (in 3 minutes); Token ends 26 Nov 2026, 12:05 UTC (in 5 minutes); Refresh token ends 25 May 2027, 12:00 UTC (in 6 months); Grant ends 26 Nov 2027, 12:00 UTC (in 12 months)."},
+		"application": {time.Hour, "Token issued 26 Nov 2026, 12:00 UTC (now); Now 26 Nov 2026, 12:00 UTC; Renewed on request 27 Nov 2026, 11:00 UTC (in 23 hours); Token ends 27 Nov 2026, 12:00 UTC (in 24 hours)."},
 		"no end":      {0, "Token issued 26 Nov 2026, 11:00 UTC (1 hour ago); Now 26 Nov 2026, 12:00 UTC."},
 	} {
 		g := lives(now)[name]

@@ -145,7 +145,7 @@ func (e *editor) firstGrants(ctx context.Context, id string) *profileGrants {
 		g.List = append(g.List, grantRow{grant.ProfileID, grant.User, stateOf(grant, time.Now())})
 	}
 	if n, away := unreadable(err); away != nil {
-		g.Problem = "The grants cannot be read now. Open the page again in a moment."
+		g.Problem = "The grants cannot be read now. Reload the page in a moment."
 	} else if n > 0 {
 		g.Problem = cannotBeRead(n, "grant")
 	}
@@ -165,12 +165,12 @@ func (e *editor) showForm(c *call, status int, f *form, met *conflict, said stri
 	}
 	title := "New profile"
 	if f.IsSaved() || met != nil {
-		title = nameOfProfile(p)
+		title = "Profile: " + nameOfProfile(p)
 	}
 	if met != nil {
-		page.Save = "Save mine over it"
+		page.Save = "Save mine"
 		if !f.IsSaved() {
-			page.Save = "Make it anew"
+			page.Save = "Create it again"
 		}
 	}
 	if f.stored != nil && f.version > 0 {
@@ -192,7 +192,7 @@ func (e *editor) showForm(c *call, status int, f *form, met *conflict, said stri
 // create shows the form of a new profile. A template may be chosen by the address.
 func (e *editor) create(c *call) {
 	if c.readOnly {
-		c.problem(http.StatusForbidden, "Nothing can be changed here", "This console is set up to show things only.")
+		c.problem(http.StatusForbidden, "Nothing can be changed here", "This console is read-only.")
 		return
 	}
 	e.showForm(c, http.StatusOK, e.newForm(c.query.Get("template")), nil, "")
@@ -210,8 +210,8 @@ func (e *editor) show(c *call) {
 
 // The texts about a Store that does not answer.
 const (
-	notSaved   = "The database does not answer, so nothing was saved. What you have typed is still here. Save again in a moment."
-	maybeSaved = "The database has not confirmed the save, which may have been done all the same. What you have typed is still here. Save again in a moment: that does no harm."
+	notSaved   = "The database does not answer, so nothing was saved. What you typed is still here. Save again in a moment."
+	maybeSaved = "The database did not confirm the save, so the profile may or may not be saved. What you typed is still here. Saving again in a moment does no harm."
 )
 
 // save saves what was typed.
@@ -289,14 +289,14 @@ func (e *editor) meet(c *call, f *form, p *authprofile.Profile) {
 	if f.stored == nil {
 		f.version, f.newID = 0, newID()
 		e.showForm(c, http.StatusConflict, f, &conflict{
-			Title: "The profile was deleted meanwhile",
-			Text:  "Its grants are gone, too. What you have typed is still here, except for a secret. If it is really wanted, it can be made anew; its users have to connect their accounts again.",
+			Title: "The profile was deleted in the meantime",
+			Text:  "Its grants are gone too. What you typed is still here, except for a secret. You can create the profile again, but its users then have to connect their accounts again.",
 		}, "Not saved.")
 		return
 	}
 	if f.version == 0 && !f.isUnnamed() {
 		f.stored = nil
-		f.note("id", "ID belongs to another profile already")
+		f.note("id", "ID already belongs to another profile")
 		e.showForm(c, http.StatusConflict, f, nil, "")
 		return
 	}
@@ -304,6 +304,6 @@ func (e *editor) meet(c *call, f *form, p *authprofile.Profile) {
 	f.version, f.id = f.stored.Version, f.stored.ID
 	e.showForm(c, http.StatusConflict, f, &conflict{
 		Title: "Another save came first", Saved: f.stored.Updated, Rows: rows,
-		Text: "What differs is marked. The form has your version, except for a secret, which has to be typed again. Change it if you like; to save it then replaces the other version.",
+		Text: "The fields that differ are marked. The form below has your version, except for a secret, which has to be typed again. Edit it as you like. Saving it replaces the other version.",
 	}, "Not saved.")
 }

@@ -116,7 +116,7 @@ func TestThreat163_SecretsOfTheForm(t *testing.T) {
 	page := b.get("profile?id=calendar")
 	page.wants(t, 200, "<p>Set.</p>", `for="client_key">Client key</label>`, `id="secret-keep"`)
 	keyPage := b.get("profile?id=keyed")
-	keyPage.wants(t, 200, "<p>Set: ES256.</p>", "<details open>")
+	keyPage.wants(t, 200, "<p>Set: ES256.</p>", `<details class="card" open>`)
 	for _, a := range []*answer{page, keyPage} {
 		for _, secret := range []string{"hunter2", string(key)[40:60], "[redacted]"} {
 			if strings.Contains(a.body, secret) {
@@ -130,7 +130,7 @@ func TestThreat163_SecretsOfTheForm(t *testing.T) {
 		t.Errorf("keep: got %q", string(got))
 	}
 	form = formOf(t, b.get("profile?id=calendar").body)
-	b.post("profile", with(form, "secret", "replace")).wants(t, 422, "Client secret is to be replaced, and has to be typed")
+	b.post("profile", with(form, "secret", "replace")).wants(t, 422, "Client secret is to be replaced, so type the new one")
 	page = b.post("profile", with(form, "secret", "replace", "client_secret", "new"))
 	page.wants(t, 200, "Saved.")
 	if got := stored(t, m, "calendar").ClientSecret; got != "new" {
@@ -167,7 +167,7 @@ func TestStaleSave(t *testing.T) {
 
 	page := b.post("profile", with(form, "name", "Yours", "secret", "replace", "client_secret", "my-own-secret", "keep_alive", "soon"))
 	page.wants(t, 409, "Another save came first", stored(t, m, "calendar").Updated.UTC().Format("2 Jan 2006, 15:04 UTC"), "<td class=\"lines\">Theirs</td><td class=\"lines\">Yours</td>",
-		"it has to be typed again", `value="soon"`, "Save mine over it", "unsaved changes")
+		"(type it again)", `value="soon"`, "Save mine", "unsaved changes")
 	if got := strings.Count(page.body, `<tr class="differs">`); got != 3 {
 		t.Errorf("got %d fields that differ, want name, scopes and secret", got)
 	}
@@ -176,7 +176,7 @@ func TestStaleSave(t *testing.T) {
 	}
 	again := formOf(t, page.body)
 	again.Set("keep_alive", "")
-	b.post("profile", again).wants(t, 422, "Client secret is to be replaced, and has to be typed")
+	b.post("profile", again).wants(t, 422, "Client secret is to be replaced, so type the new one")
 	again.Set("client_secret", "my-own-secret")
 	b.post("profile", again).wants(t, 200, "Saved.")
 	if got := stored(t, m, "calendar"); got.Name != "Yours" || got.ClientSecret != "my-own-secret" || strings.Join(got.Scopes, " ") != "openid calendar" {
@@ -195,10 +195,10 @@ func TestSecretRemovedMeanwhile(t *testing.T) {
 	b.post("profile", with(form, "secret", "remove")).wants(t, 200, "Saved.")
 	page := b.post("profile", with(form, "name", "Yours"))
 	page.wants(t, 409, "Another save came first")
-	if strings.Contains(page.body, "type it again") || strings.Contains(page.body, `id="secret-`) {
+	if strings.Contains(page.body, "never sent back") || strings.Contains(page.body, `id="secret-`) {
 		t.Errorf("got a page that asks for a secret:\n%s", page.body)
 	}
-	b.post("profile", formOf(t, page.body)).wants(t, 200, "Saved.", "<h1>Yours</h1>")
+	b.post("profile", formOf(t, page.body)).wants(t, 200, "Saved.", "<h1>Profile: Yours</h1>")
 }
 
 // A change is logged once, whether it succeeds or not: who, what, and which profile.
@@ -244,7 +244,7 @@ func TestDeletedMeanwhile(t *testing.T) {
 		t.Fatal(err)
 	}
 	page := b.post("profile", form)
-	page.wants(t, 409, "The profile was deleted meanwhile", "Make it anew", `value="Yours"`, `id="id" name="id" value="calendar"`, "Client secret is not sent back: type it again")
+	page.wants(t, 409, "The profile was deleted in the meantime", "Create it again", `value="Yours"`, `id="id" name="id" value="calendar"`, "Client secret has to be typed again, because it is never sent back")
 	if _, err := m.Profile(t.Context(), "calendar"); !errors.Is(err, authprofile.ErrNotFound) {
 		t.Errorf("got error %v, want that it is gone", err)
 	}
@@ -324,7 +324,7 @@ func TestStoreFailsInTheMiddle(t *testing.T) {
 
 	s.writing.Store(true)
 	page = b.post("profile", with(form, "secret", "replace", "client_secret", "new-secret"))
-	page.wants(t, 503, "has not confirmed the save", "type it again", `value="Typed"`)
+	page.wants(t, 503, "did not confirm the save", "never sent back", `value="Typed"`)
 	s.writing.Store(false)
 	if strings.Contains(page.body, "new-secret") || strings.Contains(page.body, "db.internal") {
 		t.Error("got the secret, or where the database is, in the page")
@@ -332,9 +332,9 @@ func TestStoreFailsInTheMiddle(t *testing.T) {
 
 	s.losing.Store(true) // it is stored, and its answer is lost
 	page = b.post("profile", form)
-	page.wants(t, 503, "has not confirmed the save")
+	page.wants(t, 503, "did not confirm the save")
 	fresh := b.post("profile", with(formOf(t, b.get("new-profile").body), "id", "own", "client_id", "c", "template", "google"))
-	fresh.wants(t, 503, "has not confirmed the save")
+	fresh.wants(t, 503, "did not confirm the save")
 	s.losing.Store(false)
 	b.post("profile", formOf(t, page.body)).wants(t, 200, "Saved.")
 	b.post("profile", formOf(t, fresh.body)).wants(t, 200, "Saved.")
@@ -369,7 +369,7 @@ func TestListOfProfiles(t *testing.T) {
 		t.Errorf("got %d rows, want 50 and no link to the first page", rows(page))
 	}
 	page = b.get("profiles?after=p099")
-	page.wants(t, 200, "p100", "p119", `<a href="profiles">First page</a>`)
+	page.wants(t, 200, "p100", "p119", `<a class="button" href="profiles">First page</a>`)
 	if rows(page) != 20 || strings.Contains(page.body, "Next page") {
 		t.Errorf("got %d rows, want the last 20", rows(page))
 	}
@@ -379,11 +379,11 @@ func TestListOfProfiles(t *testing.T) {
 		t.Errorf("got %d rows, want 50", rows(page))
 	}
 	b.get("profiles?from=p0505").wants(t, 200, "p051", "p100", `href="profiles?after=p100"`)
-	b.get("profiles?after=p069").wants(t, 200, "p119", "<a href=\"profiles\">First page</a>")
+	b.get("profiles?after=p069").wants(t, 200, "p119", "<a class=\"button\" href=\"profiles\">First page</a>")
 	if page = b.get("profiles?after=p069"); rows(page) != 50 || strings.Contains(page.body, "Next page") {
 		t.Errorf("got %d rows, want the last 50 and no next page", rows(page))
 	}
-	b.get("profiles?after=zzz").wants(t, 200, "There are no profiles from here on", "First page")
+	b.get("profiles?after=zzz").wants(t, 200, "There are no more profiles", "First page")
 
 	s.losing.Store(true)
 	b.get("profiles").wants(t, 200, "One profile cannot be read, and is not shown.", "p000")

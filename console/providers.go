@@ -68,7 +68,7 @@ func (h *Handler) showProvider(c *call) {
 	list := h.providers()
 	i := slices.IndexFunc(list, func(p authprofile.Provider) bool { return p.Name == c.query.Get("name") })
 	if i < 0 {
-		c.problem(http.StatusNotFound, "There is no such provider", "The list of providers has those that a profile can name.")
+		c.problem(http.StatusNotFound, "There is no such provider", "The list of providers shows those that a profile can use.")
 		return
 	}
 	p := &list[i]
@@ -88,7 +88,7 @@ func (h *Handler) showProvider(c *call) {
 		v.Variables = append(v.Variables, one)
 	}
 	v.Addresses = addressesOf(p)
-	c.show(http.StatusOK, "provider", c.view(cmp.Or(p.Title, p.Name), v))
+	c.show(http.StatusOK, "provider", c.view("Provider: "+cmp.Or(p.Title, p.Name), v))
 }
 
 // addressesOf are those that the row has.

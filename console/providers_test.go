@@ -15,12 +15,12 @@ func TestProvider(t *testing.T) {
 	for _, p := range authprofile.Providers() {
 		a := b.get("provider?name=" + p.Name)
 		a.wants(t, 200, `href="new-profile?template=`+p.Name+`"`, "Last checked")
-		a.lacks(t, "described by the service itself", "has problems")
+		a.lacks(t, "This service added this provider itself", "until its description is corrected")
 		if len(a.body) > 50_000 {
 			t.Errorf("%s: got %d bytes, want at most 50,000", p.Name, len(a.body))
 		}
 	}
-	b.get("provider?name=microsoft").inOrder(t, "<h1>Microsoft", "Template: <code>microsoft[/{host}]/{tenant}", "Example", `href="https://`, `rel="noreferrer"`, "after 90 days", "<code>offline_access</code>")
+	b.get("provider?name=microsoft").inOrder(t, "<h1>Provider: Microsoft", "Example", `href="https://`, `rel="noreferrer"`, "<code>microsoft[/{host}]/{tenant}", "after 90 days", "<code>offline_access</code>")
 	b.get("provider?name=none").wants(t, 404, "There is no such provider")
 	b.get("provider").wants(t, 404)
 
@@ -43,14 +43,14 @@ func TestProviderWithVariables(t *testing.T) {
 	}}}
 	b := open(t, &console.Handler{Manager: m, Operator: operator})
 	b.get("provider?name=acme").inOrder(t,
-		"<h1>Acme</h1>", "described by the service itself", "<code>acme/{region}/{shop}",
+		"<h1>Provider: Acme</h1>", "This service added this provider itself",
 		"<h3>Region</h3>", "<code>eu</code>, <code>us</code> (america)",
 		"<h3>Shop</h3>", "<code>hats</code>", "<code>^[a-z]&#43;$</code>",
-		"<h3>Host</h3>", "If left out", "<code>acme.example.com</code>", "The name of a host",
-		"Choose the web application.", "<code>https://acme.example.com/register</code>",
+		"<h3>Host</h3>", "Default", "<code>acme.example.com</code>", "A host name",
+		"Choose the web application.", "<code>https://acme.example.com/register</code>", "<code>acme/{region}/{shop}",
 		"can act for the application itself", "Always.", "after 90 days", "No end is known", "<code>offline</code>", "2026-11-01",
 		"2027-02-16: nothing.", "<code>https://{region}.acme.example.com/{shop}/auth</code>", "<code>https://acme.example.com/app</code>")
-	b.get("providers").wants(t, 200, "(this service's own)")
+	b.get("providers").wants(t, 200, "(added by this service)")
 }
 
 // A service's own row is marked also if it has the name of a built-in one, and its
@@ -67,7 +67,7 @@ func TestThreat162_OwnProviders(t *testing.T) {
 	}}
 	b := open(t, &console.Handler{Manager: m, Operator: operator})
 	pages := []*answer{b.get("providers"), b.get("provider?name=github"), b.get("provider?name=a%22%3E%3Cscript%3Ealert(1)%3C/script%3E")}
-	pages[1].wants(t, 200, "Our GitHub", "described by the service itself", "has problems", "<code>javascript:alert(1)</code>")
+	pages[1].wants(t, 200, "Our GitHub", "This service added this provider itself", "until its description is corrected", "<code>javascript:alert(1)</code>")
 	for _, a := range pages {
 		a.wants(t, 200)
 		a.lacks(t, "<script>alert", `href="data:`)

@@ -54,9 +54,9 @@ func (h *Handler) renewGrant(ctx context.Context, key authprofile.GrantKey) outc
 	p, err := h.Manager.Profile(ctx, key.ProfileID)
 	switch {
 	case errors.Is(err, authprofile.ErrNotFound):
-		return outcome{Text: "It was not renewed: its profile is deleted.", err: errNoProfile}
+		return outcome{Text: "It was not renewed, because its profile was deleted.", err: errNoProfile}
 	case err != nil:
-		return outcome{Text: "It was not renewed: the profile cannot be read now. Try again in a moment.", err: err}
+		return outcome{Text: "It was not renewed, because the profile cannot be read now. Try again in a moment.", err: err}
 	}
 	// This process may have an older token in memory than the Store, which it gives in
 	// place of the rejected one. Then that one is rejected, too.
@@ -83,7 +83,7 @@ func (h *Handler) renewGrant(ctx context.Context, key authprofile.GrantKey) outc
 		}
 		rejected = tok
 	}
-	return outcome{Text: "It was not renewed: the provider has given the same token again.", err: errNotRenewed}
+	return outcome{Text: "It was not renewed: the provider returned the same token.", err: errNotRenewed}
 }
 
 // notRead says why a grant could not be read.
@@ -92,7 +92,7 @@ func notRead(err error) string {
 		return "Its record cannot be read."
 	}
 	if errors.Is(err, authprofile.ErrNotFound) {
-		return "It is gone: it was revoked, or deleted with its profile."
+		return "It no longer exists: it was revoked, or deleted with its profile."
 	}
 	return "It cannot be read now. Try again in a moment."
 }
@@ -102,15 +102,15 @@ func notRenewed(g *authprofile.Grant, err error, now time.Time) string {
 	s := stateOf(g, now)
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
-		return "There is no answer yet. The renewal goes on: open this page again in a moment."
+		return "There is no answer yet, but the renewal continues. Reload the page in a moment."
 	case g.Status != authprofile.StatusActive && s.Why != "":
 		return "It was not renewed. " + s.Why + " " + s.Next
 	case g.Status != authprofile.StatusActive:
 		return "It was not renewed. " + s.Next
 	case !g.Obtained.IsZero() && now.Sub(g.Obtained) < 10*time.Minute:
-		return "It was not renewed, since that was done a moment ago. Try again in some minutes."
+		return "It was not renewed, because it was renewed a moment ago. Try again in a few minutes."
 	case errors.Is(err, authprofile.ErrReauthorize):
-		return "It was not renewed: only the user can bring a new token, by connecting the account again."
+		return "It was not renewed. Only the user can get a new token, by connecting the account again."
 	}
-	return "It was not renewed, and the grant is as it was. Try again in some minutes. If that does not help, the test of its profile says more."
+	return "It was not renewed, and the grant is unchanged. Try again in a few minutes. If that does not help, use Test on its profile."
 }

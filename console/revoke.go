@@ -44,7 +44,7 @@ func (g chosenGrant) Value() string { return keyValue(g.GrantKey) }
 
 func (h *Handler) askRevoke(c *call) {
 	if c.readOnly {
-		c.problem(http.StatusForbidden, "Nothing can be changed here", "This console is set up to show things only.")
+		c.problem(http.StatusForbidden, "Nothing can be changed here", "This console is read-only.")
 		return
 	}
 	key, ok := c.readKey(c.query)
@@ -63,24 +63,24 @@ func (h *Handler) askRevoke(c *call) {
 		Back: address("grant", "profile", key.ProfileID, "user", key.User),
 	}
 	if damaged {
-		page.What = []string{"The record of this grant cannot be read, so that the provider is not told. It is only deleted here, and may live on at the provider."}
+		page.What = []string{"The record of this grant cannot be read, so the provider cannot be told. The grant is deleted here only, and may remain valid at the provider."}
 	} else {
 		page.Keys[0].Account = g.Account
 		page.What = []string{"The grant is deleted here.", willBeTold[h.isTold(ctx, key.ProfileID)]}
 	}
 	if key.User == "" {
-		page.What = append(page.What, "It is the application's own: when a program asks for a token again, the profile gets a new one. To stop that, delete the profile.")
+		page.What = append(page.What, "This is the application's own grant: the next program that asks for a token gets a new one. To stop that, delete the profile.")
 	} else {
-		page.What = append(page.What, "Programs get no token for this user any more, until the user connects the account again.")
+		page.What = append(page.What, "Programs get no more tokens for this user until the user connects the account again.")
 	}
-	page.What = append(page.What, "Other processes may use the access token until it ends, or for about an hour if its end is not known.")
+	page.What = append(page.What, "Other processes may use the current access token until it ends, or for about an hour if its end is not known.")
 	c.show(http.StatusOK, "revoke", c.view("Revoke the grant of "+nameOf(key)+"?", page))
 }
 
 var willBeTold = map[told]string{
-	toldYes:     "The provider is told, so that it ends its tokens.",
-	toldNo:      "The provider has no address for revocations, so that it is not told. There the grant lives on until it ends by itself, or until the user withdraws it in the settings of the account.",
-	toldUnknown: "The provider is told if it has an address for revocations. Whether it has one is not known now.",
+	toldYes:     "The provider is told to end its tokens.",
+	toldNo:      "The provider has no revocation address, so it is not told. There, the grant remains valid until it ends by itself or the user withdraws it in the account's settings.",
+	toldUnknown: "The provider is told if it has a revocation address. Whether it has one is not known right now.",
 }
 
 func (h *Handler) revoke(c *call) {
@@ -92,10 +92,10 @@ func (h *Handler) revoke(c *call) {
 	defer cancel()
 	o := h.revokeGrant(ctx, key)
 	c.audit(c.action, key, o.err)
-	title := "The grant is revoked"
+	title := "The grant was revoked"
 	switch {
 	case !o.Done && o.Gone:
-		title = "The provider has not agreed"
+		title = "The provider did not confirm"
 	case !o.Done:
 		title = "The grant was not revoked"
 	}
@@ -108,9 +108,9 @@ func (h *Handler) revokeGrant(ctx context.Context, key authprofile.GrantKey) out
 	_, damaged := damagedRecord(err)
 	switch {
 	case errors.Is(err, authprofile.ErrNotFound):
-		return outcome{Done: true, Gone: true, Text: "It was gone already."}
+		return outcome{Done: true, Gone: true, Text: "It was already gone."}
 	case err != nil && !damaged:
-		return outcome{Text: "It was not revoked: it cannot be read now. Try again in a moment.", err: err}
+		return outcome{Text: "It was not revoked, because it cannot be read now. Try again in a moment.", err: err}
 	}
 	isTold := toldNo
 	if !damaged {
@@ -121,15 +121,15 @@ func (h *Handler) revokeGrant(ctx context.Context, key authprofile.GrantKey) out
 	case err != nil:
 		return h.notRevoked(ctx, key, err, damaged)
 	case g.AccessToken == "" && g.RefreshToken == "":
-		return outcome{Done: true, Gone: true, Text: "It is deleted here. It had no token that the provider could have been told of."}
+		return outcome{Done: true, Gone: true, Text: "It was deleted here. It had no token to revoke at the provider."}
 	}
 	return outcome{Done: true, Gone: true, Text: wasTold[isTold]}
 }
 
 var wasTold = map[told]string{
-	toldYes:     "The provider was told, and has agreed.",
-	toldNo:      "The provider has no address for revocations, so that it was only forgotten here.",
-	toldUnknown: "It is forgotten here. The provider was told if it has an address for revocations, but whether it has one is not known.",
+	toldYes:     "It was deleted here, and the provider confirmed the revocation.",
+	toldNo:      "It was deleted here only: the provider has no revocation address.",
+	toldUnknown: "It was deleted here. The provider was told if it has a revocation address, but whether it has one is not known.",
 }
 
 // notRevoked says what has become of a grant whose revocation has failed.
@@ -138,15 +138,15 @@ func (h *Handler) notRevoked(ctx context.Context, key authprofile.GrantKey, err 
 	_, stillDamaged := damagedRecord(left)
 	switch {
 	case errors.Is(left, authprofile.ErrNotFound) && damaged:
-		return outcome{Done: true, Gone: true, Text: "Its record could not be read, so that it was only forgotten here."}
+		return outcome{Done: true, Gone: true, Text: "It was deleted here only: its record could not be read."}
 	case errors.Is(left, authprofile.ErrNotFound) && errors.Is(err, authprofile.ErrNotFound):
-		return outcome{Done: true, Gone: true, Text: "It was only forgotten here: its profile is deleted, so that the provider could not be told."}
+		return outcome{Done: true, Gone: true, Text: "It was deleted here only: its profile is gone, so the provider could not be told."}
 	case errors.Is(left, authprofile.ErrNotFound):
-		return outcome{Gone: true, Text: "It is forgotten here, but the provider has not agreed, and its tokens may live on there. The reason: " + err.Error(), err: err}
+		return outcome{Gone: true, Text: "It was deleted here, but the provider did not confirm the revocation, so its tokens may remain valid there. The reason: " + err.Error(), err: err}
 	case left == nil || stillDamaged:
-		return outcome{Text: "It was not revoked, and is still here. Try again in a moment.", err: err}
+		return outcome{Text: "It was not revoked and is still here. Try again in a moment.", err: err}
 	}
-	return outcome{Text: "It is not known whether it was revoked. Look at it again in a moment.", err: err}
+	return outcome{Text: "It is not known whether it was revoked. Check again in a moment.", err: err}
 }
 
 // isTold reports whether the provider of a profile has an address for revocations.

@@ -37,9 +37,9 @@ func (h *Handler) several(c *call) {
 	action, back := c.form.Get("action"), listAddress(c.form.Get("back"))
 	switch {
 	case !ok:
-		c.problem(http.StatusBadRequest, "The form could not be read", fmt.Sprintf("It may name %d grants. Nothing was changed. Go back to the list, and choose them there.", listLength))
+		c.problem(http.StatusBadRequest, "The form could not be read", fmt.Sprintf("It may name at most %d grants. Nothing was changed. Go back to the list and select them there.", listLength))
 	case len(keys) == 0:
-		c.problem(http.StatusBadRequest, "No grant is chosen", "Nothing was changed. Go back, and mark those that are meant.")
+		c.problem(http.StatusBadRequest, "No grant is selected", "Nothing was changed. Go back and select at least one.")
 	case action == "renew":
 		h.doSeveral(c, "renew", keys, back, h.renewGrant)
 	case action == "revoke" && c.form.Get("sure") != "yes":
@@ -47,7 +47,7 @@ func (h *Handler) several(c *call) {
 	case action == "revoke":
 		h.doSeveral(c, "revoke", keys, back, h.revokeGrant)
 	default:
-		c.problem(http.StatusBadRequest, "The form could not be read", "It does not say what is to be done. Nothing was changed. Go back to the list, and use its buttons.")
+		c.problem(http.StatusBadRequest, "The form could not be read", "It does not say what to do. Nothing was changed. Go back to the list and use its buttons.")
 	}
 }
 
@@ -86,9 +86,9 @@ func listAddress(text string) string {
 
 func (h *Handler) askSeveral(c *call, keys []authprofile.GrantKey, back string) {
 	page := revokePage{Action: "several", Several: true, Back: back, What: []string{
-		"These grants are deleted here. Their providers are told, as far as they have an address for revocations, so that they end their tokens.",
-		"Programs get no token for these users any more, until they connect their accounts again. An application's own grant is made anew when a program asks for a token.",
-		"Other processes may use an access token until it ends, or for about an hour if its end is not known.",
+		"These grants are deleted here. Providers that have a revocation address are told to end the tokens.",
+		"Programs get no more tokens for these users until they connect their accounts again. An application's own grant is created again when a program asks for a token.",
+		"Other processes may use the current access tokens until they end, or for about an hour if the end is not known.",
 	}}
 	for _, key := range keys {
 		page.Keys = append(page.Keys, chosenGrant{GrantKey: key})
@@ -137,11 +137,11 @@ func (c *call) guarded(ctx context.Context, key authprofile.GrantKey, act func(c
 		if p := recover(); p != nil {
 			err := fmt.Errorf("panic: %T", p)
 			c.logger.Error("the console has panicked", "page", c.name, "panic", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
-			o = outcome{Text: "Something went wrong. This is a fault of the program. Its log has the details.", err: err}
+			o = outcome{Text: "Something went wrong. This is a fault in the program. Its log has the details.", err: err}
 		}
 	}()
 	if err := ctx.Err(); err != nil {
-		return outcome{Text: "Its turn did not come in time. Nothing was changed: try it again.", err: err}
+		return outcome{Text: "There was not enough time for it. Nothing was changed. Try again.", err: err}
 	}
 	return act(ctx, key)
 }

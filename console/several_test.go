@@ -40,7 +40,7 @@ func TestSeveralRenewed(t *testing.T) {
 		list := s.connectMany(12)
 		gone := &authprofile.Grant{GrantKey: authprofile.GrantKey{ProfileID: "calendar", User: "gone"}}
 		page := s.post("several", selected("renew", append(list, gone, list[0])...))
-		page.wants(t, 200, "12 of 13 renewed", "It is gone", `href="grants?status=active"`)
+		page.wants(t, 200, "12 of 13 renewed", "It no longer exists", `href="grants?status=active"`)
 		if got := page.rows(); got != 13 {
 			t.Errorf("got %d results, want 13", got)
 		}
@@ -70,8 +70,8 @@ func TestSeveralRevoked(t *testing.T) {
 	}
 	form := selected("revoke", list...)
 	form.Set("sure", "yes")
-	s.post("several", form).wants(t, 200, "3 of 3 revoked", "The provider was told, and has agreed.")
-	s.post("several", form).wants(t, 200, "3 of 3 revoked", "It was gone already.")
+	s.post("several", form).wants(t, 200, "3 of 3 revoked", "It was deleted here, and the provider confirmed the revocation.")
+	s.post("several", form).wants(t, 200, "3 of 3 revoked", "It was already gone.")
 	for _, g := range list {
 		if _, err := s.m.Grant(t.Context(), g.GrantKey); !errors.Is(err, authprofile.ErrNotFound) {
 			t.Errorf("%s: got %v, want it gone", g.User, err)
@@ -91,10 +91,10 @@ func TestThreat167_FormsOfSeveral(t *testing.T) {
 		form url.Values
 		want string
 	}{
-		{"nothing chosen", selected("renew"), "No grant is chosen"},
-		{"no action", selected("", list...), "what is to be done"},
-		{"another action", selected("delete", list...), "what is to be done"},
-		{"too many", many, "It may name 50 grants"},
+		{"nothing chosen", selected("renew"), "No grant is selected"},
+		{"no action", selected("", list...), "what to do"},
+		{"another action", selected("delete", list...), "what to do"},
+		{"too many", many, "It may name at most 50 grants"},
 		{"not a grant", url.Values{"action": {"renew"}, "grant": {"user=ada"}}, "could not be read"},
 		{"not readable", url.Values{"action": {"renew"}, "grant": {"profile=%"}}, "could not be read"},
 		{"of a user that cannot be", url.Values{"action": {"renew"}, "grant": {"profile=calendar&user=%00"}}, "could not be read"},
@@ -159,7 +159,7 @@ func TestSeveralAreBounded(t *testing.T) {
 		form.Set("sure", "yes")
 		began := time.Now()
 		page := s.post("several", form)
-		page.wants(t, 200, "Its turn did not come in time", "a fault of the program", "It is deleted here.")
+		page.wants(t, 200, "There was not enough time for it", "a fault in the program", "It was deleted here.")
 		if page.rows() != 50 {
 			t.Errorf("got %d results, want 50", page.rows())
 		}

@@ -100,7 +100,7 @@ func serve(w http.ResponseWriter, r *http.Request, s *site) {
 		if p := recover(); p != nil && p != http.ErrAbortHandler {
 			s.logger.Error("the console has panicked", "page", c.name, "panic", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
 			c.auditPanic()
-			c.problem(http.StatusInternalServerError, "Something went wrong", "This is a fault of the program. Its log has the details.")
+			c.problem(http.StatusInternalServerError, "Something went wrong", "This is a fault in the program. Its log has the details.")
 		} else if p != nil {
 			panic(p)
 		}
@@ -108,7 +108,7 @@ func serve(w http.ResponseWriter, r *http.Request, s *site) {
 	isGet := r.Method == http.MethodGet || r.Method == http.MethodHead
 	switch {
 	case c.get == nil && c.post == nil:
-		c.problem(http.StatusNotFound, "There is no such page", "The address may be mistyped or out of date.")
+		c.problem(http.StatusNotFound, "Page not found", "The address may be mistyped or out of date.")
 	case isGet && c.get != nil:
 		if c.readQuery() {
 			c.get(c)
@@ -125,7 +125,7 @@ func serve(w http.ResponseWriter, r *http.Request, s *site) {
 			allowed += ", POST"
 		}
 		w.Header().Set("Allow", allowed)
-		c.problem(http.StatusMethodNotAllowed, "This address cannot be opened", "It is where a form leads. Use the button of that form.")
+		c.problem(http.StatusMethodNotAllowed, "This address cannot be opened", "It only receives a form. Open the page with the form, and use its button.")
 	}
 }
 
@@ -141,7 +141,7 @@ func (c *call) identify() (ok bool) {
 	defer func() {
 		if p := recover(); p != nil {
 			c.logger.Error("the function that says who is there has panicked", "panic", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
-			c.problem(http.StatusInternalServerError, "Something went wrong", "It cannot be said who you are. This is a fault of the program. Its log has the details.")
+			c.problem(http.StatusInternalServerError, "Something went wrong", "The program could not tell who you are. This is a fault in the program. Its log has the details.")
 			ok = false
 		}
 	}()
@@ -151,7 +151,7 @@ func (c *call) identify() (ok bool) {
 		return false
 	}
 	if err != nil || who == "" {
-		c.problem(http.StatusForbidden, "You are not allowed to see this page", "Log in, or ask those who run this service.")
+		c.problem(http.StatusForbidden, "You may not see this page", "Log in as an operator, or ask the people who run this service for access.")
 		return false
 	}
 	c.who = who
@@ -162,7 +162,7 @@ func (c *call) identify() (ok bool) {
 // Otherwise it answers the request.
 func (c *call) admitChange() bool {
 	if c.readOnly {
-		c.problem(http.StatusForbidden, "Nothing can be changed here", "This console is set up to show things only.")
+		c.problem(http.StatusForbidden, "Nothing can be changed here", "This console is read-only.")
 		return false
 	}
 	if err := new(http.CrossOriginProtection).Check(c.r); err != nil {
@@ -180,7 +180,7 @@ func (c *call) readQuery() bool {
 		c.query, err = url.ParseQuery(c.r.URL.RawQuery)
 	}
 	if err != nil {
-		c.problem(http.StatusBadRequest, "This address cannot be read", "It may be cut off, or mistyped.")
+		c.problem(http.StatusBadRequest, "This address cannot be read", "It may be cut off or mistyped.")
 	}
 	return err == nil
 }
@@ -200,10 +200,10 @@ func (c *call) readForm() bool {
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge) || fields > maxFields:
-		c.problem(http.StatusRequestEntityTooLarge, "That is too much", "A form may have 512 KB. Nothing was changed. Go back: what you have typed is still there.")
+		c.problem(http.StatusRequestEntityTooLarge, "The form is too large", "A form may have at most 512 KB. Nothing was changed. Go back: what you typed is still there.")
 		return false
 	case err != nil:
-		c.problem(http.StatusBadRequest, "The form could not be read", "It did not arrive whole. Nothing was changed. Go back, and send it again.")
+		c.problem(http.StatusBadRequest, "The form could not be read", "Only part of it arrived. Nothing was changed. Go back and send it again.")
 		return false
 	}
 	return true
@@ -243,18 +243,28 @@ type view struct {
 	Root       string // of links: "" or "../"
 	Here       string // the name of the page
 	Navigation []link
+	Section    string // the page of the navigation that this one belongs to
 	ReadOnly   bool
-	Style      string // where the style and the script are
+	Style      string // where the style, the script and the icon are
 	Script     string
+	Icon       string
 	Message    string // what the request before has done: a sentence
 	Problem    string // what went wrong: a sentence
 	Page       any    // what the page shows
 }
 
+// sections are the pages of the navigation that others belong to.
+var sections = map[string]string{
+	"profile": "profiles", "new-profile": "profiles", "delete-profile": "profiles",
+	"grant": "grants", "renew": "grants", "revoke": "grants", "several": "grants",
+	"provider": "providers",
+}
+
 func (c *call) view(title string, page any) *view {
 	v := &view{
 		Title: title, ForUsers: c.forUsers, Home: c.who != "", Root: strings.Repeat("../", strings.Count(c.name, "/")), Here: c.name,
-		ReadOnly: c.readOnly, Style: c.look.styleName, Script: c.look.scriptName, Page: page,
+		Section: sections[c.name], ReadOnly: c.readOnly, Page: page,
+		Style: c.look.styleName, Script: c.look.scriptName, Icon: c.look.iconName,
 	}
 	if v.Home {
 		v.Navigation = c.navigation
@@ -269,7 +279,7 @@ func (c *call) view(title string, page any) *view {
 // its address: nothing else in an address can make a page say something.
 var messages = map[string]string{
 	"saved":   "Saved.",
-	"deleted": "The profile and its grants are deleted.",
+	"deleted": "The profile and its grants were deleted.",
 	"renewed": "The token was renewed.",
 }
 
@@ -316,9 +326,9 @@ func explain(err error) (status int, title, text string) {
 	var e *authprofile.Error
 	switch {
 	case errors.Is(err, authprofile.ErrNotFound):
-		return http.StatusNotFound, "It is not there", "It may have been deleted meanwhile."
+		return http.StatusNotFound, "Not found", "It may have been deleted in the meantime."
 	case errors.Is(err, authprofile.ErrConflict):
-		return http.StatusConflict, "It was changed meanwhile", "Another person or process has changed it since you opened the page. Open the page again."
+		return http.StatusConflict, "Changed in the meantime", "Another person or process changed it after you opened the page. Reload the page to see how it is now."
 	case errors.As(err, &e):
 		return http.StatusServiceUnavailable, "That did not work", "Nothing is lost. Try again in a moment. The reason: " + err.Error()
 	}

@@ -104,14 +104,14 @@ func stateOf(g *authprofile.Grant, now time.Time) state {
 	s.Why = reasons[f.Reason]
 	switch g.Status {
 	case authprofile.StatusActive:
-		s.Next = "The token is renewed when a program asks for one shortly before its end."
+		s.Next = "The token is renewed when a program asks for it shortly before it ends."
 		s.Help = "Nothing needs to be done."
 		if g.User == "" || g.RefreshToken != "" {
 			break
 		}
-		s.Next = "Nothing. The provider has given no refresh token, and has not said that the access token ends."
+		s.Next = "Nothing. The provider gave no refresh token and did not say when the access token ends."
 		if !g.Expiry.IsZero() {
-			s.Next = "The provider has given no refresh token: when the access token ends, the user is needed."
+			s.Next = "The provider gave no refresh token. When the access token ends, the user must connect the account again."
 			s.Help = "Nothing now. " + lastingHelp
 		}
 	case authprofile.StatusFailing:
@@ -124,49 +124,49 @@ func stateOf(g *authprofile.Grant, now time.Time) state {
 		} else {
 			s.Word += ", next attempt as soon as a program asks"
 		}
-		s.Next = "It is tried again, without end, whenever a program asks for a token and the time of the next attempt has come."
+		s.Next = "The renewal is tried again, for as long as it takes, whenever a program asks for a token and the next attempt is due."
 		if f.Paced {
-			s.Next += " The provider itself has said when that is."
+			s.Next += " The provider set that time."
 		}
 		if g.AccessToken != "" && g.Expiry.After(now) {
-			s.Next += " Until then programs get the access token that is there, which ends " + fromNow(g.Expiry, now) + "."
+			s.Next += " Until then, programs get the current access token, which ends " + fromNow(g.Expiry, now) + "."
 		}
-		s.Help = "Nothing, as a rule: this passes. If it lasts for hours, look at the provider's own status page, and at the network of this service."
+		s.Help = "Usually nothing: this passes by itself. If it lasts for hours, check the provider's status page and this service's network."
 	case authprofile.StatusNeedsReauthorization:
-		s.Next = "Nothing, until the user connects the account again. Then all works as before."
+		s.Next = "Nothing until the user connects the account again. Then everything works as before."
 		s.Help = "Ask the user to connect the account again."
 		switch f.Reason {
 		case authprofile.ReasonExpired:
 			s.Help += " " + lastingHelp
 		case authprofile.ReasonOtherClient:
-			s.Next = "It works again as soon as the profile has the client ID and the addresses that it had before, or the user has connected the account again."
-			s.Help = "If the profile was changed by mistake, give it the client ID and the addresses that it had before, and save it. If the change is meant to stay, ask the user to connect the account again."
+			s.Next = "It works again once the profile has its earlier client ID and addresses back, or once the user has connected the account again."
+			s.Help = "If the profile was changed by mistake, restore its earlier client ID and addresses and save it. If the change is meant to stay, ask the user to connect the account again."
 		case authprofile.ReasonRevoked, authprofile.ReasonInterrupted:
 		default:
-			s.Next = "It is tried once more when the profile is saved. Otherwise nothing, until the user connects the account again."
+			s.Next = "It is tried once more when the profile is saved. Otherwise, nothing happens until the user connects the account again."
 		}
 	case authprofile.StatusNeedsConfiguration:
-		s.Next = "It is tried again as soon as the profile is saved, and now and then while programs ask for a token. No user has to come back."
-		s.Help = "Compare the profile with the registration at the provider: client ID, secret or key, scopes and addresses. Correct what differs, and save the profile. Its test says more."
+		s.Next = "It is tried again as soon as the profile is saved, and from time to time while programs ask for a token. Users do not need to connect again."
+		s.Help = "Compare the profile with the registration at the provider: client ID, secret or key, scopes and addresses. Correct what differs and save the profile. Its Test shows which step fails."
 	}
 	return s
 }
 
-const lastingHelp = "So that a grant lasts, the profile has to ask the provider for a refresh token: with most providers by the scope offline_access."
+const lastingHelp = "For a grant that lasts, the profile must ask for a refresh token. Most providers give one for the scope offline_access."
 
 // reasons say what has happened.
 var reasons = map[authprofile.Reason]string{
-	authprofile.ReasonRevoked:       "The provider has ended the grant: the user has withdrawn their consent, or a rule of the provider's has ended it.",
-	authprofile.ReasonInterrupted:   "A renewal was interrupted before its answer came, and the provider does not take the refresh token any more.",
-	authprofile.ReasonExpired:       "The access token has ended, and the provider has given no refresh token.",
-	authprofile.ReasonOtherClient:   "The grant belongs to another client, or comes from another issuer, than the profile has now.",
-	authprofile.ReasonClient:        "The provider refuses the client, or what it asks for.",
-	authprofile.ReasonConfiguration: "The profile does not fit the provider, so that it was not asked.",
+	authprofile.ReasonRevoked:       "The provider ended the grant: the user withdrew consent, or one of the provider's rules ended it.",
+	authprofile.ReasonInterrupted:   "A renewal was interrupted before the answer arrived, and the provider no longer accepts the refresh token.",
+	authprofile.ReasonExpired:       "The access token has ended, and the provider gave no refresh token.",
+	authprofile.ReasonOtherClient:   "The grant was issued to another client, or by another issuer, than the profile has now.",
+	authprofile.ReasonClient:        "The provider refuses the client or what it asks for.",
+	authprofile.ReasonConfiguration: "The profile does not fit the provider, so no request was sent.",
 	authprofile.ReasonUnreachable:   "The provider cannot be reached.",
-	authprofile.ReasonLost:          "The provider was asked, and its answer has not come.",
-	authprofile.ReasonUnavailable:   "The provider says that it cannot answer now.",
-	authprofile.ReasonUnreadable:    "The answer of the provider makes no sense.",
-	authprofile.ReasonRefused:       "The provider has refused, for a reason that is not known.",
-	authprofile.ReasonSingled:       "The provider refuses this grant, while it renews others of the profile.",
-	authprofile.ReasonIDToken:       "The tokens came with an ID token that is not valid.",
+	authprofile.ReasonLost:          "The provider was asked, but no answer arrived.",
+	authprofile.ReasonUnavailable:   "The provider says that it is unavailable.",
+	authprofile.ReasonUnreadable:    "The provider's answer could not be understood.",
+	authprofile.ReasonRefused:       "The provider refused and gave no reason that is known here.",
+	authprofile.ReasonSingled:       "The provider refuses this grant but renews others of the same profile.",
+	authprofile.ReasonIDToken:       "The tokens came with an invalid ID token.",
 }

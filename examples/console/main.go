@@ -4,7 +4,7 @@
 //	go run ./examples/console
 //
 // starts it with a provider of its own and a few thousand made-up connections. Open the
-// address that it prints, and log in: as olga, who runs the service, or as anyone else.
+// address that it prints, and log in: as olga, who runs the service, or under any other name.
 package main
 
 import (
@@ -75,7 +75,7 @@ func run(ctx context.Context, out io.Writer, listen string) error {
 	}
 	provider.ask() // from now on it is people who consent
 
-	fmt.Fprintf(out, "open %s/ and log in as olga, who runs the service, or as anyone else\n", address)
+	fmt.Fprintf(out, "open %s/ and log in as olga, who runs the service, or under any other name\n", address)
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
 	stopped := make(chan error, 1)
 	go func() {
@@ -231,9 +231,9 @@ var homePage = template.Must(template.New("home").Parse(`<!DOCTYPE html>
 {{if .Operator}}<li><a href="/auth/">The console</a>, for those who run this service</li>{{end}}
 </ul>
 {{end}}
-<h2>{{if .User}}Be somebody else{{else}}Who are you?{{end}}</h2>
+<h2>{{if .User}}Log in as another user{{else}}Who are you?{{end}}</h2>
 <form method="post" action="/login"><input type="hidden" name="then" value="{{.Then}}"><label>Name <input name="name" required maxlength="100" autocomplete="username"></label> <button>Log in</button></form>
-<p>olga runs this service. Everybody else is one of its users.</p>
+<p>olga runs this service. Every other name is one of its users.</p>
 </main>
 </body>
 </html>

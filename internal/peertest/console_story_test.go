@@ -65,10 +65,10 @@ func TestConsoleStory(t *testing.T) {
 			p.follows("link", "Grants")
 			p.fits()
 			p.follows("link", "olga")
-			p.follows("link", "Revoke…")
+			p.follows("link", "Revoke")
 			p.fits()
 			p.follows("button", "Revoke")
-			p.sees("The provider was told, and has agreed.")
+			p.sees("It was deleted here, and the provider confirmed the revocation.")
 			if n := s.provider.Requests(s.provider.RevocationURL); n == 0 {
 				t.Error("the provider was not told of the end")
 			}
@@ -128,7 +128,7 @@ func (p *person) setsUpProfile(s *consoleHost, script bool) {
 
 	// Scopes are missing, and the test says nothing against it. It saves nothing.
 	p.presses("button", "Test")
-	p.seesInFrame("The provider accepts the client: Passed")
+	p.seesInFrame("Authenticate the client: Passed")
 	p.seesInFrame("Nothing was saved.")
 	if list, err := s.store.ListProfiles(p.t.Context(), "", 1); err != nil || len(list) > 0 {
 		p.t.Errorf("after the test: got %d profiles, error %v; want none", len(list), err)

@@ -55,7 +55,7 @@ type picture struct {
 
 var pictures = []picture{
 	{"overview", "/auth/", nil, 1500},
-	{"profile", "/auth/profiles", []string{"Calendar"}, 1415},
+	{"profile", "/auth/profiles", []string{"Calendar"}, 1470},
 	{"grant", "/auth/grant?profile=contacts&user=olga", nil, 1600},
 	{"attention", "/auth/attention", nil, 1200},
 	{"connections", "/connections/?profile=files", nil, 1200},
