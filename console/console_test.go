@@ -192,3 +192,21 @@ func TestOwnLook(t *testing.T) {
 		}
 	}
 }
+
+// A page says to which section it belongs, and has the icon of the console.
+func TestSectionAndIcon(t *testing.T) {
+	b := open(t, &console.Handler{Manager: new(authprofile.Manager), Operator: operator})
+	page := b.get("provider?name=google")
+	page.wants(t, 200, `<a href="providers" aria-current="true">`, "<title>Provider: Google")
+	b.get("providers").wants(t, 200, `<a href="providers" aria-current="page">`)
+	_, name, _ := strings.Cut(page.body, `href="icon.svg?`)
+	name, _, _ = strings.Cut(name, `"`)
+	icon := b.get("icon.svg?" + name)
+	icon.wants(t, 200, "<svg")
+	if got, want := icon.header.Get("Content-Type"), "image/svg+xml"; got != want {
+		t.Errorf("icon: got type %q, want %q", got, want)
+	}
+	if got := icon.header.Get("Cache-Control"); !strings.Contains(got, "immutable") {
+		t.Errorf("icon: got Cache-Control %q, want one that lets browsers keep it", got)
+	}
+}

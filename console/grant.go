@@ -74,7 +74,7 @@ func (h *Handler) grantPage(c *call, status int, key authprofile.GrantKey, probl
 	}
 	title := "Grant of " + nameOf(key)
 	if page.Profile != "" {
-		title += " for " + page.Profile
+		title += " for " + shorten(page.Profile)
 	}
 	v := c.view(title, page)
 	if problem != "" {

@@ -282,7 +282,7 @@ func wantHeaders(t *testing.T, v *visit) {
 		t.Errorf("%s: got policy %q, want nothing unsafe in it", v, policy)
 	}
 	cache := v.header.Get("Cache-Control")
-	if asset := strings.HasSuffix(strings.SplitN(v.address, "?", 2)[0], ".css") || strings.Contains(v.address, "console.js"); !asset && cache != "no-store" {
+	if asset := strings.HasSuffix(strings.SplitN(v.address, "?", 2)[0], ".css") || strings.Contains(v.address, "console.js") || strings.Contains(v.address, "icon.svg"); !asset && cache != "no-store" {
 		t.Errorf("%s: got Cache-Control %q, want no-store", v, cache)
 	}
 	if v.isPage() && v.status != http.StatusOK && !strings.Contains(v.body, "<h1>") {

@@ -50,6 +50,7 @@ func TestOverviewCounts(t *testing.T) {
 		`href="grants?status=needs_reauthorization"`, figure("1"), ">Needs its user<",
 		`href="grants?status=needs_configuration"`, figure("0"), ">Needs an administrator<",
 		"Counted at <time")
+	b.get("attention").wants(t, 200, "1 grant is being retried.", `href="grants?status=failing"`)
 }
 
 // An svgPicture is what the picture of the overview has.

@@ -115,7 +115,7 @@ func TestSite(t *testing.T) {
 	// A link that was sent leads on after the login.
 	wants(t, v.get("/connections/?profile=tasks"), "Who are you?")
 	page := v.post("/login", url.Values{"name": {"olga"}, "then": {v.at.Query().Get("then")}})
-	wants(t, page, "Your connections", "Please connect Task lists.", "Planner", "Works", "Temporarily interrupted", "Reconnect needed", "olga@example.com")
+	wants(t, page, "Your connections", "Please connect Task lists.", "Planner", "Connected since", "Temporarily interrupted", "Reconnect needed", "olga@example.com")
 
 	connections := v.at
 	wants(t, v.post("/connections/connect", url.Values{"profile": {"tasks"}}), "Allow access?")

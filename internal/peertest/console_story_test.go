@@ -59,6 +59,9 @@ func TestConsoleStory(t *testing.T) {
 			p.fits()
 			p.follows("button", "Renew now")
 			p.sees("The token was renewed.")
+			if tt.script && strings.Contains(p.at(), "done=") {
+				t.Errorf("got the address %s, which says it once more when it is loaded again", p.at())
+			}
 			if n := s.provider.Token.Count("refresh_token"); n != 1 {
 				t.Errorf("got %d renewals at the provider, want 1", n)
 			}

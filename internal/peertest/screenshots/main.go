@@ -25,12 +25,13 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
-	"runtime"
+	goruntime "runtime"
 	"slices"
 	"time"
 
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 )
 
@@ -51,15 +52,22 @@ type picture struct {
 	name, path string
 	links      []string // their texts
 	height     int64    // at which a longer page is cut off, in pixels
+	before     string   // a script to be run before; it may return a promise
 }
 
 var pictures = []picture{
-	{"overview", "/auth/", nil, 1500},
-	{"profile", "/auth/profiles", []string{"Calendar"}, 1470},
-	{"grant", "/auth/grant?profile=contacts&user=olga", nil, 1600},
-	{"attention", "/auth/attention", nil, 1200},
-	{"connections", "/connections/?profile=files", nil, 1200},
+	{"overview", "/auth/", nil, 1500, ""},
+	{"profile", "/auth/profiles", []string{"Calendar"}, 1500, testProfile},
+	{"grant", "/auth/grant?profile=contacts&user=olga", nil, 1600, ""},
+	{"attention", "/auth/attention", nil, 1200, ""},
+	{"connections", "/connections/?profile=files", nil, 1200, ""},
 }
+
+// testProfile presses the button Test, and waits for the last step.
+const testProfile = `new Promise(done => {
+	document.querySelector("iframe").addEventListener("load", () => done(true), {once: true});
+	document.querySelector("button[formtarget]").click();
+})`
 
 // The size of the window, in pixels. The page may be longer.
 const width, minHeight = 1200, 500
@@ -121,7 +129,7 @@ func startSite(ctx context.Context) (address string, stop func() error, err erro
 		}
 	}()
 	program := filepath.Join(dir, "console")
-	_, here, _, _ := runtime.Caller(0)
+	_, here, _, _ := goruntime.Caller(0)
 	build := exec.CommandContext(ctx, "go", "build", "-o", program, "./console")
 	build.Dir = filepath.Join(filepath.Dir(here), "..", "..", "..", "examples")
 	if out, err := build.CombinedOutput(); err != nil {
@@ -193,6 +201,12 @@ func (p picture) take(ctx context.Context, site, scheme, file string) error {
 		}
 		if answer == nil || answer.Status != 200 && answer.Status != 304 {
 			return fmt.Errorf("got %+v, want a page", answer)
+		}
+	}
+	if p.before != "" {
+		wait := func(p *runtime.EvaluateParams) *runtime.EvaluateParams { return p.WithAwaitPromise(true) }
+		if err := chromedp.Run(ctx, chromedp.Evaluate(p.before, nil, wait)); err != nil {
+			return err
 		}
 	}
 	var height int64
