@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"slices"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -23,12 +24,20 @@ func Main() int {
 	// A write to a closed pipe would end the process, perhaps between the answer
 	// of a provider and its way to the database. It is an error instead.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), ending()...)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 
 	a := &app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, env: takeEnvironment(), browse: openBrowser}
 	return a.run(ctx, os.Args[1:])
+}
+
+// ending returns the signals that end the program: also that of a terminal that is
+// gone, such as when an SSH connection has broken. Those that it was started to
+// ignore, as by nohup, it ignores.
+func ending() []os.Signal {
+	signals := []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP}
+	return slices.DeleteFunc(signals, signal.Ignored)
 }
 
 // run runs one command line. Whatever comes of it, what was renewed is stored

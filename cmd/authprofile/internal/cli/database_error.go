@@ -24,6 +24,10 @@ type dbCode struct {
 	text   string
 }
 
+// diskFull is the SQLSTATE of PostgreSQL for a full disk. It is of a class of which
+// the others pass.
+const diskFull = "53100"
+
 // databaseCode finds the code of a database's error.
 func databaseCode(err error) (dbCode, bool) {
 	if e, ok := errors.AsType[*sqlite.Error](err); ok {
@@ -41,9 +45,16 @@ func databaseCode(err error) (dbCode, bool) {
 	return dbCode{}, false
 }
 
+// readOnly reports whether the database, or the session, is read-only.
+func (c dbCode) readOnly() bool {
+	return c.primary() == sqlite3.SQLITE_READONLY || c.state == "25006" || slices.Contains([]uint16{1290, 1792, 1836}, c.mysql)
+}
+
 // passing reports whether what the code stands for passes by itself.
 func (c dbCode) passing() bool {
 	switch {
+	case c.state == diskFull:
+		return false
 	case c.state != "":
 		return slices.Contains([]string{"08", "40", "53", "57"}, c.state[:min(2, len(c.state))])
 	case c.mysql != 0:
@@ -63,9 +74,9 @@ func (c dbCode) missingTable() bool {
 // advice says what to do about an error of a database; empty: nothing is known.
 func (c dbCode) advice() string {
 	switch {
-	case c.primary() == sqlite3.SQLITE_READONLY, c.state == "25006", slices.Contains([]uint16{1290, 1792, 1836}, c.mysql):
+	case c.readOnly():
 		return "it is read-only: make it writable"
-	case c.primary() == sqlite3.SQLITE_FULL, c.state == "53100", c.mysql == 1021, c.mysql == 1114:
+	case c.primary() == sqlite3.SQLITE_FULL, c.state == diskFull, c.mysql == 1021, c.mysql == 1114:
 		return "the disk is full: make room on it"
 	case c.primary() == sqlite3.SQLITE_CANTOPEN:
 		return "the file cannot be opened, or the folder that it is in cannot be written to"

@@ -50,6 +50,20 @@ type laterError struct{ err error }
 func (e laterError) Error() string { return e.err.Error() }
 func (e laterError) Unwrap() error { return e.err }
 
+// An outputError says that standard output could not be written.
+type outputError struct{ err error }
+
+func (e outputError) Error() string { return "standard output: " + e.err.Error() }
+func (e outputError) Unwrap() error { return e.err }
+
+// A lostError says that what a provider has issued could not be stored. That does
+// not pass by itself.
+type lostError struct{}
+
+func (lostError) Error() string {
+	return "a token that was renewed could not be stored, and its user may have to authorize again: is the database writable, and has its disk room?"
+}
+
 // An adviceError is an error with what to do about it.
 type adviceError struct {
 	err    error
@@ -62,10 +76,13 @@ func (e adviceError) Unwrap() error { return e.err }
 // report writes an error to standard error, as one line, and returns the exit
 // code that belongs to it.
 func (a *app) report(ctx context.Context, err error) int {
+	_, written := errors.AsType[outputError](err)
+	_, lost := errors.AsType[lostError](err)
 	switch {
 	case err == nil:
 		return exitSuccess
-	case errors.Is(err, syscall.EPIPE): // the reader of a pipe has seen enough
+	case lost: // which matters more than that the command was interrupted
+	case written && errors.Is(err, syscall.EPIPE): // the reader of a pipe has seen enough
 		return exitError
 	case ctx.Err() != nil && errors.Is(err, context.Canceled):
 		fmt.Fprintln(a.stderr, "authprofile: interrupted")
@@ -92,6 +109,9 @@ func adviceFor(err error) string {
 		return "it was encrypted with another key: say with --keys where the key ring of this database is"
 	}
 	code, _ := databaseCode(err)
+	if code.readOnly() { // as the error says itself
+		return "make it writable"
+	}
 	return code.advice()
 }
 
@@ -122,6 +142,9 @@ var final = []error{
 // isLater reports whether an error passes by itself: a provider or a database
 // that cannot be reached or says "not now".
 func isLater(err error) bool {
+	if _, ok := errors.AsType[lostError](err); ok {
+		return false
+	}
 	if _, ok := errors.AsType[laterError](err); ok {
 		return true
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -40,10 +41,10 @@ func connected(t *testing.T) (w *world, renew []string) {
 	return w, []string{"token", "crm", "--min-valid", (lifetime - 1).String()}
 }
 
-// TestThreat173_Signals: a renewal under way is finished and stored after Ctrl-C and
-// after SIGTERM.
+// TestThreat173_Signals: a renewal under way is finished and stored after Ctrl-C, after
+// SIGTERM, and when the terminal is gone.
 func TestThreat173_Signals(t *testing.T) {
-	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
+	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
 		t.Run(signal.String(), func(t *testing.T) {
 			t.Parallel()
 			w, renew := connected(t)
@@ -69,6 +70,86 @@ func TestThreat173_Signals(t *testing.T) {
 			}
 			if g := w.grant("ada"); g == nil || !w.srv.IsCurrent(string(g.RefreshToken)) || g.Lease != nil {
 				t.Errorf("got %v, want the grant that the provider has issued", g)
+			}
+		})
+	}
+}
+
+// Signals that a process was started to ignore, as by nohup, it ignores.
+func TestIgnoredSignals(t *testing.T) {
+	w, renew := connected(t)
+	w.srv.Fault(providertest.Token, providertest.Fault{Grant: "refresh_token", Hang: true})
+	cmd := w.process(renew...)
+	cmd.Args = append([]string{"sh", "-c", `trap "" HUP INT; exec "$0" "$@"`, cmd.Path}, cmd.Args[1:]...)
+	cmd.Path = "/bin/sh"
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.srv.AwaitHang(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	for _, signal := range []syscall.Signal{syscall.SIGHUP, syscall.SIGINT} {
+		if err := cmd.Process.Signal(signal); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.srv.Release()
+	cmd.Wait()
+	if code := cmd.ProcessState.ExitCode(); code != 0 || w.api(stdout.String()) != http.StatusOK {
+		t.Errorf("got exit code %d, %q and %q, want 0 and a token", code, stdout.String(), stderr.String())
+	}
+}
+
+// TestThreat173_NotStored: the database refuses what the provider has issued. The
+// token is printed all the same, and is stored if the database takes it in time;
+// otherwise the exit code says that something has to be mended, also after an
+// interrupt.
+func TestThreat173_NotStored(t *testing.T) {
+	for _, c := range []struct {
+		name      string
+		mended    bool
+		interrupt bool
+	}{{name: "for ever"}, {name: "for a while", mended: true}, {name: "interrupted", interrupt: true}} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			w, renew := connected(t)
+			w.srv.Fault(providertest.Token, providertest.Fault{Grant: "refresh_token", Hang: true})
+			var stdout bytes.Buffer
+			stderr := newWatched()
+			a := w.app(nil, &stdout, stderr, nil)
+			if !c.mended {
+				a.patience = 100 * time.Millisecond
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			ended := make(chan int, 1)
+			go func() { ended <- a.run(ctx, renew) }()
+			if err := w.srv.AwaitHang(t.Context(), 1); err != nil {
+				t.Fatal(err)
+			}
+			w.exec("CREATE TRIGGER refuse BEFORE UPDATE ON authprofile_grants BEGIN SELECT RAISE(ABORT, 'refused'); END")
+			if c.interrupt {
+				cancel()
+			}
+			w.srv.Release()
+			if c.mended {
+				stderr.after(t.Context(), "a token is being renewed or stored") // it waits
+				w.exec("DROP TRIGGER refuse")
+				if code := <-ended; code != 0 || w.api(stdout.String()) != http.StatusOK {
+					t.Errorf("got exit code %d, %q and %q, want 0 and a token", code, stdout.String(), stderr)
+				}
+				if g := w.grant("ada"); g == nil || !w.srv.IsCurrent(string(g.RefreshToken)) {
+					t.Errorf("got %v, want the grant that the provider has issued", g)
+				}
+				return
+			}
+			if code := <-ended; code != 1 || !strings.Contains(stderr.String(), "could not be stored, and its user may have to authorize again") {
+				t.Errorf("got exit code %d, %q and %q, want 1 and a word", code, stdout.String(), stderr)
+			}
+			if !c.interrupt && w.api(stdout.String()) != http.StatusOK {
+				t.Errorf("got %q, want the token", stdout.String())
 			}
 		})
 	}

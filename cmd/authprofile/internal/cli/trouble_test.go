@@ -176,7 +176,7 @@ func TestDatabases(t *testing.T) {
 // What a database refuses is said with what to do, and nothing is lost.
 func TestThreat173_ReadOnlyAndFull(t *testing.T) {
 	for _, c := range []struct{ pragma, want string }{
-		{"PRAGMA query_only = 1", "it is read-only: make it writable"},
+		{"PRAGMA query_only = 1", "is read-only: make it writable"},
 		{"PRAGMA max_page_count = 1", "the disk is full: make room on it"},
 	} {
 		w := newWorld(t)
@@ -192,6 +192,9 @@ func TestThreat173_ReadOnlyAndFull(t *testing.T) {
 		code := a.run(t.Context(), []string{"profile", "add", "large", "--provider", "github", "--client-id", "x", "--description", strings.Repeat("x", 4096)})
 		if code != 1 || !strings.Contains(stderr.String(), c.want) || strings.Count(stderr.String(), "\n") != 1 {
 			t.Errorf("%s: got exit code %d and %q, want 1 and %q", c.pragma, code, stderr.String(), c.want)
+		}
+		if n := strings.Count(stderr.String(), "read-only"); n > 1 {
+			t.Errorf("%s: got %q, want it said once", c.pragma, stderr.String())
 		}
 		w.ok("profile", "show", "crm")
 	}
