@@ -8,13 +8,16 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/creack/pty"
+	xterm "golang.org/x/term"
 
+	"github.com/authprofile/authprofile"
 	"github.com/authprofile/authprofile/providertest"
 )
 
@@ -281,6 +284,20 @@ func TestPrompts(t *testing.T) {
 		}
 	}
 
+	// A long secret, mended before it is sent.
+	long := strings.Repeat("s", 2000)
+	term = w.terminal("profile", "add", "long", "--provider", "github", "--client-id", "x", "--scope", "y")
+	term.answer("Client secret", "wrong\x15"+long+"!\x7f\r")
+	if code, screen := term.end(); code != 0 || strings.Contains(screen, "ss") || strings.Contains(screen, "wrong") {
+		t.Errorf("got exit code %d and %q, want 0, without the secret", code, screen)
+	}
+	w.manager(func(m *authprofile.Manager) {
+		p, err := m.Profile(t.Context(), "long")
+		if err != nil || string(p.ClientSecret) != long {
+			t.Errorf("got error %v, or another secret than was typed", err)
+		}
+	})
+
 	// Ctrl-C at a secret.
 	term = w.terminal("profile", "add", "other", "--provider", "github", "--client-id", "x")
 	term.answer("Client secret", "half\x03")
@@ -309,5 +326,46 @@ func TestPrompts(t *testing.T) {
 	w.env["NO_COLOR"] = "1"
 	if _, screen = w.terminal("profile", "list").end(); !strings.HasPrefix(screen, "ID   NAME") || strings.Contains(screen, "\x1b") {
 		t.Errorf("got %q, want a table without colours", screen)
+	}
+}
+
+// A callback that is longer than a line of the terminal can be pasted, and mended
+// before it is sent; the terminal is as it was before when the program ends.
+func TestConnectPasteOnTerminal(t *testing.T) {
+	w := newWorld(t)
+	paste := func(text func(back string) string) (code int, screen string) {
+		t.Helper()
+		term := w.terminal("connect", "crm", "--user", "ada", "--no-browser")
+		before, err := xterm.GetState(int(term.keys.Fd()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		address := strings.TrimSpace(term.screen.after(t.Context(), "Open this address in a browser:\r\n\r\n"))
+		c := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+		resp, err := c.Get(address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		term.answer("paste the address of that page here.", text(resp.Header.Get("Location")))
+		term.cmd.Wait()
+		if after, err := xterm.GetState(int(term.keys.Fd())); err != nil || !reflect.DeepEqual(after, before) {
+			t.Errorf("got the terminal in state %v and error %v, want %v as before", after, err, before)
+		}
+		return term.end()
+	}
+	long := "&padding=" + strings.Repeat("x", 6000)
+	code, screen := paste(func(back string) string { return "what?\rnonsense\x15" + back + long + "yz\x7f\b\r" })
+	if code != 0 || !strings.HasSuffix(screen, "Connected crm for ada as ada@example.com.\n") {
+		t.Errorf("got exit code %d and %q, want 0", code, strings.ReplaceAll(screen, strings.Repeat("x", 100), "X"))
+	}
+	if !strings.Contains(screen, "beginning with http://127.0.0.1:") {
+		t.Errorf("got %.300q, want that the first line is refused", screen)
+	}
+	if code, screen = paste(func(string) string { return "half\x03" }); code != 1 || !strings.HasSuffix(screen, "authprofile: interrupted\n") {
+		t.Errorf("got exit code %d and %q, want 1 and a word", code, screen)
+	}
+	if got := w.flows(); got != 0 {
+		t.Errorf("got %d flows, want none", got)
 	}
 }
