@@ -124,7 +124,7 @@ func (a *app) ownProviders() ([]authprofile.Provider, error) {
 	}
 	var own []authprofile.Provider
 	if err := json.Unmarshal(text, &own); err != nil {
-		return nil, fmt.Errorf("%s is not an array of providers in JSON: %w", name, err)
+		return nil, fmt.Errorf("%s is not an array of providers in JSON: %w", name, jsonProblem(err))
 	}
 	for _, p := range own {
 		if err := p.Validate(); err != nil {

@@ -123,7 +123,31 @@ EXIT CODES
 		newToken(a),
 		newTest(a),
 	)
+	strict(root)
 	return root
+}
+
+// strict makes cobra's own commands fail if they are asked for what there is not: they
+// would show help, and succeed.
+func strict(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	for _, cmd := range root.Commands() {
+		switch cmd.Name() {
+		case "help":
+			show := cmd.Run
+			cmd.Run = nil
+			cmd.RunE = func(cmd *cobra.Command, args []string) error {
+				if found, rest, err := root.Find(args); err != nil || len(rest) > 0 {
+					return needsCommand(found, rest)
+				}
+				show(cmd, args)
+				return nil
+			}
+		case "completion":
+			cmd.RunE, cmd.Args = needsCommand, cobra.ArbitraryArgs
+		}
+	}
 }
 
 // version returns the version of the module that the program was built from.

@@ -30,7 +30,7 @@ type keyring struct {
 // openKeys opens the key ring. It makes one only for a database without a record:
 // what is there was sealed by other keys, and a new key would be one that other
 // programs do not have.
-func (a *app) openKeys(ctx context.Context, inner authprofile.Store) (*keyring, error) {
+func (a *app) openKeys(ctx context.Context, inner authprofile.Store, access access) (*keyring, error) {
 	text := a.env["AUTHPROFILE_KEYS"]
 	if a.flags.keys == "" && strings.HasPrefix(text, keysPrefix) {
 		keys, err := parseKeys(strings.TrimPrefix(text, keysPrefix))
@@ -56,7 +56,7 @@ func (a *app) openKeys(ctx context.Context, inner authprofile.Store) (*keyring, 
 	}
 	err = checkPrivate("the key file", path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return a.makeKeys(ctx, inner, path)
+		return a.makeKeys(ctx, inner, path, access)
 	}
 	if err != nil {
 		return nil, err
@@ -130,7 +130,7 @@ func newKey() sealed.Key {
 }
 
 // makeKeys makes a key file for a new database.
-func (a *app) makeKeys(ctx context.Context, inner authprofile.Store, path string) (*keyring, error) {
+func (a *app) makeKeys(ctx context.Context, inner authprofile.Store, path string, access access) (*keyring, error) {
 	profiles, err := inner.ListProfiles(ctx, "", 1)
 	if err != nil {
 		return nil, err
@@ -141,6 +141,9 @@ func (a *app) makeKeys(ctx context.Context, inner authprofile.Store, path string
 	}
 	if len(profiles)+len(grants) > 0 {
 		return nil, fmt.Errorf("there is no key file %s, and what is in the database was encrypted with keys: restore the file, or say with --keys where it is", path)
+	}
+	if access != create {
+		return nil, fmt.Errorf(`there is no key file %s yet: "authprofile profile add" makes it, or say with --keys where it is`, path)
 	}
 	if err := makePrivate("the key file", path, formatKeys([]sealed.Key{newKey()})); err != nil {
 		return nil, err

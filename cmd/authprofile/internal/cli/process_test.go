@@ -288,7 +288,7 @@ func TestPrompts(t *testing.T) {
 	long := strings.Repeat("s", 2000)
 	term = w.terminal("profile", "add", "long", "--provider", "github", "--client-id", "x", "--scope", "y")
 	term.answer("Client secret", "wrong\x15"+long+"!\x7f\r")
-	if code, screen := term.end(); code != 0 || strings.Contains(screen, "ss") || strings.Contains(screen, "wrong") {
+	if code, screen := term.end(); code != 0 || strings.Contains(screen, long[:10]) || strings.Contains(screen, "wrong") {
 		t.Errorf("got exit code %d and %q, want 0, without the secret", code, screen)
 	}
 	w.manager(func(m *authprofile.Manager) {
@@ -297,6 +297,13 @@ func TestPrompts(t *testing.T) {
 			t.Errorf("got error %v, or another secret than was typed", err)
 		}
 	})
+
+	w.ok("profile", "delete", "long", "--yes")
+
+	// What is there already is said before anything is asked for.
+	if code, screen := w.terminal("profile", "add", "shop").end(); code != 1 || !strings.HasPrefix(screen, `authprofile: there is a profile "shop" already`) {
+		t.Errorf("got exit code %d and %q, want 1 and no question", code, screen)
+	}
 
 	// Ctrl-C at a secret.
 	term = w.terminal("profile", "add", "other", "--provider", "github", "--client-id", "x")

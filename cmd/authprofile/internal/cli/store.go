@@ -129,7 +129,7 @@ func (a *app) openDatabase(ctx context.Context, access access) (_ *database, err
 			return nil, databaseError(l, err)
 		}
 	}
-	keys, err := a.openKeys(ctx, inner)
+	keys, err := a.openKeys(ctx, inner, access)
 	if err != nil {
 		return nil, err
 	}
