@@ -1,10 +1,13 @@
 package cli
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/go-sql-driver/mysql"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -105,12 +108,32 @@ func databaseError(l location, err error) error {
 		return adviceError{describedError{l.String() + " cannot be used", err}, advice}
 	case ok && code.text != "" && l.dialect != sqlstore.SQLite:
 		return describedError{l.String() + " cannot be used (" + code.text + ")", err}
-	case ok && code.dial:
-		return laterError{adviceError{describedError{l.String() + " cannot be reached", err}, "correct the address, or try later"}}
-	case isLater(err):
-		return laterError{describedError{l.String() + " cannot be reached: correct the address, or try later", err}}
+	case isCertificate(err):
+		return adviceError{describedError{l.String() + " has a certificate that is not trusted here", err}, "correct the address, or the settings of TLS in it"}
+	case ok && code.dial, isLater(err):
+		return laterError{adviceError{describedError{l.String() + " cannot be reached" + reason(err), err}, "correct the address, or try later"}}
 	}
 	return fmt.Errorf("%s cannot be used: %w", l, err)
+}
+
+// isCertificate reports whether a server's certificate was refused.
+func isCertificate(err error) bool {
+	_, ok := errors.AsType[*tls.CertificateVerificationError](err)
+	return ok
+}
+
+// reason says in brackets why a server cannot be reached, as far as that is known.
+func reason(err error) string {
+	if _, ok := errors.AsType[*net.DNSError](err); ok {
+		return " (no such host)"
+	}
+	if e, ok := errors.AsType[syscall.Errno](err); ok {
+		return " (" + e.Error() + ")"
+	}
+	if e, ok := errors.AsType[net.Error](err); ok && e.Timeout() {
+		return " (no answer)"
+	}
+	return ""
 }
 
 // A describedError is an error with a text of its own.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"net"
+	"slices"
 	"strings"
 	"syscall"
 	"unicode"
@@ -89,11 +90,45 @@ func (a *app) report(ctx context.Context, err error) int {
 		return exitError
 	}
 	text := strings.TrimPrefix(err.Error(), "authprofile: ")
+	for _, field := range wrongFields(err) { // by the names that files have
+		text = strings.ReplaceAll(text, field+": ", memberName(field)+" ")
+	}
 	if advice := adviceFor(err); advice != "" {
 		text += ": " + advice
 	}
 	fmt.Fprintln(a.stderr, "authprofile: "+clean(strings.ReplaceAll(text, "\n", "; ")))
 	return exitCode(err)
+}
+
+// wrongFields lists the fields of a profile that an error is about.
+func wrongFields(err error) (fields []string) {
+	switch e := err.(type) {
+	case *authprofile.FieldError:
+		return []string{e.Field}
+	case interface{ Unwrap() error }:
+		return wrongFields(e.Unwrap())
+	case interface{ Unwrap() []error }:
+		for _, err := range e.Unwrap() {
+			fields = append(fields, wrongFields(err)...)
+		}
+	}
+	return fields
+}
+
+// memberName returns the name in JSON of a field: "endpoints.token_url" of
+// "Endpoints.TokenURL".
+func memberName(field string) string {
+	field = strings.ReplaceAll(field, "PARURL", "ParURL")
+	isUpper := func(i int) bool { return 'A' <= field[i] && field[i] <= 'Z' }
+	isLower := func(i int) bool { return 'a' <= field[i] && field[i] <= 'z' }
+	var name []byte
+	for i := range len(field) {
+		if i > 0 && isUpper(i) && (isLower(i-1) || isUpper(i-1) && i+2 < len(field) && isLower(i+1) && isLower(i+2)) {
+			name = append(name, '_')
+		}
+		name = append(name, field[i])
+	}
+	return strings.ToLower(string(name))
 }
 
 // adviceFor says what to do about an error that does not say so itself; empty: nothing
@@ -104,6 +139,9 @@ func adviceFor(err error) string {
 	}
 	if e, ok := errors.AsType[*authprofile.Error](err); ok && errors.Is(err, authprofile.ErrReauthorize) {
 		return "run: " + connectCommand(e.ProfileID, e.User)
+	}
+	if slices.Contains(wrongFields(err), "Template") {
+		return "authprofile provider list shows the templates"
 	}
 	if strings.Contains(err.Error(), "sealed: ") {
 		return "it was encrypted with another key: say with --keys where the key ring of this database is"
@@ -154,6 +192,9 @@ func isLater(err error) bool {
 		}
 	}
 	if _, ok := errors.AsType[*authprofile.FieldError](err); ok {
+		return false
+	}
+	if isCertificate(err) {
 		return false
 	}
 	if code, ok := databaseCode(err); ok {

@@ -39,13 +39,18 @@ type location struct {
 
 // String returns the location without what may be secret in it.
 func (l location) String() string {
-	switch l.dialect {
-	case sqlstore.SQLite:
+	if l.dialect == sqlstore.SQLite {
 		return l.path
-	case sqlstore.Postgres:
-		return "the PostgreSQL database"
 	}
-	return "the MySQL database"
+	name := "the MySQL database"
+	if l.dialect == sqlstore.Postgres {
+		name = "the PostgreSQL database"
+	}
+	u, err := url.Parse(l.text)
+	if err != nil || u.Host == "" || strings.Contains(u.Path+u.RawQuery+u.Fragment, "@") { // a password may be in the wrong part
+		return name
+	}
+	return name + " " + strings.TrimPrefix(u.Path, "/") + " at " + u.Host
 }
 
 // location finds out where the database is.

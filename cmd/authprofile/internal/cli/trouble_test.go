@@ -139,7 +139,7 @@ func TestDatabases(t *testing.T) {
 	w.fails(1, "other.db yet", "token", "crm")
 	for _, address := range []string{"postgres://me:hunter2@127.0.0.1:1/auth", "mysql://me:hunter2@127.0.0.1:1/auth"} {
 		w.env["AUTHPROFILE_STORE"] = address
-		w.fails(5, "cannot be reached: correct the address, or try later", "profile", "list")
+		w.fails(5, "at 127.0.0.1:1 cannot be reached (connection refused): correct the address, or try later", "profile", "list")
 		if _, _, stderr := w.run("profile", "list"); strings.Contains(stderr, "hunter2") {
 			t.Errorf("got %q, want it without the password", stderr)
 		}
