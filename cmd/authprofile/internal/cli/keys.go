@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -54,21 +53,18 @@ func (a *app) openKeys(ctx context.Context, inner authprofile.Store, access acce
 	if err != nil {
 		return nil, err
 	}
-	err = checkPrivate("the key file", path)
+	ring, err := readKeys(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return a.makeKeys(ctx, inner, path, access)
 	}
-	if err != nil {
-		return nil, err
-	}
-	return readKeys(path)
+	return ring, err
 }
 
 // readKeys reads a key file.
 func readKeys(path string) (*keyring, error) {
-	content, err := os.ReadFile(path)
+	content, err := readPrivate("the key file", path)
 	if err != nil {
-		return nil, fmt.Errorf("the key file cannot be read: %w", err)
+		return nil, err
 	}
 	keys, err := parseKeys(string(content))
 	if err != nil {

@@ -5,11 +5,13 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"time"
 
@@ -153,7 +155,7 @@ func (a *app) prepareFile(path string, access access) error {
 	return makePrivate("the database", path, nil)
 }
 
-// checkPrivate makes sure that a file is one that only its owner can read. Others
+// checkPrivate makes sure that a file is one that only this user can use. Others
 // could replace what a symbolic link leads to.
 func checkPrivate(what, path string) error {
 	info, err := os.Lstat(path)
@@ -162,6 +164,12 @@ func checkPrivate(what, path string) error {
 		return err
 	case err != nil:
 		return fmt.Errorf("%s cannot be read: %w", what, err)
+	}
+	return checkInfo(what, path, info)
+}
+
+func checkInfo(what, path string, info fs.FileInfo) error {
+	switch {
 	case info.Mode()&fs.ModeSymlink != 0:
 		return fmt.Errorf("%s %s is a symbolic link: name the file that it leads to: %s", what, path, shell("realpath", path))
 	case info.IsDir():
@@ -170,8 +178,35 @@ func checkPrivate(what, path string) error {
 		return fmt.Errorf("%s %s is not a file", what, path)
 	case info.Mode().Perm()&0o077 != 0 && runtime.GOOS != "windows": // where the bits say nothing
 		return fmt.Errorf("%s %s can be used by other users of this machine: %s", what, path, shell("chmod", "600", path))
+	case isForeign(info):
+		return fmt.Errorf("%s %s belongs to another user of this machine: run authprofile as that user, or: %s", what, path, shell("chown", strconv.Itoa(os.Geteuid()), path))
 	}
 	return nil
+}
+
+// readPrivate reads a file that only this user can use. It is checked once more when
+// it is open, as it may have been replaced meanwhile.
+func readPrivate(what, path string) ([]byte, error) {
+	if err := checkPrivate(what, path); err != nil {
+		return nil, err
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("%s cannot be read: %w", what, err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err == nil {
+		err = checkInfo(what, path, info)
+	}
+	if err != nil {
+		return nil, err
+	}
+	text, err := io.ReadAll(f)
+	if err != nil {
+		return nil, fmt.Errorf("%s cannot be read: %w", what, err)
+	}
+	return text, nil
 }
 
 // makePrivate makes a file that only its owner can read, in folders that others

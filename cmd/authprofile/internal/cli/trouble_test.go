@@ -59,6 +59,14 @@ func TestThreat169_Files(t *testing.T) {
 			}
 			w.fails(1, path+" can be used by other users of this machine: chmod 600 "+path, "profile", "list")
 		}
+		if os.Geteuid() == 0 { // who alone can give a file away
+			os.Chmod(path, 0o600)
+			if err := os.Chown(path, 12345, -1); err != nil {
+				t.Fatal(err)
+			}
+			w.fails(1, path+" belongs to another user of this machine", "profile", "list")
+			os.Chown(path, 0, -1)
+		}
 		if err := os.Rename(path, path+".real"); err != nil {
 			t.Fatal(err)
 		}
