@@ -86,8 +86,8 @@ KEYS
 
 The key ring is a file, named by --keys or AUTHPROFILE_KEYS, which only its owner
 can read; without either it is the file keys beside the default database. The
-command that makes a database makes it. Each of its lines has the ID of a key and
-its 32 bytes in base64:
+command that makes a database, "profile add" or "profile apply", makes it. Each of
+its lines has the ID of a key and its 32 bytes in base64:
 
   2026-11 3q2+7wAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=
 

@@ -32,7 +32,7 @@ it is created. What is not in the file is left alone; of a profile that is, a me
 that is left out is empty, and version, created and updated are ignored.
 
 A secret that the file does not have is kept, and so is one that is "[redacted]".
-Better than in the file itself it stands where these members say:
+Rather than in the file itself, keep it where these members say:
 
   client_secret_from   "file:PATH", "env:NAME", "stdin" or "prompt"
   client_key_from      likewise
