@@ -28,6 +28,7 @@ type app struct {
 	stdout, stderr io.Writer
 	env            map[string]string
 	browse         func(url string) error // opens a browser
+	patience       time.Duration          // zero: that of the constant
 
 	flags struct {
 		store, keys, providers, tablePrefix string
@@ -123,7 +124,7 @@ func (a *app) ownProviders() ([]authprofile.Provider, error) {
 	}
 	var own []authprofile.Provider
 	if err := json.Unmarshal(text, &own); err != nil {
-		return nil, fmt.Errorf("%s is not an array of providers in JSON: %w", name, err)
+		return nil, fmt.Errorf("%s is not an array of providers in JSON: %w", name, jsonProblem(err))
 	}
 	for _, p := range own {
 		if err := p.Validate(); err != nil {
@@ -143,18 +144,19 @@ func (a *app) close(ctx context.Context) (err error) {
 	if a.opened == nil {
 		return nil
 	}
-	interrupted := ctx.Err() != nil
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
-	defer cancel()
-	if interrupted {
-		notice := time.AfterFunc(time.Second, func() {
-			fmt.Fprintln(a.stderr, "authprofile: a token is being renewed: this ends once it is stored. A second interrupt ends at once, and may cost the grant.")
-		})
-		defer notice.Stop()
+	most := patience
+	if a.patience != 0 {
+		most = a.patience
 	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), most)
+	defer cancel()
+	notice := time.AfterFunc(time.Second, func() {
+		fmt.Fprintln(a.stderr, "authprofile: a token is being renewed or stored: this ends once it is stored. To interrupt that, twice, may cost the grant.")
+	})
+	defer notice.Stop()
 	for _, m := range a.managers {
-		if stopErr := m.Shutdown(ctx); stopErr != nil {
-			err = errors.Join(err, fmt.Errorf("what was renewed could not be stored: the user may have to authorize again: %w", stopErr))
+		if m.Shutdown(ctx) != nil {
+			err = errors.Join(err, lostError{})
 		}
 	}
 	return errors.Join(err, a.opened.db.Close())

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -217,6 +218,21 @@ func (l *listener) take(query url.Values) error {
 	return l.finish(query)
 }
 
+// browserAddress writes an address as browsers do, without its query.
+func browserAddress(u *url.URL) string {
+	host, path := strings.ToLower(u.Host), u.EscapedPath()
+	switch {
+	case u.Scheme == "https":
+		host = strings.TrimSuffix(host, ":443")
+	case u.Scheme == "http":
+		host = strings.TrimSuffix(host, ":80")
+	}
+	if path == "" {
+		path = "/"
+	}
+	return u.Scheme + "://" + host + path
+}
+
 // pasted takes an address that the user has pasted: that of a page that a browser
 // on another machine could not open, or its query alone.
 func (l *listener) pasted(text string) error {
@@ -227,7 +243,7 @@ func (l *listener) pasted(text string) error {
 	if u.Scheme == "" && u.RawQuery == "" { // the query without its "?"
 		u = &url.URL{RawQuery: text}
 	}
-	if u.Host != "" && (u.Scheme != l.redirect.Scheme || u.Host != l.redirect.Host || u.EscapedPath() != l.redirect.EscapedPath()) {
+	if u.Scheme != "" && browserAddress(u) != browserAddress(l.redirect) {
 		return errOtherFlow
 	}
 	query, err := url.ParseQuery(u.RawQuery)

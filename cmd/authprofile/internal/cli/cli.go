@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"slices"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -23,12 +24,20 @@ func Main() int {
 	// A write to a closed pipe would end the process, perhaps between the answer
 	// of a provider and its way to the database. It is an error instead.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), ending()...)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 
 	a := &app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, env: takeEnvironment(), browse: openBrowser}
 	return a.run(ctx, os.Args[1:])
+}
+
+// ending returns the signals that end the program: also that of a terminal that is
+// gone, such as when an SSH connection has broken. Those that it was started to
+// ignore, as by nohup, it ignores.
+func ending() []os.Signal {
+	signals := []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP}
+	return slices.DeleteFunc(signals, signal.Ignored)
 }
 
 // run runs one command line. Whatever comes of it, what was renewed is stored
@@ -77,8 +86,8 @@ KEYS
 
 The key ring is a file, named by --keys or AUTHPROFILE_KEYS, which only its owner
 can read; without either it is the file keys beside the default database. The
-command that makes a database makes it. Each of its lines has the ID of a key and
-its 32 bytes in base64:
+command that makes a database, "profile add" or "profile apply", makes it. Each of
+its lines has the ID of a key and its 32 bytes in base64:
 
   2026-11 3q2+7wAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=
 
@@ -120,7 +129,31 @@ EXIT CODES
 		newTest(a),
 		newHelper(a),
 	)
+	strict(root)
 	return root
+}
+
+// strict makes cobra's own commands fail if they are asked for what there is not: they
+// would show help, and succeed.
+func strict(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	for _, cmd := range root.Commands() {
+		switch cmd.Name() {
+		case "help":
+			show := cmd.Run
+			cmd.Run = nil
+			cmd.RunE = func(cmd *cobra.Command, args []string) error {
+				if found, rest, err := root.Find(args); err != nil || len(rest) > 0 {
+					return needsCommand(found, rest)
+				}
+				show(cmd, args)
+				return nil
+			}
+		case "completion":
+			cmd.RunE, cmd.Args = needsCommand, cobra.ArbitraryArgs
+		}
+	}
 }
 
 // version returns the version of the module that the program was built from.

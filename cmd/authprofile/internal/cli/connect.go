@@ -7,6 +7,7 @@ import (
 	"io"
 	"log"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -34,7 +35,9 @@ loopback only, and until the browser has come back, for ten minutes at most.
 
 With --no-browser, and in an SSH session, it prints the address of the provider's
 page for a browser anywhere. If that browser is on another machine, it ends on a
-page that it cannot open: paste the address of that page here.
+page that it cannot open: paste the address of that page here. So it is with a
+redirect address that is not http on loopback, such as that of a service: the page
+may open, but the service does not know of the authorization, and refuses it.
 
 Without --user it is the only user that the profile has a grant of, or else your
 user name on this machine. A user who is connected already can connect anew, with
@@ -109,7 +112,7 @@ func (a *app) connect(ctx context.Context, m *authprofile.Manager, p *authprofil
 			}
 		}
 	case !noBrowser:
-		return nil, fmt.Errorf("profile %q comes back to %s, which is not on this machine: authorize it there, or say --no-browser and paste the address that the browser ends at", p.ID, redirect.Host)
+		return nil, fmt.Errorf("profile %q comes back to %s, where authprofile cannot listen: authorize it there, or say --no-browser and paste the address that the browser ends at", p.ID, withoutQuery(redirect))
 	}
 	flow, err := m.Begin(ctx, p, user)
 	if err != nil {
@@ -161,8 +164,28 @@ func (s anyPort) Profile(ctx context.Context, id string) (*authprofile.Profile, 
 // await sends the user to the provider, and waits until the browser has come back.
 func (a *app) await(ctx context.Context, l *listener, address string, noBrowser bool) error {
 	opened := make(chan error, 1)
+	var restore func()
+	defer func() {
+		if restore != nil {
+			restore()
+		}
+	}()
+	say := func(text string) {
+		if restore != nil { // the terminal is in raw mode
+			text = strings.ReplaceAll(text, "\n", "\r\n")
+		}
+		io.WriteString(a.stderr, text)
+	}
+	ask := func() (err error) {
+		if restore, err = a.editLine(); err == nil { // before anyone can paste
+			say(howToPaste(address, l))
+		}
+		return err
+	}
 	if noBrowser {
-		a.printAddress(address)
+		if err := ask(); err != nil {
+			return err
+		}
 	} else {
 		fmt.Fprintln(a.stderr, "Opening the provider's page in your browser. This waits until the browser comes back; Ctrl-C ends it.")
 		start := l.startURL()
@@ -181,12 +204,14 @@ func (a *app) await(ctx context.Context, l *listener, address string, noBrowser 
 				l.unbind()
 				noBrowser = true
 				fmt.Fprintln(a.stderr, "No browser can be opened here.")
-				a.printAddress(address)
+				if err := ask(); err != nil {
+					return err
+				}
 			}
 		case line := <-lines:
 			a.input.taken()
 			switch {
-			case line.err != nil && l.sockets == nil:
+			case line.err != nil && (l.sockets == nil || line.err == errInterrupted):
 				return line.err
 			case line.err != nil:
 				noBrowser = false // there is nothing more to read
@@ -195,7 +220,7 @@ func (a *app) await(ctx context.Context, l *listener, address string, noBrowser 
 				continue
 			}
 			if err := l.pasted(line.text); errors.Is(err, errOtherFlow) {
-				fmt.Fprintln(a.stderr, "That is not the answer to this authorization. Paste the whole address that the browser ended at, beginning with "+withoutQuery(l.redirect)+".")
+				say("That is not the answer to this authorization. Paste the whole address that the browser ended at, beginning with " + clean(withoutQuery(l.redirect)) + ".\n")
 			}
 		case <-ctx.Done():
 			return ctx.Err()
@@ -203,8 +228,13 @@ func (a *app) await(ctx context.Context, l *listener, address string, noBrowser 
 	}
 }
 
-func (a *app) printAddress(address string) {
-	fmt.Fprintf(a.stderr, "Open this address in a browser:\n\n%s\n\nIf the browser ends on a page that it cannot open, paste the address of that page here.\n", clean(address))
+// howToPaste says what to do without a browser on this machine.
+func howToPaste(address string, l *listener) string {
+	when := "If the browser ends on a page that it cannot open, paste the address of that page here."
+	if l.sockets == nil {
+		when = "The browser comes back to " + clean(withoutQuery(l.redirect)) + ". Whatever the page says, paste its whole address here."
+	}
+	return fmt.Sprintf("Open this address in a browser:\n\n%s\n\n%s\n", clean(address), when)
 }
 
 func withoutQuery(u *url.URL) string {

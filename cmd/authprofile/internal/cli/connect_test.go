@@ -314,5 +314,45 @@ func TestConnectRedirectAddress(t *testing.T) {
 		t.Errorf("got %q, want connected", got)
 	}
 	add("site", "https://app.example.com/callback")
-	w.fails(1, "comes back to app.example.com, which is not on this machine", "connect", "site", "--user", "ada")
+	w.fails(1, "comes back to https://app.example.com/callback, where authprofile cannot listen", "connect", "site", "--user", "ada")
+}
+
+// A redirect address that is not on this machine: what is pasted is the answer.
+func TestConnectElsewhere(t *testing.T) {
+	for redirect, shown := range map[string]string{
+		"https://app.example.com/oauth/callback?app=1": "https://app.example.com/oauth/callback?app=1&",
+		"https://App.example.com:443":                  "https://app.example.com/?",
+	} {
+		t.Run(redirect, func(t *testing.T) {
+			w := newWorld(t)
+			w.ok("profile", "delete", "crm", "--yes")
+			w.ok("profile", "add", "crm", "--provider", w.srv.DiscoveryURL(), "--client-id", providertest.ClientID,
+				"--client-secret-from", "env:CLIENT_SECRET", "--scope", "offline_access", "--redirect-url", redirect)
+			s := w.begin("--user", "ada", "--no-browser")
+			back := s.back()
+			_, query, _ := strings.Cut(back, "?")
+			query = strings.TrimPrefix(query, "app=1&")
+			for _, wrong := range []string{
+				"https://evil.example.com/oauth/callback?app=1&" + query,
+				"https://app.example.com/other?app=1&" + query,
+				"evil:" + query,
+			} {
+				fmt.Fprintln(s.stdin, wrong)
+			}
+			fmt.Fprintln(s.stdin, shown+query)
+			if code := <-s.code; code != 0 || !strings.HasPrefix(s.stdout.String(), "Connected crm for ada") {
+				t.Errorf("got exit code %d, %q and %s, want 0", code, s.stdout.String(), s.stderr)
+			}
+			if got := strings.Count(s.stderr.String(), "That is not the answer"); got != 3 {
+				t.Errorf("got %d refusals, want 3", got)
+			}
+			// Without an answer there is an end, too.
+			s = w.begin("--user", "ada", "--no-browser")
+			s.back()
+			s.stdin.Close()
+			if code := <-s.code; code != 1 || !strings.HasSuffix(s.stderr.String(), "standard input has ended without an answer\n") {
+				t.Errorf("got exit code %d and %s, want 1 and a word", code, s.stderr)
+			}
+		})
+	}
 }

@@ -1,10 +1,13 @@
 package cli
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/go-sql-driver/mysql"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -24,6 +27,10 @@ type dbCode struct {
 	text   string
 }
 
+// diskFull is the SQLSTATE of PostgreSQL for a full disk. It is of a class of which
+// the others pass.
+const diskFull = "53100"
+
 // databaseCode finds the code of a database's error.
 func databaseCode(err error) (dbCode, bool) {
 	if e, ok := errors.AsType[*sqlite.Error](err); ok {
@@ -41,9 +48,16 @@ func databaseCode(err error) (dbCode, bool) {
 	return dbCode{}, false
 }
 
+// readOnly reports whether the database, or the session, is read-only.
+func (c dbCode) readOnly() bool {
+	return c.primary() == sqlite3.SQLITE_READONLY || c.state == "25006" || slices.Contains([]uint16{1290, 1792, 1836}, c.mysql)
+}
+
 // passing reports whether what the code stands for passes by itself.
 func (c dbCode) passing() bool {
 	switch {
+	case c.state == diskFull:
+		return false
 	case c.state != "":
 		return slices.Contains([]string{"08", "40", "53", "57"}, c.state[:min(2, len(c.state))])
 	case c.mysql != 0:
@@ -63,9 +77,9 @@ func (c dbCode) missingTable() bool {
 // advice says what to do about an error of a database; empty: nothing is known.
 func (c dbCode) advice() string {
 	switch {
-	case c.primary() == sqlite3.SQLITE_READONLY, c.state == "25006", slices.Contains([]uint16{1290, 1792, 1836}, c.mysql):
+	case c.readOnly():
 		return "it is read-only: make it writable"
-	case c.primary() == sqlite3.SQLITE_FULL, c.state == "53100", c.mysql == 1021, c.mysql == 1114:
+	case c.primary() == sqlite3.SQLITE_FULL, c.state == diskFull, c.mysql == 1021, c.mysql == 1114:
 		return "the disk is full: make room on it"
 	case c.primary() == sqlite3.SQLITE_CANTOPEN:
 		return "the file cannot be opened, or the folder that it is in cannot be written to"
@@ -94,12 +108,32 @@ func databaseError(l location, err error) error {
 		return adviceError{describedError{l.String() + " cannot be used", err}, advice}
 	case ok && code.text != "" && l.dialect != sqlstore.SQLite:
 		return describedError{l.String() + " cannot be used (" + code.text + ")", err}
-	case ok && code.dial:
-		return laterError{adviceError{describedError{l.String() + " cannot be reached", err}, "correct the address, or try later"}}
-	case isLater(err):
-		return laterError{describedError{l.String() + " cannot be reached: correct the address, or try later", err}}
+	case isCertificate(err):
+		return adviceError{describedError{l.String() + " has a certificate that is not trusted here", err}, "correct the address, or the settings of TLS in it"}
+	case ok && code.dial, isLater(err):
+		return laterError{adviceError{describedError{l.String() + " cannot be reached" + reason(err), err}, "correct the address, or try later"}}
 	}
 	return fmt.Errorf("%s cannot be used: %w", l, err)
+}
+
+// isCertificate reports whether a server's certificate was refused.
+func isCertificate(err error) bool {
+	_, ok := errors.AsType[*tls.CertificateVerificationError](err)
+	return ok
+}
+
+// reason says in brackets why a server cannot be reached, as far as that is known.
+func reason(err error) string {
+	if _, ok := errors.AsType[*net.DNSError](err); ok {
+		return " (no such host)"
+	}
+	if e, ok := errors.AsType[syscall.Errno](err); ok {
+		return " (" + e.Error() + ")"
+	}
+	if e, ok := errors.AsType[net.Error](err); ok && e.Timeout() {
+		return " (no answer)"
+	}
+	return ""
 }
 
 // A describedError is an error with a text of its own.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"net"
+	"slices"
 	"strings"
 	"syscall"
 	"unicode"
@@ -50,6 +51,20 @@ type laterError struct{ err error }
 func (e laterError) Error() string { return e.err.Error() }
 func (e laterError) Unwrap() error { return e.err }
 
+// An outputError says that standard output could not be written.
+type outputError struct{ err error }
+
+func (e outputError) Error() string { return "standard output: " + e.err.Error() }
+func (e outputError) Unwrap() error { return e.err }
+
+// A lostError says that what a provider has issued could not be stored. That does
+// not pass by itself.
+type lostError struct{}
+
+func (lostError) Error() string {
+	return "a token that was renewed could not be stored, and its user may have to authorize again: is the database writable, and has its disk room?"
+}
+
 // An adviceError is an error with what to do about it.
 type adviceError struct {
 	err    error
@@ -62,21 +77,58 @@ func (e adviceError) Unwrap() error { return e.err }
 // report writes an error to standard error, as one line, and returns the exit
 // code that belongs to it.
 func (a *app) report(ctx context.Context, err error) int {
+	_, written := errors.AsType[outputError](err)
+	_, lost := errors.AsType[lostError](err)
 	switch {
 	case err == nil:
 		return exitSuccess
-	case errors.Is(err, syscall.EPIPE): // the reader of a pipe has seen enough
+	case lost: // which matters more than that the command was interrupted
+	case written && errors.Is(err, syscall.EPIPE): // the reader of a pipe has seen enough
 		return exitError
 	case ctx.Err() != nil && errors.Is(err, context.Canceled):
 		fmt.Fprintln(a.stderr, "authprofile: interrupted")
 		return exitError
 	}
 	text := strings.TrimPrefix(err.Error(), "authprofile: ")
+	for _, field := range wrongFields(err) { // by the names that files have
+		text = strings.ReplaceAll(text, field+": ", memberName(field)+" ")
+	}
 	if advice := adviceFor(err); advice != "" {
 		text += ": " + advice
 	}
 	fmt.Fprintln(a.stderr, "authprofile: "+clean(strings.ReplaceAll(text, "\n", "; ")))
 	return exitCode(err)
+}
+
+// wrongFields lists the fields of a profile that an error is about.
+func wrongFields(err error) (fields []string) {
+	switch e := err.(type) {
+	case *authprofile.FieldError:
+		return []string{e.Field}
+	case interface{ Unwrap() error }:
+		return wrongFields(e.Unwrap())
+	case interface{ Unwrap() []error }:
+		for _, err := range e.Unwrap() {
+			fields = append(fields, wrongFields(err)...)
+		}
+	}
+	return fields
+}
+
+// memberName returns the name in JSON of a field: "endpoints.token_url" of
+// "Endpoints.TokenURL".
+func memberName(field string) string {
+	field = strings.ReplaceAll(field, "PARURL", "ParURL")
+	isUpper := func(i int) bool { return 'A' <= field[i] && field[i] <= 'Z' }
+	isLower := func(i int) bool { return 'a' <= field[i] && field[i] <= 'z' }
+	var name []byte
+	for i := range len(field) {
+		if i > 0 && isUpper(i) && (isLower(i-1) || isUpper(i-1) && i+2 < len(field) && isLower(i+1) && isLower(i+2)) {
+			name = append(name, '_')
+		}
+		name = append(name, field[i])
+	}
+	return strings.ToLower(string(name))
 }
 
 // adviceFor says what to do about an error that does not say so itself; empty: nothing
@@ -88,10 +140,16 @@ func adviceFor(err error) string {
 	if e, ok := errors.AsType[*authprofile.Error](err); ok && errors.Is(err, authprofile.ErrReauthorize) {
 		return "run: " + connectCommand(e.ProfileID, e.User)
 	}
+	if slices.Contains(wrongFields(err), "Template") {
+		return "authprofile provider list shows the templates"
+	}
 	if strings.Contains(err.Error(), "sealed: ") {
 		return "it was encrypted with another key: say with --keys where the key ring of this database is"
 	}
 	code, _ := databaseCode(err)
+	if code.readOnly() { // as the error says itself
+		return "make it writable"
+	}
 	return code.advice()
 }
 
@@ -122,6 +180,9 @@ var final = []error{
 // isLater reports whether an error passes by itself: a provider or a database
 // that cannot be reached or says "not now".
 func isLater(err error) bool {
+	if _, ok := errors.AsType[lostError](err); ok {
+		return false
+	}
 	if _, ok := errors.AsType[laterError](err); ok {
 		return true
 	}
@@ -131,6 +192,9 @@ func isLater(err error) bool {
 		}
 	}
 	if _, ok := errors.AsType[*authprofile.FieldError](err); ok {
+		return false
+	}
+	if isCertificate(err) {
 		return false
 	}
 	if code, ok := databaseCode(err); ok {

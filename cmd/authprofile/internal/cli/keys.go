@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -35,7 +34,7 @@ type keyring struct {
 // openKeys opens the key ring. It makes one only for a database without a record:
 // what is there was sealed by other keys, and a new key would be one that other
 // programs do not have.
-func (a *app) openKeys(ctx context.Context, inner authprofile.Store) (*keyring, error) {
+func (a *app) openKeys(ctx context.Context, inner authprofile.Store, access access) (*keyring, error) {
 	text := a.env["AUTHPROFILE_KEYS"]
 	if a.flags.keys == "" && strings.HasPrefix(text, keysPrefix) {
 		k, err := parseKeys(strings.TrimPrefix(text, keysPrefix))
@@ -59,21 +58,18 @@ func (a *app) openKeys(ctx context.Context, inner authprofile.Store) (*keyring, 
 	if err != nil {
 		return nil, err
 	}
-	err = checkPrivate("the key file", path)
+	ring, err := readKeys(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return a.makeKeys(ctx, inner, path)
+		return a.makeKeys(ctx, inner, path, access)
 	}
-	if err != nil {
-		return nil, err
-	}
-	return readKeys(path)
+	return ring, err
 }
 
 // readKeys reads a key file.
 func readKeys(path string) (*keyring, error) {
-	content, err := os.ReadFile(path)
+	content, err := readPrivate("the key file", path)
 	if err != nil {
-		return nil, fmt.Errorf("the key file cannot be read: %w", err)
+		return nil, err
 	}
 	k, err := parseKeys(string(content))
 	if err != nil {
@@ -153,7 +149,7 @@ func newSealKey() sealed.Key {
 }
 
 // makeKeys makes a key file for a new database.
-func (a *app) makeKeys(ctx context.Context, inner authprofile.Store, path string) (*keyring, error) {
+func (a *app) makeKeys(ctx context.Context, inner authprofile.Store, path string, access access) (*keyring, error) {
 	profiles, err := inner.ListProfiles(ctx, "", 1)
 	if err != nil {
 		return nil, err
@@ -164,6 +160,9 @@ func (a *app) makeKeys(ctx context.Context, inner authprofile.Store, path string
 	}
 	if len(profiles)+len(grants) > 0 {
 		return nil, fmt.Errorf("there is no key file %s, and what is in the database was encrypted with keys: restore the file, or say with --keys where it is", path)
+	}
+	if access != create {
+		return nil, fmt.Errorf(`there is no key file %s yet: "authprofile profile add" makes it, or say with --keys where it is`, path)
 	}
 	if err := makePrivate("the key file", path, formatKeys([]sealed.Key{newSealKey()}, "")); err != nil {
 		return nil, err

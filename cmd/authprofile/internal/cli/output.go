@@ -83,7 +83,7 @@ func (o *output) line(format string, args ...any) error {
 
 func (o *output) write(text string) error {
 	if _, err := io.WriteString(o.w, text); err != nil {
-		return fmt.Errorf("standard output: %w", err)
+		return outputError{err}
 	}
 	return nil
 }

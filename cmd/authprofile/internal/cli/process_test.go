@@ -4,16 +4,20 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/creack/pty"
+	xterm "golang.org/x/term"
 
+	"github.com/authprofile/authprofile"
 	"github.com/authprofile/authprofile/providertest"
 )
 
@@ -40,10 +44,10 @@ func connected(t *testing.T) (w *world, renew []string) {
 	return w, []string{"token", "crm", "--min-valid", (lifetime - 1).String()}
 }
 
-// TestThreat173_Signals: a renewal under way is finished and stored after Ctrl-C and
-// after SIGTERM.
+// TestThreat173_Signals: a renewal under way is finished and stored after Ctrl-C, after
+// SIGTERM, and when the terminal is gone.
 func TestThreat173_Signals(t *testing.T) {
-	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
+	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
 		t.Run(signal.String(), func(t *testing.T) {
 			t.Parallel()
 			w, renew := connected(t)
@@ -69,6 +73,86 @@ func TestThreat173_Signals(t *testing.T) {
 			}
 			if g := w.grant("ada"); g == nil || !w.srv.IsCurrent(string(g.RefreshToken)) || g.Lease != nil {
 				t.Errorf("got %v, want the grant that the provider has issued", g)
+			}
+		})
+	}
+}
+
+// Signals that a process was started to ignore, as by nohup, it ignores.
+func TestIgnoredSignals(t *testing.T) {
+	w, renew := connected(t)
+	w.srv.Fault(providertest.Token, providertest.Fault{Grant: "refresh_token", Hang: true})
+	cmd := w.process(renew...)
+	cmd.Args = append([]string{"sh", "-c", `trap "" HUP INT; exec "$0" "$@"`, cmd.Path}, cmd.Args[1:]...)
+	cmd.Path = "/bin/sh"
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.srv.AwaitHang(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	for _, signal := range []syscall.Signal{syscall.SIGHUP, syscall.SIGINT} {
+		if err := cmd.Process.Signal(signal); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.srv.Release()
+	cmd.Wait()
+	if code := cmd.ProcessState.ExitCode(); code != 0 || w.api(stdout.String()) != http.StatusOK {
+		t.Errorf("got exit code %d, %q and %q, want 0 and a token", code, stdout.String(), stderr.String())
+	}
+}
+
+// TestThreat173_NotStored: the database refuses what the provider has issued. The
+// token is printed all the same, and is stored if the database takes it in time;
+// otherwise the exit code says that something has to be mended, also after an
+// interrupt.
+func TestThreat173_NotStored(t *testing.T) {
+	for _, c := range []struct {
+		name      string
+		mended    bool
+		interrupt bool
+	}{{name: "for ever"}, {name: "for a while", mended: true}, {name: "interrupted", interrupt: true}} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			w, renew := connected(t)
+			w.srv.Fault(providertest.Token, providertest.Fault{Grant: "refresh_token", Hang: true})
+			var stdout bytes.Buffer
+			stderr := newWatched()
+			a := w.app(nil, &stdout, stderr, nil)
+			if !c.mended {
+				a.patience = 100 * time.Millisecond
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			ended := make(chan int, 1)
+			go func() { ended <- a.run(ctx, renew) }()
+			if err := w.srv.AwaitHang(t.Context(), 1); err != nil {
+				t.Fatal(err)
+			}
+			w.exec("CREATE TRIGGER refuse BEFORE UPDATE ON authprofile_grants BEGIN SELECT RAISE(ABORT, 'refused'); END")
+			if c.interrupt {
+				cancel()
+			}
+			w.srv.Release()
+			if c.mended {
+				stderr.after(t.Context(), "a token is being renewed or stored") // it waits
+				w.exec("DROP TRIGGER refuse")
+				if code := <-ended; code != 0 || w.api(stdout.String()) != http.StatusOK {
+					t.Errorf("got exit code %d, %q and %q, want 0 and a token", code, stdout.String(), stderr)
+				}
+				if g := w.grant("ada"); g == nil || !w.srv.IsCurrent(string(g.RefreshToken)) {
+					t.Errorf("got %v, want the grant that the provider has issued", g)
+				}
+				return
+			}
+			if code := <-ended; code != 1 || !strings.Contains(stderr.String(), "could not be stored, and its user may have to authorize again") {
+				t.Errorf("got exit code %d, %q and %q, want 1 and a word", code, stdout.String(), stderr)
+			}
+			if !c.interrupt && w.api(stdout.String()) != http.StatusOK {
+				t.Errorf("got %q, want the token", stdout.String())
 			}
 		})
 	}
@@ -200,6 +284,27 @@ func TestPrompts(t *testing.T) {
 		}
 	}
 
+	// A long secret, mended before it is sent.
+	long := strings.Repeat("s", 2000)
+	term = w.terminal("profile", "add", "long", "--provider", "github", "--client-id", "x", "--scope", "y")
+	term.answer("Client secret", "wrong\x15"+long+"!\x7f\r")
+	if code, screen := term.end(); code != 0 || strings.Contains(screen, long[:10]) || strings.Contains(screen, "wrong") {
+		t.Errorf("got exit code %d and %q, want 0, without the secret", code, screen)
+	}
+	w.manager(func(m *authprofile.Manager) {
+		p, err := m.Profile(t.Context(), "long")
+		if err != nil || string(p.ClientSecret) != long {
+			t.Errorf("got error %v, or another secret than was typed", err)
+		}
+	})
+
+	w.ok("profile", "delete", "long", "--yes")
+
+	// What is there already is said before anything is asked for.
+	if code, screen := w.terminal("profile", "add", "shop").end(); code != 1 || !strings.HasPrefix(screen, `authprofile: there is a profile "shop" already`) {
+		t.Errorf("got exit code %d and %q, want 1 and no question", code, screen)
+	}
+
 	// Ctrl-C at a secret.
 	term = w.terminal("profile", "add", "other", "--provider", "github", "--client-id", "x")
 	term.answer("Client secret", "half\x03")
@@ -228,5 +333,46 @@ func TestPrompts(t *testing.T) {
 	w.env["NO_COLOR"] = "1"
 	if _, screen = w.terminal("profile", "list").end(); !strings.HasPrefix(screen, "ID   NAME") || strings.Contains(screen, "\x1b") {
 		t.Errorf("got %q, want a table without colours", screen)
+	}
+}
+
+// A callback that is longer than a line of the terminal can be pasted, and mended
+// before it is sent; the terminal is as it was before when the program ends.
+func TestConnectPasteOnTerminal(t *testing.T) {
+	w := newWorld(t)
+	paste := func(text func(back string) string) (code int, screen string) {
+		t.Helper()
+		term := w.terminal("connect", "crm", "--user", "ada", "--no-browser")
+		before, err := xterm.GetState(int(term.keys.Fd()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		address := strings.TrimSpace(term.screen.after(t.Context(), "Open this address in a browser:\r\n\r\n"))
+		c := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+		resp, err := c.Get(address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		term.answer("paste the address of that page here.", text(resp.Header.Get("Location")))
+		term.cmd.Wait()
+		if after, err := xterm.GetState(int(term.keys.Fd())); err != nil || !reflect.DeepEqual(after, before) {
+			t.Errorf("got the terminal in state %v and error %v, want %v as before", after, err, before)
+		}
+		return term.end()
+	}
+	long := "&padding=" + strings.Repeat("x", 6000)
+	code, screen := paste(func(back string) string { return "what?\rnonsense\x15" + back + long + "yz\x7f\b\r" })
+	if code != 0 || !strings.HasSuffix(screen, "Connected crm for ada as ada@example.com.\n") {
+		t.Errorf("got exit code %d and %q, want 0", code, strings.ReplaceAll(screen, strings.Repeat("x", 100), "X"))
+	}
+	if !strings.Contains(screen, "beginning with http://127.0.0.1:") {
+		t.Errorf("got %.300q, want that the first line is refused", screen)
+	}
+	if code, screen = paste(func(string) string { return "half\x03" }); code != 1 || !strings.HasSuffix(screen, "authprofile: interrupted\n") {
+		t.Errorf("got exit code %d and %q, want 1 and a word", code, screen)
+	}
+	if got := w.flows(); got != 0 {
+		t.Errorf("got %d flows, want none", got)
 	}
 }

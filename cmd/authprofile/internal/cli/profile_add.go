@@ -79,7 +79,7 @@ env:NAME. A client without either is a public one.`,
 			return err
 		}
 		if a.canAsk() {
-			if _, err := a.open(ctx, create); err != nil { // before the questions, and not after them
+			if err := a.isNew(ctx, add.p.ID); err != nil {
 				return err
 			}
 			if err := a.askProfile(ctx, &add); err != nil {
@@ -96,7 +96,7 @@ env:NAME. A client without either is a public one.`,
 		}
 		if err := m.Save(ctx, p); err != nil {
 			if errors.Is(err, authprofile.ErrConflict) {
-				return adviceError{describedError{fmt.Sprintf("there is a profile %q already", p.ID), err}, "choose another ID, or change it by authprofile profile apply"}
+				return existsError(p.ID)
 			}
 			return err
 		}
@@ -112,6 +112,26 @@ env:NAME. A client without either is a public one.`,
 		return o.line("%s", p.ID)
 	}
 	return cmd
+}
+
+// existsError says that a new profile has the ID of another.
+func existsError(id string) error {
+	return adviceError{describedError{fmt.Sprintf("there is a profile %q already", id), authprofile.ErrConflict}, "choose another ID, or change it by authprofile profile apply"}
+}
+
+// isNew returns an error if there is a profile with the ID, before all is asked for
+// that saving would refuse.
+func (a *app) isNew(ctx context.Context, id string) error {
+	m, err := a.open(ctx, create)
+	if err != nil || id == "" {
+		return err
+	}
+	if _, err = m.Profile(ctx, id); err == nil {
+		return existsError(id)
+	} else if !errors.Is(err, authprofile.ErrNotFound) {
+		return err
+	}
+	return nil
 }
 
 // read turns the texts of the flags into what a profile has.
@@ -133,6 +153,7 @@ func (add *addition) read(cmd *cobra.Command) (err error) {
 		if add.p.SecretExpires, err = time.ParseInLocation(time.DateOnly, add.secretExpires, time.Local); err != nil {
 			return usagef(cmd, "--secret-expires is a date such as 2027-01-31")
 		}
+		add.p.SecretExpires = add.p.SecretExpires.UTC() // as it is shown in JSON
 	}
 	if add.secret != "" && add.key != "" {
 		return usagef(cmd, "a client has a secret or a key, not both")
@@ -168,6 +189,9 @@ func pairs(cmd *cobra.Command, flag string, texts []string) (url.Values, error) 
 func (a *app) askProfile(ctx context.Context, add *addition) (err error) {
 	if add.p.ID == "" {
 		if add.p.ID, err = a.ask(ctx, "ID of the profile, such as crm (empty: a random one)", ""); err != nil {
+			return err
+		}
+		if err := a.isNew(ctx, add.p.ID); err != nil {
 			return err
 		}
 	}

@@ -32,7 +32,7 @@ it is created. What is not in the file is left alone; of a profile that is, a me
 that is left out is empty, and version, created and updated are ignored.
 
 A secret that the file does not have is kept, and so is one that is "[redacted]".
-Better than in the file itself it stands where these members say:
+Rather than in the file itself, keep it where these members say:
 
   client_secret_from   "file:PATH", "env:NAME", "stdin" or "prompt"
   client_key_from      likewise
@@ -115,10 +115,13 @@ type entry struct {
 func (a *app) readEntries(ctx context.Context, name string) ([]*entry, error) {
 	var text []byte
 	var err error
-	if name == "-" {
+	stdin := name == "-"
+	dir := filepath.Dir(name)
+	if stdin {
 		var input string
 		input, err = a.readInput(ctx)
 		text = []byte(input)
+		name = "standard input"
 	} else {
 		text, err = os.ReadFile(name)
 	}
@@ -133,7 +136,6 @@ func (a *app) readEntries(ctx context.Context, name string) ([]*entry, error) {
 		return nil, fmt.Errorf("%s is neither a profile in JSON nor an array of profiles: %w", name, jsonProblem(err))
 	}
 	var entries []*entry
-	stdin := name == "-"
 	for i, object := range objects {
 		e, err := readEntry(object)
 		if err != nil {
@@ -157,8 +159,8 @@ func (a *app) readEntries(ctx context.Context, name string) ([]*entry, error) {
 				return nil, fmt.Errorf("profile %d of %s: %s: standard input is read already", i+1, name, s.what)
 			}
 			stdin = stdin || s.from == "stdin"
-			if path, ok := strings.CutPrefix(s.from, "file:"); ok && !filepath.IsAbs(path) && name != "-" {
-				s.from = "file:" + filepath.Join(filepath.Dir(name), path)
+			if path, ok := strings.CutPrefix(s.from, "file:"); ok && !filepath.IsAbs(path) {
+				s.from = "file:" + filepath.Join(dir, path)
 			}
 			if *s.value, err = a.secret(ctx, s.from, s.what); err != nil {
 				return nil, fmt.Errorf("profile %d of %s: %w", i+1, name, err)
@@ -181,6 +183,11 @@ func readEntry(object map[string]json.RawMessage) (*entry, error) {
 			*given = ok
 		}
 	}
+	for name := range object { // which the decoder would take for the other
+		if name != strings.ToLower(name) {
+			return nil, fmt.Errorf("unknown field %q", name)
+		}
+	}
 	text, err := json.Marshal(object)
 	if err != nil {
 		return nil, err
@@ -200,7 +207,11 @@ func readEntry(object map[string]json.RawMessage) (*entry, error) {
 // secret.
 func jsonProblem(err error) error {
 	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-		return fmt.Errorf("%s cannot be a %s", e.Field, strings.Fields(e.Value)[0])
+		kind := "of type " + strings.Fields(e.Value)[0]
+		if field := strings.TrimPrefix(e.Field, "Profile."); field != "" {
+			return fmt.Errorf("%s cannot be %s", field, kind)
+		}
+		return fmt.Errorf("there is a value %s", kind)
 	}
 	if err == io.ErrUnexpectedEOF {
 		return errors.New("it ends too early")

@@ -115,13 +115,14 @@ func (a *app) askSecret(ctx context.Context, what string) (authprofile.Secret, e
 		return "", err
 	}
 	defer term.Restore(int(f.Fd()), state)
+	fmt.Fprint(a.stderr, clean(what)+": ")
 	answers := make(chan inputLine, 1)
 	go func() {
-		text, err := term.NewTerminal(prompt{f, a.stderr}, "").ReadPassword(clean(what) + ": ")
-		if err == io.EOF { // Ctrl-C is not a signal while there is no echo
-			err = errInterrupted
+		text, err := bufio.NewReader(&lineEditor{r: f, w: a.stderr, silent: true}).ReadString('\n')
+		if err == io.EOF {
+			err = errNoAnswer
 		}
-		answers <- inputLine{text, err}
+		answers <- inputLine{strings.TrimSuffix(text, "\n"), err}
 	}()
 	select {
 	case got := <-answers:
@@ -133,16 +134,6 @@ func (a *app) askSecret(ctx context.Context, what string) (authprofile.Secret, e
 
 // errInterrupted says that the user has pressed Ctrl-C.
 var errInterrupted = errors.New("interrupted")
-
-// A prompt reads a terminal byte by byte, so that what follows an answer is left for
-// the next question.
-type prompt struct {
-	r io.Reader
-	w io.Writer
-}
-
-func (p prompt) Read(b []byte) (int, error)  { return p.r.Read(b[:min(len(b), 1)]) }
-func (p prompt) Write(b []byte) (int, error) { return p.w.Write(b) }
 
 // errNoAnswer says that standard input has ended before an answer.
 var errNoAnswer = errors.New("standard input has ended without an answer")

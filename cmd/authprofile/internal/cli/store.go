@@ -5,11 +5,13 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"time"
 
@@ -40,13 +42,18 @@ type location struct {
 
 // String returns the location without what may be secret in it.
 func (l location) String() string {
-	switch l.dialect {
-	case sqlstore.SQLite:
+	if l.dialect == sqlstore.SQLite {
 		return l.path
-	case sqlstore.Postgres:
-		return "the PostgreSQL database"
 	}
-	return "the MySQL database"
+	name := "the MySQL database"
+	if l.dialect == sqlstore.Postgres {
+		name = "the PostgreSQL database"
+	}
+	u, err := url.Parse(l.text)
+	if err != nil || u.Host == "" || strings.Contains(u.Path+u.RawQuery+u.Fragment, "@") { // a password may be in the wrong part
+		return name
+	}
+	return name + " " + strings.TrimPrefix(u.Path, "/") + " at " + u.Host
 }
 
 // location finds out where the database is.
@@ -130,7 +137,7 @@ func (a *app) openDatabase(ctx context.Context, access access) (_ *database, err
 			return nil, databaseError(l, err)
 		}
 	}
-	keys, err := a.openKeys(ctx, inner)
+	keys, err := a.openKeys(ctx, inner, access)
 	if err != nil {
 		return nil, err
 	}
@@ -149,7 +156,7 @@ func (a *app) prepareFile(path string, access access) error {
 	return makePrivate("the database", path, nil)
 }
 
-// checkPrivate makes sure that a file is one that only its owner can read. Others
+// checkPrivate makes sure that a file is one that only this user can use. Others
 // could replace what a symbolic link leads to.
 func checkPrivate(what, path string) error {
 	info, err := os.Lstat(path)
@@ -158,6 +165,12 @@ func checkPrivate(what, path string) error {
 		return err
 	case err != nil:
 		return fmt.Errorf("%s cannot be read: %w", what, err)
+	}
+	return checkInfo(what, path, info)
+}
+
+func checkInfo(what, path string, info fs.FileInfo) error {
+	switch {
 	case info.Mode()&fs.ModeSymlink != 0:
 		return fmt.Errorf("%s %s is a symbolic link: name the file that it leads to: %s", what, path, shell("realpath", path))
 	case info.IsDir():
@@ -166,8 +179,35 @@ func checkPrivate(what, path string) error {
 		return fmt.Errorf("%s %s is not a file", what, path)
 	case info.Mode().Perm()&0o077 != 0 && runtime.GOOS != "windows": // where the bits say nothing
 		return fmt.Errorf("%s %s can be used by other users of this machine: %s", what, path, shell("chmod", "600", path))
+	case isForeign(info):
+		return fmt.Errorf("%s %s belongs to another user of this machine: run authprofile as that user, or: %s", what, path, shell("chown", strconv.Itoa(os.Geteuid()), path))
 	}
 	return nil
+}
+
+// readPrivate reads a file that only this user can use. It is checked once more when
+// it is open, as it may have been replaced meanwhile.
+func readPrivate(what, path string) ([]byte, error) {
+	if err := checkPrivate(what, path); err != nil {
+		return nil, err
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("%s cannot be read: %w", what, err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err == nil {
+		err = checkInfo(what, path, info)
+	}
+	if err != nil {
+		return nil, err
+	}
+	text, err := io.ReadAll(f)
+	if err != nil {
+		return nil, fmt.Errorf("%s cannot be read: %w", what, err)
+	}
+	return text, nil
 }
 
 // makePrivate makes a file that only its owner can read, in folders that others

@@ -40,11 +40,15 @@ Formats:
 A token is not written to a terminal, where others may read it later: pipe it into
 what needs it, or say --print.
 
-The token is good for as long as --min-valid says. If a provider issues none that
-lives so long, it is given all the same, with a word on standard error.
+The token is good for at least as long as --min-valid says. If the provider's tokens
+do not live that long, it is printed all the same, with a line on standard error.
 
 If the user has to authorize, the exit code is 4, and standard error has the command
-to run. If the provider or the database cannot be reached it is 5: try later.`,
+to run. If the provider or the database cannot be reached it is 5: try later.
+
+What is being renewed is finished and stored, also after an interrupt or when the
+reader of a pipe is gone. If the database refuses it for 40 seconds, the token is
+printed, standard error says so, and the exit code is 1.`,
 		Example: `  authprofile token ci | docker login registry.example.com -u oauth2 --password-stdin
   authprofile token crm --output header | curl -H @- https://api.example.com/v1/contacts
   authprofile token crm --user ada --min-valid 15m --output json | jq -r .expiry`,

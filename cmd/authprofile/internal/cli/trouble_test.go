@@ -59,6 +59,14 @@ func TestThreat169_Files(t *testing.T) {
 			}
 			w.fails(1, path+" can be used by other users of this machine: chmod 600 "+path, "profile", "list")
 		}
+		if os.Geteuid() == 0 { // who alone can give a file away
+			os.Chmod(path, 0o600)
+			if err := os.Chown(path, 12345, -1); err != nil {
+				t.Fatal(err)
+			}
+			w.fails(1, path+" belongs to another user of this machine", "profile", "list")
+			os.Chown(path, 0, -1)
+		}
 		if err := os.Rename(path, path+".real"); err != nil {
 			t.Fatal(err)
 		}
@@ -140,7 +148,7 @@ func TestDatabases(t *testing.T) {
 	w.fails(1, "other.db yet", "token", "crm")
 	for _, address := range []string{"postgres://me:hunter2@127.0.0.1:1/auth", "mysql://me:hunter2@127.0.0.1:1/auth"} {
 		w.env["AUTHPROFILE_STORE"] = address
-		w.fails(5, "cannot be reached: correct the address, or try later", "profile", "list")
+		w.fails(5, "at 127.0.0.1:1 cannot be reached (connection refused): correct the address, or try later", "profile", "list")
 		if _, _, stderr := w.run("profile", "list"); strings.Contains(stderr, "hunter2") {
 			t.Errorf("got %q, want it without the password", stderr)
 		}
@@ -177,7 +185,7 @@ func TestDatabases(t *testing.T) {
 // What a database refuses is said with what to do, and nothing is lost.
 func TestThreat173_ReadOnlyAndFull(t *testing.T) {
 	for _, c := range []struct{ pragma, want string }{
-		{"PRAGMA query_only = 1", "it is read-only: make it writable"},
+		{"PRAGMA query_only = 1", "is read-only: make it writable"},
 		{"PRAGMA max_page_count = 1", "the disk is full: make room on it"},
 	} {
 		w := newWorld(t)
@@ -193,6 +201,9 @@ func TestThreat173_ReadOnlyAndFull(t *testing.T) {
 		code := a.run(t.Context(), []string{"profile", "add", "large", "--provider", "github", "--client-id", "x", "--description", strings.Repeat("x", 4096)})
 		if code != 1 || !strings.Contains(stderr.String(), c.want) || strings.Count(stderr.String(), "\n") != 1 {
 			t.Errorf("%s: got exit code %d and %q, want 1 and %q", c.pragma, code, stderr.String(), c.want)
+		}
+		if n := strings.Count(stderr.String(), "read-only"); n > 1 {
+			t.Errorf("%s: got %q, want it said once", c.pragma, stderr.String())
 		}
 		w.ok("profile", "show", "crm")
 	}
