@@ -187,6 +187,29 @@ func TestServeListensOnLoopbackOnly(t *testing.T) {
 	w.fails(1, "cannot be listened on: end the program that does, or say --listen 127.0.0.1:0", "serve", "--listen", strings.TrimPrefix(s.base, "http://"))
 }
 
+// Browsers leave out the port that HTTP has by itself, and shorten addresses.
+func TestServeHostAsBrowsersWriteIt(t *testing.T) {
+	t.Parallel()
+	for _, test := range [][3]string{
+		{"127.0.0.1", "80", "127.0.0.1"}, {"::1", "80", "[::1]"}, {"::1", "8080", "[::1]:8080"}, {"localhost", "80", "localhost"},
+	} {
+		if got := hostOf(test[0], test[1]); got != test[2] {
+			t.Errorf("%s, port %s: got %q, want %q", test[0], test[1], got, test[2])
+		}
+	}
+	for address, want := range map[string]string{"[0:0::0001]:0": "[::1]:", "[::ffff:127.0.0.1]:0": "127.0.0.1:", "localhost:0": "localhost:"} {
+		socket, host, err := listenLoopback(nil, address)
+		if err != nil {
+			t.Errorf("%s: got %v, want to listen", address, err)
+			continue
+		}
+		socket.Close()
+		if !strings.HasPrefix(host, want) {
+			t.Errorf("%s: got host %q, want %q and a port", address, host, want)
+		}
+	}
+}
+
 // The browser's program is given a file that only this user can read, and no secret.
 func TestThreat168_ServeOpensPrivately(t *testing.T) {
 	w := newWorld(t)
