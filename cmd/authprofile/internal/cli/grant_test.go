@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"strconv"
 	"strings"
@@ -96,6 +97,36 @@ func TestThreat174_GrantsWithoutTokens(t *testing.T) {
 	}
 	if got := w.ok("grant", "show", "crm"); !strings.Contains(got, "Further members\tinstance_url\n") {
 		t.Errorf("got %s, want the name of what else the provider has said", got)
+	}
+}
+
+// interrupter is an output that interrupts the program at the first write.
+type interrupter struct {
+	text      bytes.Buffer
+	interrupt context.CancelFunc
+}
+
+func (i *interrupter) Write(p []byte) (int, error) {
+	i.interrupt()
+	return i.text.Write(p)
+}
+
+// After Ctrl-C, what was done so far is whole JSON.
+func TestGrantRevokeInterrupted(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.put(manyGrants(3)...)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	stdout := &interrupter{interrupt: cancel}
+	stderr := new(bytes.Buffer)
+	code := w.app(nil, stdout, stderr, nil).run(ctx, []string{"grant", "revoke", "crm", "--user", "user-00000", "--user", "user-00001", "--yes", "-o", "json"})
+	var done []revocation
+	if err := json.Unmarshal(stdout.text.Bytes(), &done); err != nil || len(done) != 1 || code != 1 || stderr.String() != "authprofile: interrupted\n" {
+		t.Errorf("got exit code %d, %s, %v and %q, want 1, an array of one, and that it was interrupted", code, &stdout.text, err, stderr)
+	}
+	if w.grant("user-00000") != nil || w.grant("user-00001") == nil {
+		t.Error("got the wrong grants ended, want the first one")
 	}
 }
 
