@@ -75,7 +75,7 @@ func TestKeyRotateKilled(t *testing.T) {
 	if keys := w.checkGrants(n); keys[added] != n+1 {
 		t.Errorf("got records under keys %v, want all %d under %s", keys, n+1, added)
 	}
-	if left, _ := filepath.Glob(filepath.Join(w.dir, "*.new-*")); left != nil {
+	if left, _ := filepath.Glob(filepath.Join(w.dir, "keys?[^l]*")); left != nil {
 		t.Errorf("got files %v left over, want none", left)
 	}
 }
@@ -160,6 +160,35 @@ func TestThreat169_KeyFileReplaced(t *testing.T) {
 	w.fails(1, "is a symbolic link", "key", "add")
 }
 
+// What a process that was killed has left, with keys in it, is removed by the next one.
+func TestKeyFileUnfinished(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	path := unfinished(filepath.Join(w.dir, "keys"))
+	if err := os.WriteFile(path, []byte("2026-11 half"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.ok("key", "add")
+	if _, err := os.Lstat(path); !os.IsNotExist(err) {
+		t.Errorf("got %v, want no file %s", err, path)
+	}
+	if got := w.keyIDs(); len(got) != 2 {
+		t.Errorf("got keys %q, want two", got)
+	}
+}
+
+// The ID of a key is shown and stored: a key in its place is refused, and not quoted.
+func TestKeyInPlaceOfID(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	const key = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+	w.env["AUTHPROFILE_KEYS"] = "keys:" + key + " AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA="
+	w.fails(1, "key 1 has a key where its ID should be", "key", "list")
+	if _, _, stderr := w.run("key", "list"); strings.Contains(stderr, key) {
+		t.Error("got a key on standard error, want none")
+	}
+}
+
 // To take a key away is asked for on a terminal.
 func TestKeyRetireOnTerminal(t *testing.T) {
 	w := newWorld(t)
@@ -169,6 +198,29 @@ func TestKeyRetireOnTerminal(t *testing.T) {
 	if code, shown := term.end(); code != 1 || !strings.Contains(shown, "no key was taken away") {
 		t.Errorf("got exit code %d and %q, want 1 and a word", code, shown)
 	}
+
+	// What a service writes while the question is on the screen counts.
+	term = w.terminal("key", "retire", id)
+	if !term.screen.has(t.Context(), "[y/N]: ") {
+		t.Fatal("got no question")
+	}
+	w.stored(func(_ *authprofile.Manager, db *database) {
+		service, err := sealed.NewKeyring(db.keys.keys[1], db.keys.keys[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := sealed.New(db.inner, service).PutGrant(t.Context(), manyGrants(1)[0]); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if _, err := term.keys.WriteString("y\n"); err != nil {
+		t.Fatal(err)
+	}
+	if code, shown := term.end(); code != 1 || !strings.Contains(shown, "is needed by 1 profiles and grants") || len(w.keyIDs()) != 2 {
+		t.Errorf("got exit code %d, %q and keys %q, want 1 and both keys", code, shown, w.keyIDs())
+	}
+	w.exec("DELETE FROM authprofile_grants")
+
 	term = w.terminal("key", "retire", id)
 	term.answer("[y/N]: ", "y\n")
 	if code, shown := term.end(); code != 0 || len(w.keyIDs()) != 1 {
