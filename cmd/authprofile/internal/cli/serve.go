@@ -31,6 +31,7 @@ func newServe(a *app) *cobra.Command {
 		Long: `Serve the console, in which profiles are edited and tested and grants are looked at,
 renewed and revoked, to a browser on this machine, until Ctrl-C. A page at
 /connections/ is what users of a service see: there you connect accounts as yourself.
+If there is no database yet it makes one, and a key ring, unless it is read-only.
 
 It listens on loopback only. The browser is let in by a link that works once, and for
 ten minutes, and is printed; from then on a cookie does. For another browser, start it
@@ -62,7 +63,11 @@ A change of the keys is seen when it is started anew.`,
 		defer socket.Close()
 		g := newGate(host, time.Now())
 		base := "http://" + host
-		m, err := a.manager(ctx, existing, base+callbackPath)
+		access := create
+		if readOnly {
+			access = existing
+		}
+		m, err := a.manager(ctx, access, base+callbackPath)
 		if err != nil {
 			return err
 		}
