@@ -46,7 +46,8 @@ func (l *listOutput) Write(p []byte) (int, error) {
 
 // A long list is read and written page by page, and nothing of it is kept.
 func TestGrantListPages(t *testing.T) {
-	const n = 100_000
+	t.Parallel()
+	const n = 20_000
 	for _, format := range []string{formatText, formatJSON} {
 		s := &countingStore{Store: new(authprofile.MemStore), grants: n}
 		w := new(listOutput)
@@ -66,6 +67,7 @@ func TestGrantListPages(t *testing.T) {
 
 // A grant without a refresh token keeps its token.
 func TestGrantRenewWithoutRefreshToken(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	grants := manyGrants(1)
 	grants[0].RefreshToken = ""
@@ -79,6 +81,7 @@ func TestGrantRenewWithoutRefreshToken(t *testing.T) {
 
 // No command shows a token, or a value of what else the provider has said.
 func TestThreat174_GrantsWithoutTokens(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.put(&authprofile.Grant{
 		GrantKey: authprofile.GrantKey{ProfileID: "crm", User: "ada"}, Status: authprofile.StatusNeedsReauthorization,
@@ -132,6 +135,7 @@ func TestGrantRevokeInterrupted(t *testing.T) {
 
 // To end grants is asked for on a terminal.
 func TestGrantRevokeOnTerminal(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.users("ada", "bob")
 	term := w.terminal("grant", "revoke", "crm", "--all-users")

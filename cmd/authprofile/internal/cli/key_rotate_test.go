@@ -41,11 +41,16 @@ func (w *world) checkGrants(n int) (keys map[string]int) {
 
 // A rotation that is killed has lost nothing, and goes on when it is run again.
 func TestKeyRotateKilled(t *testing.T) {
-	const n = 250
+	t.Parallel()
+	const n = 150
 	w := newWorld(t)
 	w.put(manyGrants(n)...)
 	old := w.keyIDs()[0]
 	added := strings.TrimSpace(w.ok("key", "add"))
+
+	// One of the grants cannot be written to the end.
+	w.exec(`CREATE TRIGGER endless BEFORE UPDATE ON authprofile_grants WHEN NEW.user_id = 'user-00120'
+		BEGIN SELECT (WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT COUNT(*) FROM c); END`)
 
 	cmd := w.process("key", "rotate", "--verbose")
 	stderr := newWatched()
@@ -55,9 +60,8 @@ func TestKeyRotateKilled(t *testing.T) {
 	}
 	stderr.after(t.Context(), "encrypting anew: ")
 	cmd.Process.Kill()
-	if err := cmd.Wait(); err == nil || strings.Contains(stderr.String(), fmt.Sprintf("anew: %d of", n+1)) {
-		t.Fatalf("the rotation was at its end before it was killed: %s", stderr)
-	}
+	cmd.Wait()
+	w.exec("DROP TRIGGER endless")
 
 	keys := w.checkGrants(n)
 	if keys[old] == 0 || keys[added] == 0 {
@@ -82,6 +86,7 @@ func TestKeyRotateKilled(t *testing.T) {
 
 // A terminal shows how far it has come, and a pipe does not.
 func TestKeyRotateOnTerminal(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.put(manyGrants(5)...)
 	w.ok("key", "add")
@@ -97,6 +102,7 @@ func TestKeyRotateOnTerminal(t *testing.T) {
 
 // Two processes at once add one key after the other; that waits for its turn.
 func TestKeysLocked(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	before := w.keyIDs()[0]
 	a := &app{stderr: new(strings.Builder)}
@@ -125,6 +131,7 @@ func TestKeysLocked(t *testing.T) {
 
 // The file keeps its mode, and is a whole one or the old one.
 func TestThreat169_KeyFileReplaced(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	path := filepath.Join(w.dir, "keys")
 	if err := os.Chmod(path, 0o400); err != nil {
@@ -191,6 +198,7 @@ func TestKeyInPlaceOfID(t *testing.T) {
 
 // To take a key away is asked for on a terminal.
 func TestKeyRetireOnTerminal(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	id := strings.TrimSpace(w.ok("key", "add"))
 	term := w.terminal("key", "retire", id)
