@@ -24,6 +24,7 @@ func (w *world) connect(browse func(address string) error, args ...string) (code
 }
 
 func TestConnect(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	var start string
 	code, stdout, stderr := w.connect(func(address string) error {
@@ -59,6 +60,7 @@ func appProfile(w *world) string {
 // TestThreat170_Callbacks: one callback is taken, with the right Host, path, state and
 // browser; all others are told so and change nothing.
 func TestThreat170_Callbacks(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	code, stdout, stderr := w.connect(func(start string) error {
 		u, err := url.Parse(start)
@@ -189,6 +191,7 @@ func (s *session) back() string {
 }
 
 func TestConnectByPaste(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name  string
 		paste func(back *url.URL) string
@@ -223,6 +226,7 @@ func TestConnectByPaste(t *testing.T) {
 // Without a browser on this machine, or with standard input at its end, a browser that
 // reaches the port is taken.
 func TestConnectWithoutBrowser(t *testing.T) {
+	t.Parallel()
 	for _, args := range [][]string{{"--user", "ada", "--no-browser"}, {"--user", "ada"}} {
 		w := newWorld(t)
 		s := w.begin(args...)
@@ -247,6 +251,7 @@ func TestConnectWithoutBrowser(t *testing.T) {
 // TestThreat173_InterruptedConnect: a browser that was closed is followed by Ctrl-C,
 // after which nothing is left.
 func TestThreat173_InterruptedConnect(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	s := w.begin("--user", "ada", "--no-browser")
 	s.back()
@@ -266,6 +271,7 @@ func TestThreat173_InterruptedConnect(t *testing.T) {
 }
 
 func TestConnectRefused(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.srv.SetConsent(providertest.Consent{Error: "access_denied", Description: "the user said no"})
 	if code, stdout, stderr := w.connect(nil, "--user", "ada"); code != 1 || stdout != "" ||
@@ -289,6 +295,7 @@ func TestConnectRefused(t *testing.T) {
 
 // A profile with a redirect address of its own comes back there.
 func TestConnectRedirectAddress(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	add := func(id, redirect string) {
 		w.ok("profile", "add", id, "--provider", w.srv.DiscoveryURL(), "--client-id", providertest.ClientID,

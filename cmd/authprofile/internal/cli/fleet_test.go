@@ -77,6 +77,7 @@ func fleetWorker() {
 // tokens in a loop, beside services that renew the same grants, at a provider that
 // ends a grant whose refresh token is used twice.
 func TestScriptBesideFleet(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	policy := w.srv.Policy()
 	policy.TokenLifetime = 2 * time.Second

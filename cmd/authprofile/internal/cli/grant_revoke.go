@@ -104,7 +104,7 @@ profile_id, user, outcome and reason.`,
 		}
 		for _, user := range users {
 			if err := r.revoke(ctx, user); err != nil {
-				return err
+				return errors.Join(err, r.t.end())
 			}
 		}
 		return r.end()
@@ -146,7 +146,7 @@ func (r *revoker) all(ctx context.Context) error {
 			continue
 		}
 		if err := r.revoke(ctx, g.User); err != nil {
-			return err
+			return errors.Join(err, r.t.end())
 		}
 	}
 	return errors.Join(r.end(), unread)

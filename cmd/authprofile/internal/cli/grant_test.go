@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"strconv"
 	"strings"
@@ -45,7 +46,8 @@ func (l *listOutput) Write(p []byte) (int, error) {
 
 // A long list is read and written page by page, and nothing of it is kept.
 func TestGrantListPages(t *testing.T) {
-	const n = 100_000
+	t.Parallel()
+	const n = 20_000
 	for _, format := range []string{formatText, formatJSON} {
 		s := &countingStore{Store: new(authprofile.MemStore), grants: n}
 		w := new(listOutput)
@@ -65,6 +67,7 @@ func TestGrantListPages(t *testing.T) {
 
 // A grant without a refresh token keeps its token.
 func TestGrantRenewWithoutRefreshToken(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	grants := manyGrants(1)
 	grants[0].RefreshToken = ""
@@ -78,6 +81,7 @@ func TestGrantRenewWithoutRefreshToken(t *testing.T) {
 
 // No command shows a token, or a value of what else the provider has said.
 func TestThreat174_GrantsWithoutTokens(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.put(&authprofile.Grant{
 		GrantKey: authprofile.GrantKey{ProfileID: "crm", User: "ada"}, Status: authprofile.StatusNeedsReauthorization,
@@ -99,8 +103,39 @@ func TestThreat174_GrantsWithoutTokens(t *testing.T) {
 	}
 }
 
+// interrupter is an output that interrupts the program at the first write.
+type interrupter struct {
+	text      bytes.Buffer
+	interrupt context.CancelFunc
+}
+
+func (i *interrupter) Write(p []byte) (int, error) {
+	i.interrupt()
+	return i.text.Write(p)
+}
+
+// After Ctrl-C, what was done so far is whole JSON.
+func TestGrantRevokeInterrupted(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.put(manyGrants(3)...)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	stdout := &interrupter{interrupt: cancel}
+	stderr := new(bytes.Buffer)
+	code := w.app(nil, stdout, stderr, nil).run(ctx, []string{"grant", "revoke", "crm", "--user", "user-00000", "--user", "user-00001", "--yes", "-o", "json"})
+	var done []revocation
+	if err := json.Unmarshal(stdout.text.Bytes(), &done); err != nil || len(done) != 1 || code != 1 || stderr.String() != "authprofile: interrupted\n" {
+		t.Errorf("got exit code %d, %s, %v and %q, want 1, an array of one, and that it was interrupted", code, &stdout.text, err, stderr)
+	}
+	if w.grant("user-00000") != nil || w.grant("user-00001") == nil {
+		t.Error("got the wrong grants ended, want the first one")
+	}
+}
+
 // To end grants is asked for on a terminal.
 func TestGrantRevokeOnTerminal(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.users("ada", "bob")
 	term := w.terminal("grant", "revoke", "crm", "--all-users")

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -21,12 +22,15 @@ the key, for instance because a person who knows it has left:
  1. "authprofile key add" makes a new key. Nothing is encrypted with it yet.
  2. Give it to every service and every machine that uses the database: the line of
     the key in the key file. First all of them get it as a retired key, so that they
-    can read what others will write; services have to be started anew for that. Then
-    make it the primary key of all services, and the old one retired.
+    can read what others will write; services, and "authprofile serve", have to be
+    started anew for that. Then make it the primary key of all services, and the old
+    one retired.
  3. "authprofile key rotate" makes it the first key of the key file, and encrypts
     all secrets anew, while services go on working.
  4. "authprofile key retire OLD" takes the old key out of the key file, once nothing
-    needs it. Then take it out of the key rings of the services.
+    needs it. Then take it out of the key rings of the services. An "authprofile
+    serve" that was started before step 3 still encrypts with the old key: start it
+    anew before.
 
 A service that lacks the new key in step 3 cannot read what was encrypted with it
 until it is given the key. Nothing is lost by that.
@@ -232,24 +236,14 @@ On a terminal it asks first. Elsewhere it wants --yes.`,
 		case at == 0:
 			return fmt.Errorf("key %q encrypts: make another the first one before, by authprofile key add and authprofile key rotate", id)
 		}
-		last, err := a.walk(ctx, "looking for what needs the key", sealed.Usage(ctx, sealed.New(a.opened.inner, k.ring)))
-		switch {
-		case err != nil:
-			return err
-		case last.Keys[id] > 0:
-			return fmt.Errorf("key %q is needed by %d profiles and grants: run authprofile key rotate first", id, last.Keys[id])
-		case last.Failed > 0:
-			return fmt.Errorf("%d profiles and grants cannot be read, and may need key %q: mend or delete them first", last.Failed, id)
-		case path == "":
+		if path == "" {
+			if err := a.checkUnneeded(ctx, k, id); err != nil {
+				return err
+			}
 			return errKeysInEnvironment(fmt.Sprintf("nothing needs key %q, take it out there", id))
 		}
-		info, err := os.Lstat(path)
-		if err != nil {
-			return err
-		}
-		if rest := flowRest - time.Since(info.ModTime()); rest > 0 && id != k.next {
-			return laterError{fmt.Errorf("the key file was changed less than ten minutes ago, and users who are at a provider now may need key %q: try again in %s", id, rest.Round(time.Second))}
-		}
+		// The answer to a question may take its time, in which services write: only
+		// what is looked at after it counts.
 		if !yes {
 			if !a.canAsk() {
 				return usagef(cmd, "key %q cannot be restored: say --yes to take it away", id)
@@ -262,6 +256,16 @@ On a terminal it asks first. Elsewhere it wants --yes.`,
 				return errors.New("no key was taken away")
 			}
 		}
+		if err := a.checkUnneeded(ctx, k, id); err != nil {
+			return err
+		}
+		info, err := os.Lstat(path)
+		if err != nil {
+			return err
+		}
+		if rest := flowRest - time.Since(info.ModTime()); rest > 0 && id != k.next {
+			return laterError{fmt.Errorf("the key file was changed less than ten minutes ago, and users who are at a provider now may need key %q: try again in %s", id, rest.Round(time.Second))}
+		}
 		next := k.next
 		if next == id {
 			next = ""
@@ -273,6 +277,20 @@ On a terminal it asks first. Elsewhere it wants --yes.`,
 		return nil
 	}
 	return cmd
+}
+
+// checkUnneeded returns an error if a profile or a grant is encrypted with a key, or may be.
+func (a *app) checkUnneeded(ctx context.Context, k *keyring, id string) error {
+	last, err := a.walk(ctx, "looking for what needs the key", sealed.Usage(ctx, sealed.New(a.opened.inner, k.ring)))
+	switch {
+	case err != nil:
+		return err
+	case last.Keys[id] > 0:
+		return fmt.Errorf("key %q is needed by %d profiles and grants: run authprofile key rotate first", id, last.Keys[id])
+	case last.Failed > 0:
+		return fmt.Errorf("%d profiles and grants cannot be read, and may need key %q: mend or delete them first", last.Failed, id)
+	}
+	return nil
 }
 
 // completeKey completes a key that can be retired.

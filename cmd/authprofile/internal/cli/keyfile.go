@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -44,6 +45,9 @@ func (a *app) lockKeys(ctx context.Context, path string) (k *keyring, unlock fun
 	if err = checkPrivate("the key file", path); err == nil {
 		k, err = readKeys(path)
 	}
+	if left := os.Remove(unfinished(path)); err == nil && left != nil && !errors.Is(left, fs.ErrNotExist) {
+		err = left
+	}
 	if err != nil {
 		unlock()
 		return nil, nil, err
@@ -54,8 +58,12 @@ func (a *app) lockKeys(ctx context.Context, path string) (k *keyring, unlock fun
 // replaceKeys replaces the key file, by one with the same mode and owner, so that
 // there is a whole one at any time. The caller has locked it.
 func replaceKeys(path string, keys []sealed.Key, next string) (err error) {
+	changed := false
 	defer func() {
-		if err != nil {
+		switch {
+		case changed && err != nil:
+			err = fmt.Errorf("the key file was changed, and may be as before after a crash of the machine: %w", err)
+		case err != nil:
 			err = fmt.Errorf("the key file was not changed: %w", err)
 		}
 	}()
@@ -63,13 +71,12 @@ func replaceKeys(path string, keys []sealed.Key, next string) (err error) {
 	if err != nil {
 		return err
 	}
-	dir := filepath.Dir(path)
-	f, err := os.CreateTemp(dir, filepath.Base(path)+".new-*")
+	f, err := os.OpenFile(unfinished(path), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
 	defer func() {
-		if err != nil {
+		if err != nil && !changed {
 			f.Close()
 			os.Remove(f.Name())
 		}
@@ -86,5 +93,11 @@ func replaceKeys(path string, keys []sealed.Key, next string) (err error) {
 	if err := os.Rename(f.Name(), path); err != nil {
 		return err
 	}
-	return syncFolder(dir)
+	changed = true
+	return syncFolder(filepath.Dir(path))
 }
+
+// unfinished returns the name of the file that replaceKeys writes before it replaces
+// the key file. One that is there while the lock is free is of a process that was
+// killed, and has keys in it: lockKeys removes it.
+func unfinished(path string) string { return path + ".unfinished" }

@@ -121,6 +121,9 @@ func parseKeys(text string) (*keyring, error) {
 		if err != nil || len(secret) != 32 {
 			return nil, fmt.Errorf("key %d is not 32 bytes in base64", len(keys)+1)
 		}
+		if inPlace, err := base64.StdEncoding.DecodeString(words[0]); err == nil && len(inPlace) == 32 { // IDs are shown, and are in the database
+			return nil, fmt.Errorf("key %d has a key where its ID should be: write an ID before each key", len(keys)+1)
+		}
 		keys = append(keys, sealed.Key{ID: words[0], Secret: secret})
 		words = words[2:]
 	}

@@ -10,6 +10,7 @@ import (
 
 // Several first runs at once make one database and one key ring.
 func TestFirstRuns(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	w := &world{t: t, dir: dir, env: map[string]string{
 		"AUTHPROFILE_STORE": "sqlite:" + filepath.Join(dir, "new", "auth.db"),

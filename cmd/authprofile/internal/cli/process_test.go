@@ -47,6 +47,7 @@ func connected(t *testing.T) (w *world, renew []string) {
 // TestThreat173_Signals: a renewal under way is finished and stored after Ctrl-C, after
 // SIGTERM, and when the terminal is gone.
 func TestThreat173_Signals(t *testing.T) {
+	t.Parallel()
 	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
 		t.Run(signal.String(), func(t *testing.T) {
 			t.Parallel()
@@ -161,6 +162,7 @@ func TestThreat173_NotStored(t *testing.T) {
 // TestThreat173_BrokenPipe: the reader of the token is gone. The renewal is stored, and
 // nothing is said.
 func TestThreat173_BrokenPipe(t *testing.T) {
+	t.Parallel()
 	w, renew := connected(t)
 	r, broken, err := os.Pipe()
 	if err != nil {
@@ -250,6 +252,7 @@ func (term *terminal) end() (code int, screen string) {
 // TestThreat174_Terminal: a token is on a terminal only if that was asked for, and a
 // secret that is typed never.
 func TestThreat174_Terminal(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.ok("connect", "crm", "--user", "ada")
 	token := strings.TrimSpace(w.ok("token", "crm"))
@@ -264,6 +267,7 @@ func TestThreat174_Terminal(t *testing.T) {
 }
 
 func TestPrompts(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	term := w.terminal("profile", "add")
 	term.answer("ID of the profile", "shop\n")

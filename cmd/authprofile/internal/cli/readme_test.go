@@ -13,6 +13,7 @@ import (
 
 // The transcript in README.md is what happens.
 func TestReadmeTranscript(t *testing.T) {
+	t.Parallel()
 	readme, err := os.ReadFile("../../../../README.md")
 	if err != nil {
 		t.Fatal(err)

@@ -31,6 +31,7 @@ func newServe(a *app) *cobra.Command {
 		Long: `Serve the console, in which profiles are edited and tested and grants are looked at,
 renewed and revoked, to a browser on this machine, until Ctrl-C. A page at
 /connections/ is what users of a service see: there you connect accounts as yourself.
+If there is no database yet it makes one, and a key ring, unless it is read-only.
 
 It listens on loopback only. The browser is let in by a link that works once, and for
 ten minutes, and is printed; from then on a cookie does. For another browser, start it
@@ -62,7 +63,11 @@ A change of the keys is seen when it is started anew.`,
 		defer socket.Close()
 		g := newGate(host, time.Now())
 		base := "http://" + host
-		m, err := a.manager(ctx, existing, base+callbackPath)
+		access := create
+		if readOnly {
+			access = existing
+		}
+		m, err := a.manager(ctx, access, base+callbackPath)
 		if err != nil {
 			return err
 		}
@@ -118,6 +123,9 @@ func listenLoopback(cmd *cobra.Command, address string) (socket net.Listener, ho
 	at := name
 	if name == "localhost" { // whatever this machine takes that for
 		at = "127.0.0.1"
+	} else if ip, err := netip.ParseAddr(name); err == nil { // browsers write it in its shortest form
+		name = ip.Unmap().String()
+		at = name
 	}
 	if ip, err := netip.ParseAddr(at); err != nil || !ip.IsLoopback() || ip.Zone() != "" {
 		return nil, "", usagef(cmd, "--listen is a loopback address, such as 127.0.0.1:8642: others could reach the console at any other")
@@ -126,8 +134,17 @@ func listenLoopback(cmd *cobra.Command, address string) (socket net.Listener, ho
 	if err != nil {
 		return nil, "", fmt.Errorf("%s cannot be listened on: end the program that does, or say --listen 127.0.0.1:0 (%v)", address, err)
 	}
-	_, port, err = net.SplitHostPort(socket.Addr().String())
-	return socket, net.JoinHostPort(name, port), err
+	if _, port, err = net.SplitHostPort(socket.Addr().String()); err != nil {
+		socket.Close()
+		return nil, "", err
+	}
+	return socket, hostOf(name, port), nil
+}
+
+// hostOf returns how browsers name a host in a request by HTTP: without the port that
+// is HTTP's own.
+func hostOf(name, port string) string {
+	return strings.TrimSuffix(net.JoinHostPort(name, port), ":80")
 }
 
 // The paths of what is served.

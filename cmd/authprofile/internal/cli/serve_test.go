@@ -91,6 +91,7 @@ func (s *served) wants(status int, address string, change func(*http.Request)) {
 }
 
 func TestThreat171_Link(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	s := w.serve(nil, "--no-browser")
 	secret := s.link[strings.LastIndexByte(s.link, '/')+1:]
@@ -170,6 +171,7 @@ func TestThreat171_Link(t *testing.T) {
 }
 
 func TestThreat171_LinkExpires(t *testing.T) {
+	t.Parallel()
 	g := newGate("127.0.0.1:1", time.Now().Add(-linkTime))
 	w := httptest.NewRecorder()
 	g.ServeHTTP(w, httptest.NewRequest("GET", "http://127.0.0.1:1/login/"+g.secret, nil))
@@ -179,6 +181,7 @@ func TestThreat171_LinkExpires(t *testing.T) {
 }
 
 func TestServeListensOnLoopbackOnly(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	for _, address := range []string{"0.0.0.0:0", ":0", "[::]:0", "192.0.2.1:0", "example.com:80", "127.0.0.1", "8642", "[fe80::1%lo]:0"} {
 		w.fails(2, "--listen is ", "serve", "--listen", address, "--no-browser")
@@ -187,8 +190,32 @@ func TestServeListensOnLoopbackOnly(t *testing.T) {
 	w.fails(1, "cannot be listened on: end the program that does, or say --listen 127.0.0.1:0", "serve", "--listen", strings.TrimPrefix(s.base, "http://"))
 }
 
+// Browsers leave out the port that HTTP has by itself, and shorten addresses.
+func TestServeHostAsBrowsersWriteIt(t *testing.T) {
+	t.Parallel()
+	for _, test := range [][3]string{
+		{"127.0.0.1", "80", "127.0.0.1"}, {"::1", "80", "[::1]"}, {"::1", "8080", "[::1]:8080"}, {"localhost", "80", "localhost"},
+	} {
+		if got := hostOf(test[0], test[1]); got != test[2] {
+			t.Errorf("%s, port %s: got %q, want %q", test[0], test[1], got, test[2])
+		}
+	}
+	for address, want := range map[string]string{"[0:0::0001]:0": "[::1]:", "[::ffff:127.0.0.1]:0": "127.0.0.1:", "localhost:0": "localhost:"} {
+		socket, host, err := listenLoopback(nil, address)
+		if err != nil {
+			t.Errorf("%s: got %v, want to listen", address, err)
+			continue
+		}
+		socket.Close()
+		if !strings.HasPrefix(host, want) {
+			t.Errorf("%s: got host %q, want %q and a port", address, host, want)
+		}
+	}
+}
+
 // The browser's program is given a file that only this user can read, and no secret.
 func TestThreat168_ServeOpensPrivately(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	opened := make(chan string, 1)
 	s := w.serve(func(address string) error { opened <- address; return nil })
@@ -218,6 +245,7 @@ func TestThreat168_ServeOpensPrivately(t *testing.T) {
 // A person connects an account, and comes back from the provider without the cookie of
 // the gate, as browsers do.
 func TestServeConnect(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.ok("profile", "add", "elsewhere", "--provider", w.srv.DiscoveryURL(), "--client-id", "client", "--redirect-url", "https://app.example.com/callback")
 	s := w.serve(nil, "--no-browser")
@@ -268,8 +296,26 @@ func TestServeConnect(t *testing.T) {
 	}
 }
 
+// The first use can be that of the console.
+func TestServeWithoutDatabase(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	w := &world{t: t, dir: dir, env: map[string]string{"AUTHPROFILE_STORE": "sqlite:" + dir + "/auth.db", "AUTHPROFILE_KEYS": dir + "/keys"}}
+	w.fails(1, "there is no database", "serve", "--listen", "127.0.0.1:0", "--no-browser", "--read-only")
+	s := w.serve(nil, "--no-browser")
+	browser := visitor(t)
+	s.visit(browser, s.link, nil)
+	if resp, _ := s.visit(browser, s.base+"/console/", nil); resp.StatusCode != 200 {
+		t.Errorf("got status %d, want the console", resp.StatusCode)
+	}
+	if !strings.Contains(s.stderr.String(), "made a key ring") {
+		t.Errorf("got %q, want a word on the key ring", s.stderr)
+	}
+}
+
 // Read-only, nothing can be changed.
 func TestServeReadOnly(t *testing.T) {
+	t.Parallel()
 	s := newWorld(t).serve(nil, "--no-browser", "--read-only")
 	browser := visitor(t)
 	s.visit(browser, s.link, nil)

@@ -53,6 +53,7 @@ func fillStatus(t *testing.T, s authprofile.Store, profiles, n int) {
 
 // However many grants there are, status reads a few of them.
 func TestStatusReadsLittle(t *testing.T) {
+	t.Parallel()
 	const profiles, n = maxShown + 2, 200
 	s := &givingStore{Store: new(authprofile.MemStore)}
 	fillStatus(t, s, profiles, n)
@@ -86,6 +87,7 @@ func TestStatusReadsLittle(t *testing.T) {
 }
 
 func TestStatus(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	if got := w.ok("status"); !strings.Contains(got, "  0\tactive\n") || strings.Contains(got, "Needs") {
 		t.Errorf("got %s, want counts alone", got)

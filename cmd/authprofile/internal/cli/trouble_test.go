@@ -19,6 +19,7 @@ import (
 // TestThreat168_NoFlagTakesASecret: no flag of any command takes a secret, and an
 // address or keys on the command line must have none in them.
 func TestThreat168_NoFlagTakesASecret(t *testing.T) {
+	t.Parallel()
 	harmless := []string{"client-secret-from", "client-key-from", "secret-expires", "token-url", "token-param", "keys"}
 	secret := regexp.MustCompile(`secret|password|token|key(s|$)|code`)
 	var look func(cmd *cobra.Command)
@@ -47,6 +48,7 @@ func TestThreat168_NoFlagTakesASecret(t *testing.T) {
 // TestThreat169_Files: a database or a key file that others can use, or that is not a
 // file, is refused with the command that mends it.
 func TestThreat169_Files(t *testing.T) {
+	t.Parallel()
 	if runtime.GOOS == "windows" {
 		return // the mode of a file says nothing there
 	}
@@ -84,6 +86,7 @@ func TestThreat169_Files(t *testing.T) {
 }
 
 func TestKeys(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	path := filepath.Join(w.dir, "keys")
 	content, err := os.ReadFile(path)
@@ -139,6 +142,7 @@ func TestKeys(t *testing.T) {
 }
 
 func TestDatabases(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.env["AUTHPROFILE_STORE"] = "oracle://x"
 	w.fails(2, "must begin with sqlite:, postgres:// or mysql://", "profile", "list")
@@ -184,6 +188,7 @@ func TestDatabases(t *testing.T) {
 
 // What a database refuses is said with what to do, and nothing is lost.
 func TestThreat173_ReadOnlyAndFull(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct{ pragma, want string }{
 		{"PRAGMA query_only = 1", "is read-only: make it writable"},
 		{"PRAGMA max_page_count = 1", "the disk is full: make room on it"},
@@ -210,6 +215,7 @@ func TestThreat173_ReadOnlyAndFull(t *testing.T) {
 }
 
 func TestMySQLAddress(t *testing.T) {
+	t.Parallel()
 	for address, want := range map[string]string{
 		"mysql://me:p%40ss%2Fword@db.example:3307/auth":             "me:p@ss/word@tcp(db.example:3307)/auth?timeout=10s",
 		"mysql://me@db.example/auth?tls=skip-verify":                "me@tcp(db.example:3306)/auth?timeout=10s&tls=skip-verify",
