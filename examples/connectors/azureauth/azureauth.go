@@ -3,6 +3,7 @@ package azureauth
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"slices"
 
@@ -43,6 +44,9 @@ func (c Credential) RetryPolicy() policy.Policy { return retry{c} }
 type retry struct{ Credential }
 
 func (c retry) Do(req *policy.Request) (*http.Response, error) {
+	if req.Raw().URL.Scheme != "https" { // as the SDK says of a Credential
+		return nil, errors.New("azureauth: a token may not be sent without TLS")
+	}
 	ctx, header := req.Raw().Context(), req.Raw().Header
 	tok, err := c.Manager.Token(ctx, c.Profile, c.Options...)
 	if err != nil {

@@ -120,6 +120,25 @@ func TestServiceThatRefusesAllTokensIsAskedTwice(t *testing.T) {
 	w.WantRequests(t, 2)
 }
 
+// The policy is of use without a Credential, too, which would see to TLS.
+func TestRetryPolicySendsNoTokenWithoutTLS(t *testing.T) {
+	w := world.New(t)
+	var requests atomic.Int32
+	srv := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { requests.Add(1) }))
+	t.Cleanup(srv.Close)
+	options := retrying(credential(w))
+	options.Retry.MaxRetries = -1
+	pipeline := runtime.NewPipeline("test", "v1", runtime.PipelineOptions{}, &options)
+	req, err := runtime.NewRequest(t.Context(), http.MethodGet, srv.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := pipeline.Do(req); err == nil || requests.Load() > 0 {
+		t.Errorf("got %v and %d requests, want an error and none", err, requests.Load())
+	}
+	w.WantRequests(t, 0)
+}
+
 func TestUserIsNeeded(t *testing.T) {
 	w := world.New(t)
 	c := azureauth.Credential{Manager: w.Manager, Profile: w.Users, Options: []authprofile.Option{authprofile.AsUser("ada")}}

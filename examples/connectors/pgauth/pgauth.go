@@ -61,7 +61,7 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 		return nil, err
 	}
 	conn, err := c.connect(ctx, tok)
-	if refusal, ok := errors.AsType[*pgconn.PgError](err); !ok || refusal.Code != "28P01" { // invalid_password
+	if !isRefusal(err) {
 		return conn, err
 	}
 	tok, err = c.manager.Token(ctx, c.profile, append(slices.Clip(c.options), authprofile.Rejected(tok))...)
@@ -69,6 +69,14 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 		return nil, err
 	}
 	return c.connect(ctx, tok)
+}
+
+// isRefusal reports whether an error is the answer of a server that does not take the
+// token: invalid_password, or invalid_authorization_specification if the server asks
+// another program, by PAM, as that of Amazon RDS does.
+func isRefusal(err error) bool {
+	refusal, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && (refusal.Code == "28P01" || refusal.Code == "28000")
 }
 
 func (c connector) connect(ctx context.Context, tok *oauth2.Token) (driver.Conn, error) {

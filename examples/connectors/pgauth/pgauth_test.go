@@ -42,7 +42,7 @@ func newServer(t *testing.T) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(hba, append([]byte("host all reports all password\n"), text...), 0o600); err != nil {
+	if err := os.WriteFile(hba, append([]byte("host all reports all password\nhost all closed all reject\n"), text...), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	s.do(t, "CREATE ROLE reports LOGIN")
@@ -68,7 +68,12 @@ func (s *server) accept(t *testing.T, token string) {
 
 func (s *server) open(t *testing.T, w *world.World, p *authprofile.Profile, opts ...authprofile.Option) *sql.DB {
 	t.Helper()
-	config, err := pgx.ParseConfig("postgres://reports@" + s.Addr() + "/postgres?sslmode=disable")
+	return s.openAs(t, "reports", w, p, opts...)
+}
+
+func (s *server) openAs(t *testing.T, role string, w *world.World, p *authprofile.Profile, opts ...authprofile.Option) *sql.DB {
+	t.Helper()
+	config, err := pgx.ParseConfig("postgres://" + role + "@" + s.Addr() + "/postgres?sslmode=disable")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,6 +140,14 @@ func TestConnections(t *testing.T) {
 		w.WantRequests(t, 2)
 		w.Accepts(token(t, w))
 		w.WantNoToken(t, err.Error())
+	})
+
+	t.Run("a refusal by the code that PAM has is one, too", func(t *testing.T) {
+		w := world.New(t)
+		if err := s.openAs(t, "closed", w, w.App).PingContext(t.Context()); err == nil {
+			t.Error("got a connection, want an error")
+		}
+		w.WantRequests(t, 2)
 	})
 
 	t.Run("a user is needed", func(t *testing.T) {

@@ -105,7 +105,7 @@ func (a *app) listGrants(ctx context.Context, m *authprofile.Manager, f authprof
 			return err
 		}
 		if len(grants) < page {
-			return errors.Join(t.end(), unread)
+			return errors.Join(t.end(), unreadable(unread))
 		}
 		after = grants[page-1].GrantKey
 	}

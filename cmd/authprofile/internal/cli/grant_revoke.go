@@ -149,7 +149,7 @@ func (r *revoker) all(ctx context.Context) error {
 			return errors.Join(err, r.t.end())
 		}
 	}
-	return errors.Join(r.end(), unread)
+	return errors.Join(r.end(), unreadable(unread))
 }
 
 // revoke ends the grant of a user. The error is one of the output, or of ctx.

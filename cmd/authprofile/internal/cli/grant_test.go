@@ -65,6 +65,29 @@ func TestGrantListPages(t *testing.T) {
 	}
 }
 
+// An operator is told which grants cannot be read, and sees the others.
+func TestUnreadableGrants(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.put(manyGrants(7)...)
+	w.exec("UPDATE authprofile_grants SET refresh_token = 'x' WHERE user_id = 'user-00000'")
+	w.exec("UPDATE authprofile_grants SET scopes = '{x' WHERE user_id = 'user-00002'")
+	const one, other = `the grant of user "user-00000" of profile "crm": RefreshToken: is not sealed`, `the grant of user "user-00002" of profile "crm": `
+	for _, args := range [][]string{{"grant", "list"}, {"key", "list", "--count"}, {"key", "rotate"}} {
+		code, stdout, stderr := w.run(args...)
+		if code != 1 || stdout == "" || !strings.Contains(stderr, one) || !strings.Contains(stderr, other) || strings.Contains(stderr, "authprofile: find") {
+			t.Errorf("%q: got exit code %d, %q and %q, want 1, the others, and which grants these are", args, code, stdout, stderr)
+		}
+	}
+	if code, stdout, stderr := w.run("grant", "revoke", "crm", "--user", "user-00000", "--user", "user-00002", "--yes"); strings.Contains(stdout, "failed") {
+		t.Errorf("got exit code %d, %q and %q, want both deleted", code, stdout, stderr)
+	}
+	w.exec("UPDATE authprofile_grants SET refresh_token = 'x'")
+	if _, _, stderr := w.run("grant", "list"); !strings.Contains(stderr, "; and 2 more\n") {
+		t.Errorf("got %q, want three grants and how many there are besides", stderr)
+	}
+}
+
 // A grant without a refresh token keeps its token.
 func TestGrantRenewWithoutRefreshToken(t *testing.T) {
 	t.Parallel()

@@ -44,7 +44,10 @@ refuses it.`,
 		if err != nil {
 			return err
 		}
-		if server != nil {
+		switch {
+		case len(h.p.APIHosts) == 0:
+			return h.namesNone()
+		case server != nil:
 			if _, err := h.allowsURL(*server); err != nil {
 				return err
 			}

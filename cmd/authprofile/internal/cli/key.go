@@ -28,9 +28,9 @@ the key, for instance because a person who knows it has left:
  3. "authprofile key rotate" makes it the first key of the key file, and encrypts
     all secrets anew, while services go on working.
  4. "authprofile key retire OLD" takes the old key out of the key file, once nothing
-    needs it. Then take it out of the key rings of the services. An "authprofile
-    serve" that was started before step 3 still encrypts with the old key: start it
-    anew before.
+    needs it. Then take it out of the key rings of the services. If "authprofile
+    serve" has been running since before step 3, start it anew first: it still
+    encrypts with the old key.
 
 A service that lacks the new key in step 3 cannot read what was encrypted with it
 until it is given the key. Nothing is lost by that.

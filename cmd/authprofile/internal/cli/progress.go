@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"iter"
@@ -46,7 +47,7 @@ func (a *app) walk(ctx context.Context, what string, records iter.Seq2[sealed.Pr
 		if err != nil && p.Failed > problems {
 			if problems = p.Failed; problems <= maxProblems {
 				clear()
-				fmt.Fprintln(a.stderr, "authprofile: "+clean(strings.TrimPrefix(err.Error(), "authprofile: ")))
+				fmt.Fprintln(a.stderr, "authprofile: "+clean(cmp.Or(recordProblems(err), strings.TrimPrefix(err.Error(), "authprofile: "))))
 			}
 		}
 		switch {

@@ -120,14 +120,8 @@ func listenLoopback(cmd *cobra.Command, address string) (socket net.Listener, ho
 	if err != nil {
 		return nil, "", usagef(cmd, "--listen is an address such as 127.0.0.1:8642")
 	}
-	at := name
-	if name == "localhost" { // whatever this machine takes that for
-		at = "127.0.0.1"
-	} else if ip, err := netip.ParseAddr(name); err == nil { // browsers write it in its shortest form
-		name = ip.Unmap().String()
-		at = name
-	}
-	if ip, err := netip.ParseAddr(at); err != nil || !ip.IsLoopback() || ip.Zone() != "" {
+	name, at := loopbackName(name)
+	if at == "" {
 		return nil, "", usagef(cmd, "--listen is a loopback address, such as 127.0.0.1:8642: others could reach the console at any other")
 	}
 	socket, err = net.Listen("tcp", net.JoinHostPort(at, port))
@@ -139,6 +133,20 @@ func listenLoopback(cmd *cobra.Command, address string) (socket net.Listener, ho
 		return nil, "", err
 	}
 	return socket, hostOf(name, port), nil
+}
+
+// loopbackName returns how browsers write the name of a loopback host, and the address
+// that it has; empty: it is none.
+func loopbackName(text string) (name, at string) {
+	if text == "localhost" { // whatever this machine takes that for
+		return text, "127.0.0.1"
+	}
+	ip, err := netip.ParseAddr(text)
+	if err != nil || !ip.IsLoopback() || ip.Zone() != "" {
+		return "", ""
+	}
+	text = ip.Unmap().String() // the shortest form
+	return text, text
 }
 
 // hostOf returns how browsers name a host in a request by HTTP: without the port that

@@ -169,12 +169,12 @@ func readStatus(ctx context.Context, m *authprofile.Manager, now time.Time) (*st
 			}
 			if len(v.Secrets) == maxShown {
 				v.MoreSecrets = true
-				return v, unread
+				return v, unreadable(unread)
 			}
 			v.Secrets = append(v.Secrets, secretTrouble{p.ID, p.SecretExpires, p.SecretExpires.Before(now)})
 		}
 		if len(list) < page {
-			return v, unread
+			return v, unreadable(unread)
 		}
 		after = list[page-1].ID
 	}
