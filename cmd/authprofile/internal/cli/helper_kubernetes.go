@@ -44,10 +44,7 @@ refuses it.`,
 		if err != nil {
 			return err
 		}
-		switch {
-		case len(h.p.APIHosts) == 0:
-			return h.namesNone()
-		case server != nil:
+		if server != nil {
 			if _, err := h.allowsURL(*server); err != nil {
 				return err
 			}

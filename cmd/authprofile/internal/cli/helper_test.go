@@ -205,11 +205,6 @@ func TestHelperWithoutHosts(t *testing.T) {
 			t.Errorf("%s: got exit code %d, %q and %q, want 1, %q and %q", test.protocol, code, stdout, stderr, wantOut, want)
 		}
 	}
-	// Nor does a client of Kubernetes get one that does not say which server it is for.
-	delete(w.env, "KUBERNETES_EXEC_INFO")
-	if code, stdout, _ := w.helper("", "kubernetes", "ci"); code != 1 || stdout != "" {
-		t.Errorf("got exit code %d and %q, want 1 and nothing", code, stdout)
-	}
 	if got := w.srv.Count("client_credentials"); got != 0 {
 		t.Errorf("got %d token requests, want none", got)
 	}
