@@ -85,7 +85,7 @@ func (l *look) try() error {
 }
 
 // ownTemplates are those that the service may define in place of what there is.
-var ownTemplates = []string{"head", "brand", "footer"}
+var ownTemplates = []string{"title", "head", "brand", "footer"}
 
 // addStyles adds all styles of that name, in the order of their names.
 func (l *look) addStyles(files fs.FS, pattern string) error {
