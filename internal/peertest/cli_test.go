@@ -17,6 +17,7 @@ import (
 
 	"github.com/authprofile/authprofile"
 	"github.com/authprofile/authprofile/internal/peertest/databases"
+	"github.com/authprofile/authprofile/internal/peertest/require"
 	"github.com/authprofile/authprofile/providertest"
 	"github.com/authprofile/authprofile/sealed"
 )
@@ -122,6 +123,7 @@ func (c cli) connect(args ...string) string {
 // The command line works on the servers that services use: beside a Manager, for a
 // user who may only read, and with something to say when it cannot.
 func TestCommandLine(t *testing.T) {
+	require.Long(t, "the command line on PostgreSQL and MariaDB")
 	program := buildCLI(t)
 	t.Run(postgres.name, func(t *testing.T) {
 		t.Parallel()

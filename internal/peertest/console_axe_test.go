@@ -65,6 +65,7 @@ func (p *person) examines(what string) {
 
 // axe-core finds what is wrong with a page, so that to find nothing says something.
 func TestAxeFinds(t *testing.T) {
+	require.Long(t, "the proof that axe-core finds barriers")
 	needsAxe(t)
 	const bad = `<!DOCTYPE html><html><title>x</title><body style="background: #fff; color: #ccc"><p>Hardly to be seen.</p><input><h3>A heading</h3>`
 	ts := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -98,6 +99,7 @@ func (p *person) links() (list []string) {
 // No page has a barrier: in light colours on a large screen, or in dark ones on a small
 // one, which no page is wider than.
 func TestConsoleHasNoBarriers(t *testing.T) {
+	require.Long(t, "axe-core on every page of the console")
 	needsAxe(t)
 	p := &person{t: t, ctx: authservers.BrowserFor(t, 5*time.Minute)}
 	s := startConsole(t)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/authprofile/authprofile"
 	"github.com/authprofile/authprofile/internal/peertest/authservers"
+	"github.com/authprofile/authprofile/internal/peertest/require"
 	"github.com/chromedp/cdproto/browser"
 	"github.com/chromedp/cdproto/page"
 )
@@ -20,6 +21,7 @@ import (
 // provider, looks at the grant, renews and revokes it, and does the same once more
 // where users do.
 func TestConsoleStory(t *testing.T) {
+	require.Long(t, "the story of the console, in a browser")
 	for _, tt := range []struct {
 		name    string
 		start   string // where the console is opened

@@ -13,6 +13,7 @@ import (
 const maxSize = 120 << 10
 
 func TestPictures(t *testing.T) {
+	require.Long(t, "the pictures of the console, by a browser")
 	require.Tool(t, "chromium", "install Chromium (Debian: apt-get install chromium)", "chromium-browser", "google-chrome")
 	dir := t.TempDir()
 	if err := run(t.Context(), dir, []string{"connections"}); err != nil {

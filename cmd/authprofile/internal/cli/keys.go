@@ -162,6 +162,10 @@ func (a *app) makeKeys(ctx context.Context, inner authprofile.Store, path string
 		return nil, err
 	}
 	if len(profiles)+len(grants) > 0 {
+		// Another process may have made the file meanwhile, and a record with it.
+		if k, err := readKeys(path); !errors.Is(err, fs.ErrNotExist) {
+			return k, err
+		}
 		return nil, fmt.Errorf("there is no key file %s, and what is in the database was encrypted with keys: restore the file, or say with --keys where it is", path)
 	}
 	if access != create {
