@@ -95,7 +95,7 @@ func (a *answer) lacks(t *testing.T, parts ...string) {
 	}
 }
 
-// operator lets everybody in as "olga".
+// operator lets every request in as "olga".
 func operator(*http.Request) (string, error) { return "olga", nil }
 
 func open(t *testing.T, h *console.Handler) *browserTab {

@@ -43,7 +43,7 @@ http://127.0.0.1/callback is registered; with others register that address itsel
 profile with a redirect address of its own cannot be connected here, unless it is that
 one: "authprofile connect" can.
 
-It does not look after grants that nobody asks for: that is for the services that use
+It does not look after grants that no program asks for: that is for the services that use
 the database, which tell whom they are set up to tell.
 
 A change of the keys is seen when it is started anew.`,

@@ -87,7 +87,7 @@ func (g *gate) letIn(w http.ResponseWriter, r *http.Request, secret string) {
 	g.used = g.used || first
 	g.mu.Unlock()
 	if !first && !g.isLetIn(r) {
-		refuse(w, http.StatusGone, "This link was used before, or is older than ten minutes. If you have not used it, somebody else has: press Ctrl-C in the terminal. Then start authprofile serve anew.")
+		refuse(w, http.StatusGone, "This link was used before, or is older than ten minutes. If you did not use it, another program or person did: press Ctrl-C in the terminal, and start authprofile serve again.")
 		return
 	}
 	http.SetCookie(w, &http.Cookie{Name: g.cookieName, Value: g.cookie, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode})

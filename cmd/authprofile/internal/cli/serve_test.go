@@ -81,7 +81,7 @@ func (s *served) visit(browser *http.Client, address string, change func(*http.R
 	return resp, string(body)
 }
 
-// wants makes sure that an address is answered with a status, and lets no one in.
+// wants makes sure that an address is answered with a status, and gives no session.
 func (s *served) wants(status int, address string, change func(*http.Request)) {
 	s.t.Helper()
 	resp, body := s.visit(visitor(s.t), address, change)
