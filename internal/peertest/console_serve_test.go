@@ -3,10 +3,10 @@ package peertest
 import (
 	"bufio"
 	"bytes"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/authprofile/authprofile/internal/peertest/authservers"
@@ -34,9 +34,9 @@ func TestServeInBrowser(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		cmd.Process.Signal(os.Interrupt)
+		cmd.Process.Signal(syscall.SIGTERM) // which no shell makes its background jobs ignore, as it does SIGINT
 		if err := cmd.Wait(); err != nil {
-			t.Errorf("after Ctrl-C: got %v and %s, want success", err, stderr)
+			t.Errorf("after SIGTERM: got %v and %s, want success", err, stderr)
 		}
 	})
 	link, err := bufio.NewReader(stdout).ReadString('\n')

@@ -4,7 +4,10 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"os"
+	"os/signal"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -13,6 +16,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if strings.Contains(filepath.Base(os.Args[0]), ".test") { // and not one of the programs below
+		hearSignals()
+	}
 	testscript.Main(m, map[string]func(){
 		"authprofile":  func() { os.Exit(Main()) },
 		"nothing":      func() { os.Exit(0) }, // with the same packages linked
@@ -21,6 +27,17 @@ func TestMain(m *testing.M) {
 		"xdg-open": fakeBrowser,
 		"open":     fakeBrowser,
 	})
+}
+
+// hearSignals makes sure that the programs that tests start hear signals. A program
+// ignores those that its parent ignores, as tests do that were started by nohup, or in
+// the background of a script.
+func hearSignals() {
+	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
+		if signal.Ignored(s) {
+			signal.Notify(make(chan os.Signal, 1), s)
+		}
+	}
 }
 
 // fakeBrowser is a browser whose user consents. It fails if it was given what is not
