@@ -170,8 +170,8 @@ func TestConsoleHasNoBarriers(t *testing.T) {
 	inspect("a save that comes second")
 	p.onScreen(1000, 700)
 	p.opens(s.URL + "/auth/grants?profile=crm")
-	p.presses("checkbox", "bob crm")
-	p.presses("checkbox", "carol crm")
+	p.presses("checkbox", "bob Contacts")
+	p.presses("checkbox", "carol Contacts")
 	p.follows("button", "Renew selected")
 	inspect("what has come of two renewals")
 
