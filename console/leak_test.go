@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 )
 
@@ -107,15 +108,15 @@ func TestThreat163_NoSecretComesOut(t *testing.T) {
 			// First what changes nothing, since the Store fails at once or after some
 			// calls, or since it is not valid.
 			for n := range 4 {
-				calls := 0
+				var calls atomic.Int64 // renewals that fail go on in the background
 				s.store.on(func(string) error {
-					if calls++; calls > n {
+					if calls.Add(1) > int64(n) {
 						return errStoreGone
 					}
 					return nil
 				})
 				for _, f := range forms {
-					calls = 0
+					calls.Store(0)
 					c.send(f, secretsOnly)
 				}
 				if n == 0 {
