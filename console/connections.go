@@ -111,14 +111,9 @@ type connection struct {
 // when it was authorized, in nanoseconds.
 func (n *connection) Shown() string { return strconv.FormatInt(n.Since.UnixNano(), 10) }
 
-// warn logs what has failed. A database may have put the user into the text of its
-// error, where they are not to be.
+// warn logs what has failed.
 func (o *Connections) warn(message string, key authprofile.GrantKey, err error) {
-	text := err.Error()
-	if !o.LogUsers && key.User != "" {
-		text = strings.ReplaceAll(text, key.User, "[user]")
-	}
-	o.Logger.Warn(message, "profile", key.ProfileID, "error", text)
+	o.Logger.Warn(message, "profile", key.ProfileID, "error", logText(err, key, o.LogUsers))
 }
 
 // readTime is how long reading all that a page shows may take.

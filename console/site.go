@@ -354,6 +354,15 @@ func address(name string, query ...string) string {
 	return cmp.Or(name, "./") + optionalQuery(values.Encode())
 }
 
+// logText is an error for the log. A database may have put the user into its text, where
+// they are not to be unless users are logged.
+func logText(err error, key authprofile.GrantKey, logUsers bool) string {
+	if logUsers || key.User == "" {
+		return err.Error()
+	}
+	return strings.ReplaceAll(err.Error(), key.User, "[user]")
+}
+
 // audit logs a change: what the person did, and with what.
 func (c *call) audit(action string, key authprofile.GrantKey, err error) {
 	c.audited.Store(true)
@@ -368,11 +377,7 @@ func (c *call) audit(action string, key authprofile.GrantKey, err error) {
 		attrs = append(attrs, "user", key.User)
 	}
 	if err != nil {
-		text := err.Error()
-		if !c.logUsers && key.User != "" {
-			text = strings.ReplaceAll(text, key.User, "[user]") // which a database may have put there
-		}
-		c.logger.Warn("console: failed", append(attrs, "error", text)...)
+		c.logger.Warn("console: failed", append(attrs, "error", logText(err, key, c.logUsers))...)
 		return
 	}
 	c.logger.Info("console: done", attrs...)
