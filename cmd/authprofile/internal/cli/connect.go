@@ -53,11 +53,7 @@ the same account.`,
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		ctx, cancel := context.WithTimeoutCause(cmd.Context(), flowTime, errTooLate)
 		defer cancel()
-		m, err := a.open(ctx, existing)
-		if err != nil {
-			return err
-		}
-		p, err := a.profile(ctx, m, args[0])
+		m, p, err := a.openProfile(ctx, args[0])
 		if err != nil {
 			return err
 		}

@@ -15,6 +15,16 @@ import (
 // page is how many records are read at a time.
 const page = 500
 
+// openProfile opens the database and finds a profile in it.
+func (a *app) openProfile(ctx context.Context, name string) (*authprofile.Manager, *authprofile.Profile, error) {
+	m, err := a.open(ctx, existing)
+	if err != nil {
+		return nil, nil, err
+	}
+	p, err := a.profile(ctx, m, name)
+	return m, p, err
+}
+
 // profile finds a profile by its ID, or by a name that no other has.
 func (a *app) profile(ctx context.Context, m *authprofile.Manager, name string) (*authprofile.Profile, error) {
 	p, err := m.Profile(ctx, name)

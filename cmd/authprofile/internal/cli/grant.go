@@ -155,11 +155,7 @@ run.`,
 
 // grant reads the grant of a profile and a user, as a command was given them.
 func (a *app) grant(ctx context.Context, profile, user string) (*authprofile.Manager, *authprofile.Profile, *authprofile.Grant, error) {
-	m, err := a.open(ctx, existing)
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	p, err := a.profile(ctx, m, profile)
+	m, p, err := a.openProfile(ctx, profile)
 	if err != nil {
 		return nil, nil, nil, err
 	}

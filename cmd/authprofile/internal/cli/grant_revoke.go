@@ -53,11 +53,7 @@ profile_id, user, outcome and reason.`,
 		if all && users != nil {
 			return usagef(cmd, "--all-users and --user exclude one another")
 		}
-		m, err := a.open(ctx, existing)
-		if err != nil {
-			return err
-		}
-		p, err := a.profile(ctx, m, args[0])
+		m, p, err := a.openProfile(ctx, args[0])
 		if err != nil {
 			return err
 		}

@@ -64,11 +64,7 @@ func (a *app) helped(cmd *cobra.Command, profile, user string) (*helped, error) 
 	if isTerminal(a.stdout) {
 		return nil, usagef(cmd, "a token is not written to a terminal: %q is for another program to run", cmd.CommandPath())
 	}
-	m, err := a.open(cmd.Context(), existing)
-	if err != nil {
-		return nil, err
-	}
-	p, err := a.profile(cmd.Context(), m, profile)
+	m, p, err := a.openProfile(cmd.Context(), profile)
 	return &helped{a, m, p, user}, err
 }
 

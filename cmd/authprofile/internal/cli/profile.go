@@ -90,11 +90,7 @@ are "[redacted]" if there are any, which "profile apply" takes for no change.`,
 	}
 	addOutput(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		m, err := a.open(cmd.Context(), existing)
-		if err != nil {
-			return err
-		}
-		p, err := a.profile(cmd.Context(), m, args[0])
+		m, p, err := a.openProfile(cmd.Context(), args[0])
 		if err != nil {
 			return err
 		}
@@ -166,11 +162,7 @@ On a terminal it asks first. Elsewhere it wants --yes.`,
 	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		ctx := cmd.Context()
-		m, err := a.open(ctx, existing)
-		if err != nil {
-			return err
-		}
-		p, err := a.profile(ctx, m, args[0])
+		m, p, err := a.openProfile(ctx, args[0])
 		if err != nil {
 			return err
 		}

@@ -29,11 +29,7 @@ and took, in nanoseconds. If a step has failed the exit code is 1.`,
 	addOutput(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		ctx := cmd.Context()
-		m, err := a.open(ctx, existing)
-		if err != nil {
-			return err
-		}
-		p, err := a.profile(ctx, m, args[0])
+		m, p, err := a.openProfile(ctx, args[0])
 		if err != nil {
 			return err
 		}

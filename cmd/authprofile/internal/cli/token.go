@@ -68,11 +68,7 @@ printed, standard error says so, and the exit code is 1.`,
 		case minValid < 0:
 			return usagef(cmd, "--min-valid is a time such as 5m")
 		}
-		m, err := a.open(ctx, existing)
-		if err != nil {
-			return err
-		}
-		p, err := a.profile(ctx, m, args[0])
+		m, p, err := a.openProfile(ctx, args[0])
 		if err != nil {
 			return err
 		}
